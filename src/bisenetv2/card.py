@@ -1,0 +1,78 @@
+"""The card that travels inside every model file: what it was trained on and how to feed it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bisenetv2.errors import UserError
+from bisenetv2.labels import Labels
+
+METADATA_KEY = "bisenetv2"
+"""Key under which `.onnx` and `.safetensors` files carry the card as JSON."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model means, and what one must know to run it."""
+
+    labels: Labels
+    """Class names, palette and ignore index."""
+
+    frame_size: tuple[int, int]
+    """Height and width in pixels of the frames it was trained for."""
+
+    input_scale: float = 1.0
+    """Side of the network's input over the side of such a frame; 0.5 for the paper's Cityscapes."""
+
+    data: str = "unknown"
+    """Name of the training data."""
+
+    data_licence: str = "unknown"
+    """Terms of the training data."""
+
+    merit: str = ""
+    """Figure of merit with its split and protocol, as measured."""
+
+    recipe: str = ""
+    """The command or recipe that trained it."""
+
+    version: str = ""
+    """Version of bisenetv2 that wrote the file."""
+
+    network: tuple[tuple[str, Any], ...] = ()
+    """Fields of the network's configuration, for the record."""
+
+    def __post_init__(self) -> None:
+        if min(self.frame_size) < 1:
+            raise UserError(f"frame size {self.frame_size}: both sides must be at least 1")
+        if not 0.01 <= self.input_scale <= 8:
+            raise UserError(f"input scale {self.input_scale}: expected 0.01 to 8")
+
+    def to_json(self) -> str:
+        """Serialises to JSON that `from_json` reads back."""
+        content = {name: value for name, value in asdict(self).items() if name != "labels"}
+        content["labels"] = json.loads(self.labels.to_json())
+        content["network"] = dict(self.network)
+        return json.dumps(content, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            UserError: If the text is not a card.
+        """
+        try:
+            content = json.loads(text)
+            height, width = content.pop("frame_size")
+            return cls(
+                labels=Labels.from_json(json.dumps(content.pop("labels"))),
+                frame_size=(int(height), int(width)),
+                input_scale=float(content.pop("input_scale")),
+                network=tuple(content.pop("network").items()),
+                **{name: str(value) for name, value in content.items()},
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"damaged card in the model's metadata: {error!r}") from error

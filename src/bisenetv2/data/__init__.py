@@ -1,0 +1,1 @@
+"""Datasets, augmentation and rendered streets (numpy; no torch)."""

@@ -1,0 +1,185 @@
+"""Class names, colours and raw ids: one immutable object that travels with every model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from bisenetv2.errors import UserError
+
+Color = tuple[int, int, int]
+Mask = npt.NDArray[np.uint8]
+
+IGNORE_INDEX = 255
+"""The mask value that takes part neither in training nor in evaluation."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the class indices of a mask mean.
+
+    Raises:
+        UserError: If names, palette and raw ids do not fit together.
+    """
+
+    names: tuple[str, ...]
+    """Class names in the order of their indices; 1 to 255 of them, no two alike."""
+
+    palette: tuple[Color, ...]
+    """One RGB colour (0-255) a class."""
+
+    ignore_index: int = IGNORE_INDEX
+    """Mask value of ignored pixels; not the index of a class."""
+
+    raw_ids: tuple[tuple[int, int], ...] | None = None
+    """Pairs (id in the data set's files, class index or ignore index); `None`: ids are indices.
+
+    Every id that may occur is listed, the ignored ones too, so that an unknown id is an error
+    rather than an ignored pixel.
+    """
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        if not 1 <= count <= 255:
+            raise UserError(f"{count} classes: a mask holds 1 to 255 of them")
+        if len(set(self.names)) != count:
+            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+            raise UserError(f"class names used twice: {', '.join(twice)}")
+        if len(self.palette) != count:
+            raise UserError(f"{len(self.palette)} colours for {count} classes: give one a class")
+        if any(len(c) != 3 or not all(0 <= v <= 255 for v in c) for c in self.palette):
+            raise UserError("a palette holds RGB triples of 0-255")
+        if not count <= self.ignore_index <= 255:
+            raise UserError(
+                f"ignore index {self.ignore_index}: take one of {count}-255, not a class index"
+            )
+        for raw, index in self.raw_ids or ():
+            if not 0 <= raw <= 255:
+                raise UserError(f"raw id {raw}: ids of 8-bit masks are 0-255")
+            if not (0 <= index < count or index == self.ignore_index):
+                raise UserError(f"raw id {raw} maps to {index}, which is no class of {count}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def index(self, name: str) -> int:
+        """Returns the index of the class called `name`.
+
+        Raises:
+            UserError: If there is no such class.
+        """
+        if name not in self.names:
+            raise UserError(f"unknown class {name!r}: the classes are {', '.join(self.names)}")
+        return self.names.index(name)
+
+    @cached_property
+    def _lookup(self) -> npt.NDArray[np.int16]:
+        """Class index for each of 256 raw ids; -1 where an id has no meaning."""
+        table = np.full(256, -1, np.int16)
+        pairs = self.raw_ids if self.raw_ids is not None else [(i, i) for i in range(len(self))]
+        table[self.ignore_index] = self.ignore_index
+        for raw, index in pairs:
+            table[raw] = index
+        return table
+
+    def from_raw(self, mask: npt.NDArray[np.integer], source: object = "mask") -> Mask:
+        """Maps the ids found in a file to class indices.
+
+        Args:
+            mask: H×W of raw ids, any integer type.
+            source: What to name in an error, usually the path.
+
+        Returns:
+            `uint8` H×W of class indices, `ignore_index` where ignored.
+
+        Raises:
+            UserError: If an id is neither a class nor ignored; nothing is clamped.
+        """
+        ids = mask
+        if mask.dtype != np.uint8:
+            low, high = (int(mask.min()), int(mask.max())) if mask.size else (0, 0)
+            if low < 0 or high > 255:
+                raise UserError(f"{source}: label {low if low < 0 else high} is not in 0-255")
+            ids = mask.astype(np.uint8)
+        present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
+        unknown = present[self._lookup[present] < 0]
+        if unknown.size:
+            ids_text = ", ".join(str(i) for i in unknown[:8])
+            raise UserError(
+                f"{source}: label {ids_text} is out of range: {len(self)} classes "
+                f"(0-{len(self) - 1}) and {self.ignore_index} for ignored pixels are expected"
+            )
+        return self._lookup.astype(np.uint8)[ids]
+
+    def colorize(self, mask: Mask) -> npt.NDArray[np.uint8]:
+        """Paints a mask (H×W of class indices) in the palette: RGB `uint8` H×W×3, ignored black."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(self)] = self.palette
+        return table[mask]
+
+    def to_json(self) -> str:
+        """Serialises to one line of JSON that `from_json` reads back."""
+        raw_ids = None if self.raw_ids is None else [list(pair) for pair in self.raw_ids]
+        content = {
+            "names": list(self.names),
+            "palette": [list(color) for color in self.palette],
+            "ignore_index": self.ignore_index,
+            "raw_ids": raw_ids,
+        }
+        return json.dumps(content, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Labels:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            UserError: If the text is not such a JSON object.
+        """
+        try:
+            content = json.loads(text)
+            pairs: Sequence[Sequence[int]] | None = content["raw_ids"]
+            return cls(
+                names=tuple(str(name) for name in content["names"]),
+                palette=tuple((int(r), int(g), int(b)) for r, g, b in content["palette"]),
+                ignore_index=int(content["ignore_index"]),
+                raw_ids=None if pairs is None else tuple((int(a), int(b)) for a, b in pairs),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"damaged labels in the model's metadata: {error!r}") from error
+
+
+CAMVID = Labels(
+    names=(
+        "Sky",
+        "Building",
+        "Pole",
+        "Road",
+        "Pavement",
+        "Tree",
+        "SignSymbol",
+        "Fence",
+        "Car",
+        "Pedestrian",
+        "Bicyclist",
+    ),
+    palette=(
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+    raw_ids=(*((i, i) for i in range(11)), (11, IGNORE_INDEX)),
+)
+"""CamVid's 11 classes at 480×360; files mark ignored pixels with 11 (SegNet's copy)."""
