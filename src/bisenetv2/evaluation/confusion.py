@@ -1,0 +1,186 @@
+"""The confusion matrix and every score that is read off it.
+
+One convention settles every mean: a class without a single truth pixel in the data is *absent*.
+Its IoU and accuracy are undefined (`nan`), it takes no part in any mean, and reports name it. What
+is wrongly predicted as an absent class still costs: each such pixel is a false negative of the
+class that is really there.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bisenetv2.errors import UserError
+from bisenetv2.labels import IGNORE_INDEX, Mask
+
+Scores: TypeAlias = npt.NDArray[np.float64]
+"""One fraction of 0-1 a class, `nan` where the class is absent."""
+
+
+class ConfusionMatrix:
+    """Counts of labelled pixels by true and predicted class.
+
+    The counts are exact integers, so matrices of disjoint shards add up to that of the whole.
+
+    Args:
+        num_classes: Number of classes C, 1 to 255.
+        ignore_index: Truth value of pixels that do not count; not a class index.
+
+    Raises:
+        UserError: If the two do not fit together.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int = IGNORE_INDEX) -> None:
+        if not 1 <= num_classes <= 255:
+            raise UserError(f"{num_classes} classes: a mask holds 1 to 255 of them")
+        if not num_classes <= ignore_index <= 255:
+            raise UserError(
+                f"ignore index {ignore_index}: take one of {num_classes}-255, not a class index"
+            )
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        self.counts: npt.NDArray[np.int64] = np.zeros((num_classes, num_classes), np.int64)
+        """C×C pixel counts: rows are the truth, columns the prediction."""
+
+    def update(self, truth: Mask, prediction: Mask) -> None:
+        """Counts one mask against its truth; a refused pair leaves the counts as they were.
+
+        Args:
+            truth: `uint8` H×W of class indices, the ignore index where nothing is known.
+            prediction: `uint8` H×W of class indices. The ignore index may stand only where the
+                truth is ignored too.
+
+        Raises:
+            UserError: If type or size of the two differ, or a value is no class index.
+        """
+        for role, mask in (("truth", truth), ("prediction", prediction)):
+            if mask.dtype != np.uint8 or mask.ndim != 2:
+                raise UserError(
+                    f"{role} is {mask.dtype} of shape {mask.shape}: "
+                    "a mask is uint8 of height and width"
+                )
+        if truth.shape != prediction.shape:
+            raise UserError(
+                f"prediction of {_size(prediction)} against truth of {_size(truth)} pixels: "
+                "resize the prediction to the truth's size"
+            )
+        # All 256×256 pairs are counted in one pass. The checks then read 65,536 counts instead of
+        # every pixel, and ignored pixels are a row left out rather than a selection copied.
+        pairs = truth.astype(np.uint16) << 8 | prediction  # H, W
+        histogram = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+        self._refuse_unknown("truth", histogram.sum(axis=1))
+        self._refuse_unknown("prediction", histogram.sum(axis=0))
+        labelled = histogram[: self.num_classes]  # C, 256
+        abstained = int(labelled[:, self.ignore_index].sum())
+        if abstained:
+            raise UserError(
+                f"prediction holds the ignore index {self.ignore_index} on {abstained} labelled "
+                "pixels: predict a class for every pixel"
+            )
+        self.counts += labelled[:, : self.num_classes]
+
+    def _refuse_unknown(self, role: str, occurrences: npt.NDArray[np.int64]) -> None:
+        """Raises if one of the mask values that occur is neither a class nor the ignore index."""
+        values = np.flatnonzero(occurrences)
+        unknown = values[(values >= self.num_classes) & (values != self.ignore_index)]
+        if unknown.size:
+            raise UserError(
+                f"{role} holds label {', '.join(map(str, unknown[:8]))}, which is out of range: "
+                f"{self.num_classes} classes (0-{self.num_classes - 1}) and {self.ignore_index} "
+                "for ignored pixels are expected"
+            )
+
+    def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
+        if not isinstance(other, ConfusionMatrix):
+            return NotImplemented
+        if (self.num_classes, self.ignore_index) != (other.num_classes, other.ignore_index):
+            raise UserError(
+                f"confusion matrices of {self.num_classes} and {other.num_classes} classes, ignore "
+                f"index {self.ignore_index} and {other.ignore_index}: only like ones can be added"
+            )
+        total = ConfusionMatrix(self.num_classes, self.ignore_index)
+        total.counts = self.counts + other.counts
+        return total
+
+    @property
+    def pixels(self) -> int:
+        """Number of labelled pixels counted."""
+        return int(self.counts.sum())
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """Indices of the classes that have a truth pixel."""
+        return tuple(np.flatnonzero(self._truth > 0).tolist())
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Indices of the classes without a truth pixel; they take no part in any mean."""
+        return tuple(np.flatnonzero(self._truth == 0).tolist())
+
+    @property
+    def share(self) -> Scores:
+        """Truth pixels of each class over all labelled pixels; `nan` if there are none at all."""
+        return _ratio(self._truth, np.full_like(self._truth, self.pixels))
+
+    @property
+    def iou(self) -> Scores:
+        """Intersection of truth and prediction over their union, by class."""
+        union = self._truth + self.counts.sum(axis=0) - self._hits
+        return _ratio(self._hits, np.where(self._truth > 0, union, 0))
+
+    @property
+    def accuracy(self) -> Scores:
+        """Correct pixels over truth pixels (recall), by class."""
+        return _ratio(self._hits, self._truth)
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Correct pixels over all labelled pixels; `nan` if there are none."""
+        return int(self._hits.sum()) / self.pixels if self.pixels else float("nan")
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU of the present classes; `nan` if there are none."""
+        return self._mean_of_present(self.iou)
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Mean accuracy of the present classes; `nan` if there are none."""
+        return self._mean_of_present(self.accuracy)
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """IoU of the present classes weighted by their share; `nan` if there are none."""
+        if not self.present:
+            return float("nan")
+        return float(np.nansum(self.share * self.iou))
+
+    @property
+    def _truth(self) -> npt.NDArray[np.int64]:
+        """Truth pixels of each class."""
+        return self.counts.sum(axis=1)
+
+    @property
+    def _hits(self) -> npt.NDArray[np.int64]:
+        """Correct pixels of each class."""
+        hits: npt.NDArray[np.int64] = np.diagonal(self.counts)
+        return hits
+
+    def _mean_of_present(self, scores: Scores) -> float:
+        # NumPy would answer `nan` for no class too, but with a warning.
+        return float(scores[list(self.present)].mean()) if self.present else float("nan")
+
+
+def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Scores:
+    """Divides counts by class, `nan` where the whole is 0."""
+    scores: Scores = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=scores, where=whole > 0)
+    return scores
+
+
+def _size(mask: Mask) -> str:
+    """Writes a size as people do: width×height."""
+    return f"{mask.shape[1]}×{mask.shape[0]}"

@@ -1,0 +1,181 @@
+"""Every choice the paper makes, ablates or leaves open, in one frozen object.
+
+The paper contradicts itself on one point: its figures let the depth-wise convolution of a
+Gather-and-Expansion layer expand the channels, its prose and its printed GFLOPs let the first 3×3
+convolution do it. Hence two readings, chosen by name: `figures`, the default, draws the network of
+Figures 3-7; `printed-cost` is the network whose cost equals the 22 GFLOPs the paper prints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from bisenetv2.errors import UserError
+
+Reading = Literal["figures", "printed-cost", "common-code"]
+Size = Literal["base", "large"]
+
+STAGES = ("S2", "S3", "S4", "S5", "CE")
+"""Where a booster head may sit: after the stem, after S3, S4, S5 (before the CE block) or after
+the CE block. Strides 4, 8, 16, 32 and 32."""
+
+
+@dataclass(frozen=True)
+class BiSeNetV2Config:
+    """What network to build.
+
+    Raises:
+        UserError: If a value is out of range; the message says what is possible.
+    """
+
+    num_classes: int = 19
+    """Planes of the logits, 1 to 255."""
+
+    in_channels: int = 3
+    """Channels of the input, 1 or more; 3 for RGB."""
+
+    head_width: int = 128
+    """C_t, channels between the head's two convolutions (Fig. 7; the paper gives no number)."""
+
+    booster_width: int = 64
+    """C_t of the booster heads, which exist in training only."""
+
+    boosters: tuple[str, ...] = ("S2", "S3", "S4", "S5")
+    """Stages with a booster head (Fig. 3; Table 4 moves them); any of `STAGES`, in that order."""
+
+    semantic_ratio: float = 1 / 4
+    """λ (Table 3a): channels of the Semantic Branch over the Detail Branch's, in stem and S3."""
+
+    expansion: int = 6
+    """ε (Table 3c): channels inside a Gather-and-Expansion layer over those outside."""
+
+    width: float = 1.0
+    """α (Table 5): multiplies every channel count."""
+
+    depth: int = 1
+    """d (Table 5): multiplies the number of Gather-and-Expansion layers in S3, S4 and S5."""
+
+    branches: Literal["both", "detail", "semantic"] = "both"
+    """Which branches exist (Table 2)."""
+
+    aggregation: Literal["bga", "sum", "concat"] = "bga"
+    """How two branches become one (Table 2)."""
+
+    context_embedding: bool = True
+    """Whether the Context Embedding block ends the Semantic Branch (Table 3b)."""
+
+    gather_kernel: Literal[1, 3] = 3
+    """Side of the first convolution of a Gather-and-Expansion layer (Table 3b)."""
+
+    double_depthwise: bool = True
+    """Two 3×3 depth-wise convolutions at stride 2, as in Fig. 5c, or one 5×5 (Table 3b)."""
+
+    expand_in: Literal["depthwise", "gather"] = "depthwise"
+    """Which convolution expands: the depth-wise one (Fig. 5) or the first (prose and GFLOPs)."""
+
+    stem_fuse_kernel: Literal[1, 3] = 3
+    """Side of the stem's last convolution: 3 in Fig. 4a, 1 by the printed GFLOPs."""
+
+    refine: bool = False
+    """One more Gather-and-Expansion layer (ε = 2) before the head, as the printed GFLOPs imply."""
+
+    gather_relu: bool = False
+    """ReLU after the (last) depth-wise convolution: not in Fig. 5, but in the most used code."""
+
+    context_tail: Literal["bare", "bn-relu"] = "bare"
+    """After the CE block's 3×3 convolution: nothing in Fig. 4b, BN and ReLU in common code."""
+
+    aggregation_relu: bool = False
+    """ReLU after the aggregation's last BN: not in Fig. 6, but in common code."""
+
+    upsample: Literal["bilinear", "nearest"] = "bilinear"
+    """Interpolation inside the aggregation: bilinear in Fig. 6, nearest in common code."""
+
+    conv_bias: bool = False
+    """Whether every convolution has a bias beside its BN, as one public code base has."""
+
+    pointwise_bias: bool = False
+    """Whether the aggregation's two 1×1 convolutions have a bias, as another code base has."""
+
+    def __post_init__(self) -> None:
+        _in_range("num_classes", self.num_classes, 1, 255)
+        _in_range("in_channels", self.in_channels, 1, 1024)
+        _in_range("head_width", self.head_width, 1, 8192)
+        _in_range("booster_width", self.booster_width, 1, 8192)
+        _in_range("semantic_ratio", self.semantic_ratio, 1 / 64, 1)
+        _in_range("expansion", self.expansion, 1, 64)
+        _in_range("width", self.width, 1 / 16, 16)
+        _in_range("depth", self.depth, 1, 64)
+        _one_of("branches", self.branches, ("both", "detail", "semantic"))
+        _one_of("aggregation", self.aggregation, ("bga", "sum", "concat"))
+        _one_of("gather_kernel", self.gather_kernel, (1, 3))
+        _one_of("expand_in", self.expand_in, ("depthwise", "gather"))
+        _one_of("stem_fuse_kernel", self.stem_fuse_kernel, (1, 3))
+        _one_of("context_tail", self.context_tail, ("bare", "bn-relu"))
+        _one_of("upsample", self.upsample, ("bilinear", "nearest"))
+        if tuple(stage for stage in STAGES if stage in self.boosters) != self.boosters:
+            raise UserError(f"boosters {self.boosters}: take some of {STAGES}, in that order")
+        if self.boosters and self.branches == "detail":
+            raise UserError("boosters sit on the Semantic Branch: set boosters=() without one")
+        if "CE" in self.boosters and not self.context_embedding:
+            raise UserError("booster CE: there is no CE block; leave it out of boosters")
+        if self.semantic_channels[0] < 2:
+            raise UserError(
+                f"semantic_ratio {self.semantic_ratio} at width {self.width}: the stem would have "
+                f"{self.semantic_channels[0]} channels; it needs 2 or more"
+            )
+
+    @property
+    def detail_channels(self) -> tuple[int, int, int]:
+        """Channels of S1, S2 and S3 of the Detail Branch."""
+        return int(64 * self.width), int(64 * self.width), int(128 * self.width)
+
+    @property
+    def semantic_channels(self) -> tuple[int, int, int, int]:
+        """Channels of the stem, S3, S4 and S5. λ scales those with a Detail counterpart only."""
+        stem, s3 = int(64 * self.semantic_ratio), int(128 * self.semantic_ratio)
+        stem_wide, s3_wide, s4, s5 = (int(c * self.width) for c in (stem, s3, 64, 128))
+        return stem_wide, s3_wide, s4, s5
+
+    @classmethod
+    def preset(
+        cls, reading: Reading = "figures", size: Size = "base", **overrides: Any
+    ) -> BiSeNetV2Config:
+        """Returns a named network.
+
+        Args:
+            reading: `figures`, `printed-cost`, or `common-code`: the most used public code, with
+                its three additional ReLUs, nearest upsampling and head width 1024.
+            size: `base`, or `large` (α = 2, d = 3, head width 256; Table 5).
+            **overrides: Fields to change.
+
+        Raises:
+            UserError: If a name or a field's value is unknown.
+        """
+        _one_of("reading", reading, ("figures", "printed-cost", "common-code"))
+        _one_of("size", size, ("base", "large"))
+        config = cls()
+        if reading == "printed-cost":
+            config = cls(head_width=64, expand_in="gather", stem_fuse_kernel=1, refine=True)
+        elif reading == "common-code":
+            config = cls(
+                head_width=1024,
+                gather_relu=True,
+                context_tail="bn-relu",
+                aggregation_relu=True,
+                upsample="nearest",
+            )
+        if size == "large":
+            config = replace(config, width=2.0, depth=3, head_width=max(256, config.head_width))
+        return replace(config, **overrides)
+
+
+def _in_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise UserError(f"{name} {value}: expected {low} to {high}")
+
+
+def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"{name} {value!r}: expected one of {', '.join(map(str, choices))}")

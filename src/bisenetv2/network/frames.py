@@ -1,0 +1,42 @@
+"""From camera frames to logits: normalisation is part of the model, so that no one can forget it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from bisenetv2.network.bisenetv2 import BiSeNetV2
+
+MEAN = (123.675, 116.28, 103.53)
+STD = (58.395, 57.12, 57.375)
+"""Channel mean and deviation of common photographs (ImageNet's), RGB on a scale of 0-255."""
+
+
+class Normalization(nn.Module):
+    """Turns `uint8` frames into what the network takes: zero mean, unit deviation, channels first."""
+
+    def __init__(
+        self, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
+    ) -> None:
+        super().__init__()
+        self.mean = mean
+        self.std = std
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Maps `uint8` B, H, W, 3 to `float32` B, 3, H, W, laid out channels_last."""
+        x = frames.float()  # B, H, W, 3
+        mean, std = x.new_tensor(self.mean), x.new_tensor(self.std)
+        return ((x - mean) / std).permute(0, 3, 1, 2)
+
+
+class FrameNetwork(nn.Module):
+    """Normalisation and network as one module: what is exported and what engines run."""
+
+    def __init__(self, network: BiSeNetV2, normalization: Normalization | None = None) -> None:
+        super().__init__()
+        self.normalization = normalization or Normalization()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Maps RGB frames `uint8` B, H, W, 3 to what `BiSeNetV2` returns."""
+        out: Tensor | tuple[Tensor, ...] = self.network(self.normalization(frames))
+        return out

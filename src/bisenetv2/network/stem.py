@@ -1,0 +1,31 @@
+"""The stem block that opens the Semantic Branch (Figure 4a)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bisenetv2.network.blocks import ConvBNReLU
+from bisenetv2.network.config import BiSeNetV2Config
+
+
+class StemBlock(nn.Module):
+    """Shrinks the image by 4 in two ways at once, by convolution and by pooling, and fuses them."""
+
+    def __init__(self, config: BiSeNetV2Config) -> None:
+        super().__init__()
+        channels, bias = config.semantic_channels[0], config.conv_bias
+        self.first = ConvBNReLU(config.in_channels, channels, 3, stride=2, bias=bias)
+        self.left = nn.Sequential(
+            ConvBNReLU(channels, channels // 2, 1, bias=bias),
+            ConvBNReLU(channels // 2, channels, 3, stride=2, bias=bias),
+        )
+        self.right = nn.MaxPool2d(3, stride=2, padding=1)
+        self.fuse = ConvBNReLU(2 * channels, channels, config.stem_fuse_kernel, bias=bias)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Maps B, 3, H, W to B, C, H/4, W/4 with C = 64λα."""
+        x = self.first(image)  # B, C, H/2, W/2
+        x = torch.cat((self.left(x), self.right(x)), dim=1)  # B, 2C, H/4, W/4
+        out: Tensor = self.fuse(x)  # B, C, H/4, W/4
+        return out
