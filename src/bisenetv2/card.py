@@ -74,5 +74,5 @@ class ModelCard:
                 network=tuple(content.pop("network").items()),
                 **{name: str(value) for name, value in content.items()},
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UserError(f"damaged card in the model's metadata: {error!r}") from error

@@ -1,7 +1,8 @@
 """Read and write images and masks.
 
-Images are read by OpenCV, masks by Pillow: OpenCV returns the luminance of a palette PNG, not its
-ids. Every write goes to a temporary name first and is renamed when whole.
+Images are decoded by OpenCV, the fastest decoder at hand; masks by Pillow, because OpenCV returns
+the luminance of a palette PNG, not its ids. Every write goes to a temporary name first and is
+renamed when whole.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -26,21 +28,35 @@ Image = npt.NDArray[np.uint8]
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """File name endings taken for images, in lower case."""
 
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")
+"""Pillow's names of these formats; whatever else it could open is not even tried."""
+
+_ENDINGS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
+"""Last bytes of a whole file of the format."""
+
 
 def read_image(path: str | Path) -> Image:
     """Reads an image as RGB `uint8` H×W×3, turned upright where EXIF says so.
 
+    16-bit images are scaled to 8 bits and an alpha channel is dropped.
+
     Raises:
-        UserError: If the file is missing, truncated or no image.
+        UserError: If the file is missing, truncated, no image, or of more than 178 megapixels.
     """
+    data = _read_bytes(path)
+    with _opened(path, data) as header:
+        # Some versions of OpenCV paint the missing half of a JPEG instead of refusing it; Pillow
+        # refuses. Its slower decoding is spent only on files that do not end as they should.
+        ending = _ENDINGS.get(header.format or "", b"")
+        if not data.endswith(ending):
+            header.load()
     try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        image = None
     if image is None:
-        raise UserError(f"{path}: not an image, or a truncated one; replace or remove it")
-    return np.ascontiguousarray(image, np.uint8)
+        raise UserError(f"{path}: a damaged image, or a kind OpenCV cannot decode; save it anew")
+    return np.ascontiguousarray(image, np.uint8)  # H, W, 3
 
 
 def read_mask(path: str | Path) -> npt.NDArray[np.integer]:
@@ -50,48 +66,78 @@ def read_mask(path: str | Path) -> npt.NDArray[np.integer]:
         H×W of ids, `uint8` or a wider integer type.
 
     Raises:
-        UserError: If the file is missing, truncated, no image, or holds colours in place of ids.
+        UserError: If the file is missing, truncated, no image, of more than 178 megapixels, or
+            holds colours in place of ids.
+    """
+    with _opened(path, _read_bytes(path)) as file:
+        if file.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
+            raise UserError(
+                f"{path}: holds {file.mode} colours, not class ids; "
+                "convert it to a single-channel mask"
+            )
+        file.load()
+        ids = np.asarray(file)  # H, W
+        return ids.astype(np.uint8) if ids.dtype == np.bool_ else ids
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    if not data:
+        raise UserError(f"{path}: an empty file; replace or remove it")
+    return data
+
+
+@contextmanager
+def _opened(path: str | Path, data: bytes) -> Iterator[PillowImage.Image]:
+    """Opens an image by its header alone; what Pillow raises then and later names the path.
+
+    A header that declares a monstrous size is refused here, before any decoder allocates it.
     """
     try:
-        with PillowImage.open(path) as file:
-            if file.mode == "1":
-                return np.asarray(file).astype(np.uint8)
-            if file.mode not in ("L", "P", "I", "I;16", "I;16B", "I;16L"):
-                raise UserError(
-                    f"{path}: holds {file.mode} colours, not class ids; "
-                    "convert it to a single-channel mask"
-                )
-            return np.asarray(file)
-    except UserError:
-        raise
+        with PillowImage.open(BytesIO(data), formats=_FORMATS) as file:
+            yield file
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: not an image; replace or remove it") from error
-    except OSError as error:
-        reason = error.strerror or "truncated or damaged"
-        raise UserError(f"{path}: cannot be read ({reason})") from error
-    except (SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-        raise UserError(f"{path}: damaged image file ({error})") from error
+        raise UserError(
+            f"{path}: not an image of a known format, or a truncated one; replace or remove it"
+        ) from error
+    except PillowImage.DecompressionBombError as error:
+        raise UserError(f"{path}: too large ({error}); cut it into smaller images") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(
+            f"{path}: truncated or damaged image file ({error}); replace or remove it"
+        ) from error
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary name beside `path`; renames it to `path` when the block ends well.
 
-    Creates the folder where it is missing. On an exception nothing is left behind.
+    Creates the folder where it is missing. On an exception no file is left behind, and one that
+    was at `path` stays as it was.
+
+    Raises:
+        UserError: If `path` cannot be written.
     """
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix,
-                                        dir=target.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
+        )
     except OSError as error:
-        raise UserError(f"{target}: cannot be written ({error.strerror})") from error
+        raise _unwritable(target, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(target)
+        try:
+            temporary.chmod(0o644)
+            temporary.replace(target)
+        except OSError as error:
+            raise _unwritable(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -105,14 +151,36 @@ def write_image(path: str | Path, image: npt.NDArray[np.uint8]) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise UserError(f"{path}: unknown image format; use one of {', '.join(IMAGE_SUFFIXES)}")
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), np.ascontiguousarray(image[..., ::-1])):
-            raise UserError(f"{path}: cannot be written")
+    try:
+        done, encoded = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]))
+    except cv2.error:
+        done = False
+    if not done:
+        size = " × ".join(str(side) for side in image.shape)
+        raise UserError(f"{path}: {suffix} cannot hold an image of {size}; use .png")
+    _write_bytes(path, encoded.tobytes())
 
 
 def write_mask(path: str | Path, mask: npt.NDArray[np.uint8]) -> None:
-    """Writes a mask (`uint8` H×W) as a single-channel PNG whose grey values are the indices."""
+    """Writes a mask (`uint8` H×W) as a single-channel PNG whose grey values are the indices.
+
+    Raises:
+        UserError: If the name does not end in `.png` or the file cannot be written.
+    """
     if Path(path).suffix.lower() != ".png":
         raise UserError(f"{path}: masks are written as .png, the lossless format")
+    buffer = BytesIO()
+    PillowImage.fromarray(mask).save(buffer, format="PNG")
+    _write_bytes(path, buffer.getvalue())
+
+
+def _write_bytes(path: str | Path, data: bytes) -> None:
     with atomic_path(path) as temporary:
-        PillowImage.fromarray(mask).save(temporary, format="PNG")
+        try:
+            temporary.write_bytes(data)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+
+def _unwritable(path: str | Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be written ({error.strerror}); choose another place")

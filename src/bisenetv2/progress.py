@@ -59,24 +59,21 @@ class _PlainLines:
         self._done += steps
         self._text = self._text if text is None else text
         now = time.monotonic()
-        if now - self._printed >= PLAIN_INTERVAL:
-            self._printed = now
-            print(self._line(self._done / (now - self._start)), file=sys.stderr, flush=True)
-
-    def _line(self, rate: float) -> str:
-        total = "?" if self._total is None else self._total
-        parts = [f"{self._description}: {self._done}/{total}", f"{rate:.1f}/s"]
-        if self._total is not None and rate > 0:
+        if now - self._printed < PLAIN_INTERVAL:
+            return
+        self._printed = now
+        rate = self._done / (now - self._start)
+        parts = [f"{self._description}: {self._done}/{self._total or '?'}", f"{rate:.1f}/s"]
+        if self._total and rate > 0:
             minutes, seconds = divmod(round(max(self._total - self._done, 0) / rate), 60)
             parts.append(f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left")
-        return "  ".join([*parts, self._text]).rstrip()
+        print("  ".join([*parts, self._text]).rstrip(), file=sys.stderr, flush=True)
 
 
 class _RichBar:
     def __init__(self, progress: Progress, description: str, total: int | None) -> None:
-        self._progress = progress
+        self._progress, self._text = progress, ""
         self._task = progress.add_task(description, total=total, rate="", text="")
-        self._text = ""
 
     def advance(self, steps: int = 1, text: str | None = None) -> None:
         self._text = self._text if text is None else text

@@ -161,7 +161,8 @@ class ConfusionMatrix:
     @property
     def _truth(self) -> npt.NDArray[np.int64]:
         """Truth pixels of each class."""
-        return self.counts.sum(axis=1)
+        truth: npt.NDArray[np.int64] = self.counts.sum(axis=1)
+        return truth
 
     @property
     def _hits(self) -> npt.NDArray[np.int64]:

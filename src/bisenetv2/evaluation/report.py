@@ -40,10 +40,11 @@ def print_report(evaluation: Evaluation, console: Console) -> None:
 def _summary(evaluation: Evaluation) -> list[str]:
     """Returns the lines below the table."""
     matrix = evaluation.matrix
+    images = "1 image" if evaluation.images == 1 else f"{evaluation.images} images"
     lines = [
         f"pixel accuracy {_percent(matrix.pixel_accuracy)} %, "
         f"frequency-weighted IoU {_percent(matrix.frequency_weighted_iou)} %",
-        f"{evaluation.images} images, {matrix.pixels:,} labelled pixels, {evaluation.protocol}",
+        f"{images}, {matrix.pixels:,} labelled pixels, {evaluation.protocol}",
     ]
     if not matrix.present:
         lines.append("no pixel of this data is labelled: there is nothing to score")

@@ -1,0 +1,36 @@
+"""Opens a dataset by name: the one place that knows which kinds there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bisenetv2.data.camvid import CamVid
+from bisenetv2.data.dataset import Dataset
+from bisenetv2.data.streets import RenderedStreets
+from bisenetv2.errors import UserError
+
+STREETS = "streets"
+"""Stands for rendered streets wherever a data folder is asked for."""
+
+_STREET_SPLITS = {"train": (10_000, 1), "val": (100, 2), "trainval": (10_000, 1), "test": (100, 3)}
+"""Number of rendered streets and seed of each split."""
+
+
+def open_dataset(data: str | Path, split: str) -> Dataset:
+    """Opens a split.
+
+    Args:
+        data: CamVid's folder, or `streets` for rendered streets.
+        split: `train`, `val`, `trainval` or `test`.
+
+    Raises:
+        UserError: If the folder or the split is missing or holds no dataset.
+    """
+    if str(data) == STREETS:
+        if split not in _STREET_SPLITS:
+            raise UserError(f"unknown split {split!r}: streets have {', '.join(_STREET_SPLITS)}")
+        count, seed = _STREET_SPLITS[split]
+        return RenderedStreets(count, seed=seed)
+    if not Path(data).is_dir():
+        raise UserError(f"{data}: no such folder; give CamVid's, or `{STREETS}` to render streets")
+    return CamVid.open(data, split)

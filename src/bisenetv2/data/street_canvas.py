@@ -1,0 +1,309 @@
+"""Camera, light and brush of the rendered streets.
+
+Street coordinates are metres: x to the right of the road's middle, y up from its surface, z ahead
+along it. Whatever is drawn goes into the image and the mask with the same outline, so the mask is
+exact to the pixel; anti-aliasing is left to the lens blur at the very end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, exp, sin, sqrt
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from bisenetv2.data.street_tiles import Tile, leaf_tile
+from bisenetv2.images import Image
+from bisenetv2.labels import CAMVID, Mask
+
+SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(
+    len(CAMVID)
+)
+"""The classes of `CAMVID` by name."""
+
+Points = npt.NDArray[np.float64]
+"""Street coordinates, ..., 3."""
+
+Tint = tuple[float, float, float]
+"""RGB in 0-255, unrounded."""
+
+Vector = tuple[float, float, float]
+"""A direction or a place in street coordinates."""
+
+UP: Vector = (0.0, 1.0, 0.0)
+FACING: Vector = (0.0, 0.0, -1.0)
+"""Normal of whatever looks back at the camera."""
+
+_NEAR = 0.3  # metres: nothing closer to the lens is drawn
+_SHIFT = 4  # OpenCV draws at 1/16 of a pixel
+_ANGLES = np.linspace(0, 2 * np.pi, 14, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)  # 14, 2
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera on the road, described in fractions so that it fits any image size."""
+
+    eye: Vector
+    """Where the lens is, metres."""
+
+    horizon: float
+    """Row of the horizon as a fraction of the image's height."""
+
+    focal: float
+    """Focal length over the geometric mean of the image's sides."""
+
+    yaw: float
+    """Radians the camera looks to the right of the road's direction."""
+
+    bend: float
+    """Curvature of the road: metres sideways over squared metres ahead."""
+
+    mirror: bool
+    """Whether left and right change places, for traffic on the other side."""
+
+    def view(self, points: Points) -> Points:
+        """Turns street coordinates (..., 3) into the camera's: right, down, ahead (..., 3)."""
+        z = points[..., 2] - self.eye[2]
+        x = points[..., 0] - self.eye[0] + self.bend * z * z
+        if self.mirror:
+            x = -x
+        right = cos(self.yaw) * x - sin(self.yaw) * z
+        ahead = sin(self.yaw) * x + cos(self.yaw) * z
+        return np.stack([right, self.eye[1] - points[..., 1], ahead], axis=-1)
+
+
+@dataclass(frozen=True)
+class Light:
+    """Sun, sky light and haze."""
+
+    sun: Vector
+    """Unit vector towards the sun."""
+
+    direct: float
+    """Strength of the sun's light on a surface that faces it; 0 under an overcast sky."""
+
+    ambient: float
+    """Strength of the light from everywhere."""
+
+    haze: Tint
+    """Colour that distant things fade to."""
+
+    density: float
+    """Haze, 1/metre: after 1/density metres a colour is 63 % haze."""
+
+    def shade(self, color: Tint, normal: Vector, distance: float) -> Tint:
+        """Returns how a surface of this colour, normal and distance in metres looks."""
+        facing = sum(n * s for n, s in zip(normal, self.sun, strict=True))
+        power = self.ambient + self.direct * max(0.0, facing)
+        clear = exp(-self.density * distance)
+        r, g, b = (
+            clear * min(255.0, power * c) + (1 - clear) * h
+            for c, h in zip(color, self.haze, strict=True)
+        )
+        return r, g, b
+
+
+class Canvas:
+    """An image and its mask, painted together from far to near."""
+
+    def __init__(self, camera: Camera, light: Light, size: tuple[int, int]) -> None:
+        height, width = size
+        self.camera = camera
+        self.light = light
+        self.image: Image = np.zeros((height, width, 3), np.uint8)  # H, W, 3
+        self.mask: Mask = np.zeros((height, width), np.uint8)  # H, W
+        self.focal = camera.focal * sqrt(height * width)
+        # OpenCV's integer coordinates are pixel centres.
+        self.centre = (width / 2 - 0.5, camera.horizon * height - 0.5)
+
+    def pixels(self, view: Points) -> npt.NDArray[np.float64]:
+        """Projects camera coordinates (..., 3) in front of the lens to column and row (..., 2)."""
+        return self.focal * view[..., :2] / view[..., 2:] + self.centre
+
+    def outlines(self, points: Points) -> tuple[list[npt.NDArray[np.int32]], float]:
+        """Projects polygons to OpenCV's fixed-point outlines, cut off at the lens.
+
+        Args:
+            points: N, K, 3: N polygons of K corners.
+
+        Returns:
+            The outlines still in view and their mean distance in metres.
+        """
+        view = self.camera.view(points)
+        if (view[..., 2] >= _NEAR).all() and len(view):
+            return list(_fixed_point(self.pixels(view))), float(view[..., 2].mean())
+        loops = [loop for loop in map(_cut_at_lens, view) if len(loop) >= 3]
+        distance = float(np.mean([loop[:, 2].mean() for loop in loops])) if loops else 0.0
+        return [_fixed_point(self.pixels(loop)) for loop in loops], distance
+
+    def fill(self, points: Points, color: Tint, label: int, normal: Vector = FACING) -> None:
+        """Fills one polygon (K, 3) or several that do not overlap (N, K, 3)."""
+        outlines, distance = self.outlines(points if points.ndim == 3 else points[None])
+        if outlines:
+            shaded = self.light.shade(color, normal, distance)
+            cv2.fillPoly(self.image, outlines, shaded, cv2.LINE_8, _SHIFT)
+            cv2.fillPoly(self.mask, outlines, label, cv2.LINE_8, _SHIFT)
+
+    def limb(
+        self, start: Vector, end: Vector, radii: tuple[float, float], color: Tint, label: int
+    ) -> None:
+        """Fills a round limb between two places, `radii` metres thick at its ends."""
+        view = self.camera.view(np.array([start, end]))  # 2, 3
+        if view[:, 2].min() < _NEAR:
+            return
+        reach = self.focal * np.array(radii) / view[:, 2]
+        rims = self.pixels(view)[:, None] + reach[:, None, None] * _CIRCLE  # 2, 14, 2
+        hull = cv2.convexHull(_fixed_point(rims.reshape(-1, 2)))
+        shaded = self.light.shade(color, FACING, float(view[0, 2]))
+        cv2.fillConvexPoly(self.image, hull, shaded, cv2.LINE_8, _SHIFT)
+        cv2.fillConvexPoly(self.mask, hull, label, cv2.LINE_8, _SHIFT)
+
+    def strokes(self, points: Points, width: float, color: Tint, label: int) -> None:
+        """Draws open lines (N, K, 3), `width` metres thick and at least one pixel."""
+        view = self.camera.view(points)
+        if view[..., 2].min() < _NEAR:
+            return
+        lines = list(_fixed_point(self.pixels(view)))
+        distance = float(view[..., 2].mean())
+        thickness = max(1, round(self.focal * width / distance))
+        shaded = self.light.shade(color, FACING, distance)
+        cv2.polylines(self.image, lines, False, shaded, thickness, cv2.LINE_8, _SHIFT)
+        cv2.polylines(self.mask, lines, False, label, thickness, cv2.LINE_8, _SHIFT)
+
+    def grain(self, corners: Points, tile: Tile, texels: Points, strength: float) -> None:
+        """Multiplies a painted quad with a surface's texture.
+
+        Args:
+            corners: 4, 3: the quad.
+            tile: Texture, 128 leaves a colour as it is.
+            texels: 4, 2: column and row of the tile at each corner; the tile repeats.
+            strength: 1 for the tile's full contrast, 0 for none.
+        """
+        view = self.camera.view(corners)
+        if view[:, 2].min() < _NEAR:
+            return
+        quad = self.pixels(view)  # 4, 2
+        window = self._window(quad.min(axis=0), quad.max(axis=0))
+        if window is None:
+            return
+        rows, columns = window
+        quad -= (columns.start, rows.start)
+        patch = self.image[window]  # h, w, 3
+        height, width = patch.shape[:2]
+        to_pixels = cv2.getPerspectiveTransform(
+            texels.astype(np.float32), quad.astype(np.float32)
+        )
+        faded = cv2.convertScaleAbs(tile, alpha=strength, beta=128 * (1 - strength))
+        texture = cv2.warpPerspective(
+            faded, to_pixels, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+        )  # h, w
+        stencil = np.zeros((height, width), np.uint8)
+        cv2.fillConvexPoly(stencil, _fixed_point(quad), 255, cv2.LINE_8, _SHIFT)
+        grained = cv2.multiply(patch, cv2.merge([texture] * 3), scale=1 / 128)
+        cv2.copyTo(grained, stencil, patch)
+
+    def foliage(
+        self, centre: Vector, radii: tuple[float, float], color: Tint, seed: tuple[float, float]
+    ) -> None:
+        """Paints a clump of leaves, ragged and lit from above.
+
+        Args:
+            centre: Middle of the clump.
+            radii: Half its width and half its height, metres.
+            color: Mean colour of the leaves.
+            seed: Place in the leaf tile, in texels; decides the clump's shape.
+        """
+        view = self.camera.view(np.array(centre))
+        if view[2] < _NEAR:
+            return
+        middle = self.pixels(view)
+        reach = self.focal * np.array(radii) / view[2] + 1e-6
+        window = self._window(middle - 1.3 * reach, middle + 1.3 * reach)
+        if window is None:
+            return
+        rows, columns = window
+        size = (columns.stop - columns.start, rows.stop - rows.start)
+        x = ((np.arange(columns.start, columns.stop) - middle[0]) / reach[0]).astype(np.float32)
+        y = ((np.arange(rows.start, rows.stop) - middle[1]) / reach[1]).astype(np.float32)[:, None]
+        # Two looks at one tile: coarse for the boughs, fine for the leaves.
+        boughs, leaves = (
+            _look(leaf_tile(), x, y, size, (texels * radii[0], texels * radii[1]), seed)
+            for texels in (9.0, 38.0)
+        )
+        relief = 0.7 * boughs + 0.3 * leaves  # h, w; around 0
+        stencil = relief > 1.4 * (x * x + y * y) - 1.0
+        tone = 0.55 * leaves + 0.3 * boughs - 0.28 * y
+        tones = np.clip(128 + 128 * tone, 0, 255).astype(np.uint8)
+        table = np.array(self.light.shade(color, UP, float(view[2])))
+        palette = np.outer(np.linspace(0.25, 1.75, 256), table).clip(0, 255).astype(np.uint8)
+        cv2.copyTo(palette[tones], stencil.astype(np.uint8), self.image[window])
+        self.mask[window][stencil] = TREE
+
+    def darken(self, points: Points, factor: float) -> None:
+        """Dims what is already painted inside one polygon (K, 3); the mask stays."""
+        outlines, _ = self.outlines(points[None])
+        if not outlines:
+            return
+        corners = outlines[0] / (1 << _SHIFT)
+        window = self._window(corners.min(axis=0), corners.max(axis=0))
+        if window is None:
+            return
+        rows, columns = window
+        patch = self.image[window]
+        stencil = np.zeros(patch.shape[:2], np.uint8)
+        offset = np.array([columns.start, rows.start], np.int32) << _SHIFT
+        cv2.fillPoly(stencil, [outlines[0] - offset], 255, cv2.LINE_8, _SHIFT)
+        cv2.copyTo(cv2.convertScaleAbs(patch, alpha=factor), stencil, patch)
+
+    def _window(
+        self, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
+    ) -> tuple[slice, slice] | None:
+        """Rows and columns of the image around a box of pixels; `None` if it lies outside."""
+        height, width = self.mask.shape
+        left, top = (max(0, int(v)) for v in np.floor(low).clip(-1, 1 << 20))
+        right = min(width, int(min(high[0], 1 << 20)) + 2)
+        bottom = min(height, int(min(high[1], 1 << 20)) + 2)
+        if left >= right or top >= bottom:
+            return None
+        return slice(top, bottom), slice(left, right)
+
+
+def _fixed_point(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+    """Rounds pixels to 1/16; far outside they are clamped to keep OpenCV's integers whole."""
+    return np.rint(pixels.clip(-1e6, 1e6) * (1 << _SHIFT)).astype(np.int32)
+
+
+def _cut_at_lens(loop: Points) -> Points:
+    """Clips one polygon in camera coordinates (K, 3) to what lies ahead of the lens."""
+    kept = []
+    for here, there in zip(loop, np.roll(loop, -1, axis=0), strict=True):
+        if here[2] >= _NEAR:
+            kept.append(here)
+        if (here[2] >= _NEAR) != (there[2] >= _NEAR):
+            kept.append(here + (there - here) * (_NEAR - here[2]) / (there[2] - here[2]))
+    return np.array(kept)
+
+
+def _look(
+    tile: Tile,
+    x: npt.NDArray[np.float32],
+    y: npt.NDArray[np.float32],
+    size: tuple[int, int],
+    texels: tuple[float, float],
+    seed: tuple[float, float],
+) -> npt.NDArray[np.float32]:
+    """Samples a repeating tile over a window, -1 to 1, `texels` to each unit of x and y."""
+    step_x = float(x[1] - x[0]) if len(x) > 1 else 1.0
+    step_y = float(y[1, 0] - y[0, 0]) if len(y) > 1 else 1.0
+    to_tile = np.array(
+        [
+            [step_x * texels[0], 0, x[0] * texels[0] + seed[0]],
+            [0, step_y * texels[1], y[0, 0] * texels[1] + seed[1]],
+        ]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    seen = cv2.warpAffine(tile, to_tile, size, flags=flags, borderMode=cv2.BORDER_WRAP)
+    return seen.astype(np.float32) / 128 - 1

@@ -1,0 +1,175 @@
+"""What a rendered street stands on: road, markings, pavements, and the shadows on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from bisenetv2.data.street_canvas import PAVEMENT, ROAD, UP, Canvas, Points, Tint, Vector
+from bisenetv2.data.street_tiles import asphalt_tile, paving_tile
+
+KERB = 0.12
+"""Height of the pavement above the road, metres."""
+
+_FAR = 260.0  # metres: where the street ends for good
+_TEXELS = 16.0  # of the ground's textures, per metre
+_WHITE: Tint = (188, 188, 182)
+_YELLOW: Tint = (172, 150, 70)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The road with its pavements and side streets."""
+
+    half: float
+    """Half the road's width, metres."""
+
+    road: Tint
+    pavement: Tint
+
+    side_streets: tuple[tuple[float, float, float], ...]
+    """Side (-1 or 1) and the metres ahead between which a side street leaves."""
+
+    zebra: float | None
+    """Metres ahead of a zebra crossing."""
+
+    yellow_lines: bool
+    """Double yellow lines along the kerbs."""
+
+    dashes: float
+    """Metres ahead of the first dash of the middle line."""
+
+    stains: Points
+    """N, 4: x, z, and extent in x and z of patches of newer asphalt; metres."""
+
+    def paint(self, canvas: Canvas, shadows: Iterable[Points]) -> None:
+        """Fills everything under the horizon.
+
+        Args:
+            canvas: Where to.
+            shadows: Outlines (K, 3) on the ground that the sun does not reach.
+        """
+        top = min(max(round(canvas.centre[1] + 0.5), 0), len(canvas.mask))
+        canvas.image[top:] = np.array(canvas.light.shade(self.road, UP, 0)).astype(np.uint8)
+        canvas.mask[top:] = ROAD
+        for x, z, wide, long in self.stains:
+            tone = _scaled(self.road, 0.88 if wide * 7 % 1 < 0.6 else 1.1)
+            canvas.fill(strip(x, x + wide, z, z + long), tone, ROAD, UP)
+        self._paint_pavements(canvas)
+        self._paint_markings(canvas)
+        _wear(canvas, top)
+        _cast(canvas, shadows)
+        _fade(canvas, top)
+
+    def _paint_pavements(self, canvas: Canvas) -> None:
+        for side in (-1.0, 1.0):
+            kerb = side * self.half
+            canvas.fill(strip(kerb, side * 90, 0.4, _FAR, KERB), self.pavement, PAVEMENT, UP)
+            stone = _scaled(self.pavement, 1.12)
+            canvas.fill(strip(kerb, kerb + 0.18 * side, 0.4, _FAR, KERB), stone, PAVEMENT, UP)
+            face = strip(kerb, kerb, 0.4, _FAR, KERB)
+            face[: len(face) // 2, 1] = 0  # its lower edge meets the road
+            canvas.fill(face, _scaled(self.pavement, 0.8), PAVEMENT, (-side, 0, 0))
+        for side, near, far in self.side_streets:
+            mouth = strip(side * (self.half - 0.05), side * 90, near, far)
+            canvas.fill(mouth, self.road, ROAD, UP)
+
+    def _paint_markings(self, canvas: Canvas) -> None:
+        far = np.arange(self.dashes, 120.0, 6.0)
+        dashes = np.stack([strip(-0.06, 0.06, z, z + 2.5, samples=2) for z in far])
+        # One call a stretch, so that near and far dashes fade with their own distance.
+        for stretch in np.array_split(dashes, 5):
+            canvas.fill(stretch, _WHITE, ROAD, UP)
+        if self.yellow_lines:
+            for side in (-1.0, 1.0):
+                for inset in (0.25, 0.45):
+                    x = side * (self.half - inset)
+                    canvas.fill(strip(x - 0.04, x + 0.04, 0.4, 120), _YELLOW, ROAD, UP)
+        if self.zebra is not None:
+            left = np.arange(-self.half + 0.4, self.half - 0.5, 1.2)
+            bars = np.stack([strip(x, x + 0.6, self.zebra, self.zebra + 2.8, samples=2)
+                             for x in left])
+            canvas.fill(bars, _WHITE, ROAD, UP)
+
+
+def strip(
+    left: float, right: float, near: float, far: float, y: float = 0.0, samples: int = 20
+) -> Points:
+    """Outline of a strip along the street, fine enough to follow its bend: 2·samples, 3."""
+    ahead = np.geomspace(near, far, samples)
+    edges = [np.stack([np.full(samples, x), np.full(samples, y), ahead], -1)
+             for x in (left, right)]
+    return np.concatenate([edges[0], edges[1][::-1]])
+
+
+def shadow(solid: Points, sun: Vector) -> Points:
+    """The ground a convex solid (N, 3) keeps from a sun above the horizon: K, 3."""
+    foot = solid - solid[:, 1:2] / sun[1] * np.array(sun)
+    hull = cv2.convexHull(foot[:, ::2].astype(np.float32))[:, 0]  # K, 2
+    return np.stack([hull[:, 0], np.zeros(len(hull)), hull[:, 1]], axis=-1).astype(np.float64)
+
+
+def _wear(canvas: Canvas, top: int) -> None:
+    """Lays asphalt and slabs over the flat colours; the bend is too slight to matter here."""
+    height, width = canvas.mask.shape
+    if top >= height:
+        return
+    camera, (column, row) = canvas.camera, canvas.centre
+    eye_x, eye_y, _ = camera.eye
+    # Pixel to ground plane, homogeneous: x = eye_y (u - column) / (v - row), z = focal eye_y / ...
+    to_ground = np.array(
+        [[eye_y, 0, -eye_y * column], [0, 0, canvas.focal * eye_y], [0, 1, -row]]
+    ) @ np.array([[1, 0, 0], [0, 1, top], [0, 0, 1]])
+    cosine, sine = np.cos(camera.yaw), np.sin(camera.yaw)
+    turn = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
+    flip = -1.0 if camera.mirror else 1.0
+    to_texels = np.diag([_TEXELS, _TEXELS, 1.0]) @ np.array(
+        [[flip, 0, eye_x], [0, 1, 0], [0, 0, 1]]
+    ) @ turn @ to_ground
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    below = canvas.image[top:]
+    asphalt, slabs = (
+        cv2.warpPerspective(
+            tile, to_texels, (width, height - top), flags=flags, borderMode=cv2.BORDER_WRAP
+        )
+        for tile in (asphalt_tile(), paving_tile())
+    )
+    cv2.copyTo(slabs, (canvas.mask[top:] == PAVEMENT).astype(np.uint8), asphalt)
+    # Towards the horizon texels shrink below a pixel and would flicker: the texture fades out.
+    distance = canvas.focal * eye_y / np.maximum(np.arange(top, height) - row, 0.5)
+    strength = (1 / (1 + (distance / 22) ** 2)).astype(np.float32)[:, None]
+    texture = (128 + strength * (asphalt.astype(np.float32) - 128)).astype(np.uint8)
+    cv2.multiply(below, cv2.merge([texture] * 3), below, scale=1 / 128)
+
+
+def _cast(canvas: Canvas, shadows: Iterable[Points]) -> None:
+    """Takes the sun's part of the light from the shadows, with a soft edge."""
+    light = canvas.light
+    stencil = np.full(canvas.mask.shape, 255, np.uint8)
+    lit = light.ambient / (light.ambient + light.direct * max(0.0, light.sun[1]))
+    for outline in shadows:
+        for loop in canvas.outlines(outline[None])[0]:
+            cv2.fillPoly(stencil, [loop], 255 * lit, cv2.LINE_8, 4)
+    if stencil.min() < 255:
+        side = 2 * round(canvas.focal / 400) + 1
+        soft = cv2.blur(stencil, (side, side))
+        cv2.multiply(canvas.image, cv2.merge([soft] * 3), canvas.image, scale=1 / 255)
+
+
+def _fade(canvas: Canvas, top: int) -> None:
+    """Sinks the far road into the haze, row by row."""
+    height = len(canvas.mask)
+    rows = np.arange(top, height) - canvas.centre[1]
+    distance = canvas.focal * canvas.camera.eye[1] / np.maximum(rows, 0.25)
+    clear = np.exp(-canvas.light.density * distance)[:, None, None]
+    near = int(np.searchsorted(-distance, -12.0))  # nearer than 12 m there is nothing to see of it
+    band, clear = canvas.image[top : top + near], clear[:near]
+    band[:] = (clear * band + (1 - clear) * np.array(canvas.light.haze)).astype(np.uint8)
+
+
+def _scaled(color: Tint, factor: float) -> Tint:
+    r, g, b = color
+    return factor * r, factor * g, factor * b

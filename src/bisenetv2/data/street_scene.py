@@ -1,0 +1,407 @@
+"""Drawing up a rendered street: everything that chance decides, before anything is painted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, pi, sin, sqrt
+
+import numpy as np
+
+from bisenetv2.data.street_canvas import Camera, Light, Tint
+from bisenetv2.data.street_ground import KERB, Ground
+from bisenetv2.data.street_objects import (
+    BUS,
+    HATCHBACK,
+    SALOON,
+    VAN,
+    Car,
+    Cyclist,
+    Figure,
+    Lamp,
+    Pedestrian,
+    RoadSign,
+    Thing,
+    TrafficLight,
+)
+from bisenetv2.data.street_sides import Building, Fence, Style, Tree, Wall
+
+Rng = np.random.Generator
+
+_WALLS: tuple[tuple[Tint, bool], ...] = (
+    ((112, 74, 58), True),
+    ((92, 66, 56), True),
+    ((134, 116, 86), True),
+    ((148, 132, 104), True),
+    ((128, 122, 112), False),
+    ((186, 182, 170), False),
+    ((168, 158, 138), False),
+    ((92, 92, 92), False),
+    ((120, 98, 84), True),
+    ((150, 150, 148), False),
+)
+_PAINTS: tuple[Tint, ...] = (
+    (24, 25, 28), (150, 152, 154), (196, 197, 196), (84, 88, 92), (30, 44, 78), (122, 24, 26),
+    (46, 60, 52), (104, 108, 112), (40, 42, 46), (70, 20, 24), (52, 76, 112), (140, 130, 108),
+)
+_COATS: tuple[Tint, ...] = (
+    (28, 28, 32), (44, 44, 50), (60, 44, 38), (34, 46, 70), (96, 34, 34), (120, 116, 108),
+    (58, 66, 52), (70, 70, 74), (160, 156, 150),
+)
+_SHOPS: tuple[Tint, ...] = (
+    (40, 60, 50), (110, 30, 32), (32, 44, 82), (52, 48, 44), (150, 120, 52), (70, 84, 92),
+    (28, 28, 30),
+)
+
+
+@dataclass(frozen=True)
+class Sky:
+    """What shows above the roofs."""
+
+    zenith: Tint
+    horizon: Tint
+    cloud: Tint
+    cover: float
+    """Share of the sky under clouds, 0-1."""
+
+    seed: tuple[float, float]
+    """Place in the cloud tile, in texels."""
+
+
+@dataclass(frozen=True)
+class Lens:
+    """What the camera does to the light."""
+
+    cast: Tint
+    """Gain of red, green and blue."""
+
+    gamma: float
+    noise: float
+    """Standard deviation of the sensor's noise, grey levels."""
+
+    blur: float
+    """Standard deviation of the lens blur in pixels at a height of 360."""
+
+    vignette: float
+    """Light lost in the corners, 0-1."""
+
+    bonnet: float | None
+    """Height of the own car's bonnet as a fraction of the image's; `None` out of view."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One street: all that is needed to paint it at any size."""
+
+    camera: Camera
+    light: Light
+    sky: Sky
+    lens: Lens
+    ground: Ground
+    things: tuple[Thing, ...]
+    """From far to near."""
+
+
+def draw_scene(rng: Rng) -> Scene:
+    """Draws a street by chance; the same generator state gives the same street."""
+    half = rng.uniform(3.4, 5.2)
+    camera = Camera(
+        eye=(rng.uniform(-0.62, -0.42) * half, rng.uniform(1.2, 1.65), 0.0),
+        horizon=rng.uniform(0.4, 0.52),
+        focal=rng.uniform(0.85, 1.15),
+        yaw=rng.normal(0.03, 0.05),
+        bend=rng.normal(0, 0.0006),
+        mirror=bool(rng.random() < 0.5),
+    )
+    light, sky = _draw_weather(rng)
+    lens = Lens(
+        cast=(rng.normal(1, 0.02), 1.0, rng.normal(1.01, 0.025)),
+        gamma=rng.uniform(0.9, 1.12),
+        noise=rng.uniform(1.5, 4.5),
+        blur=rng.uniform(0.35, 0.7),
+        vignette=rng.uniform(0.0, 0.3),
+        bonnet=rng.uniform(0.03, 0.08) if rng.random() < 0.2 else None,
+    )
+    street = _Street(rng, half)
+    return Scene(camera, light, sky, lens, street.ground(), street.things())
+
+
+def _draw_weather(rng: Rng) -> tuple[Light, Sky]:
+    """Sun or overcast, with the sky and the haze that go with it."""
+    seed = (rng.uniform(0, 512), rng.uniform(0, 512))
+    azimuth, height = rng.uniform(-pi, pi), rng.uniform(0.35, 0.95)
+    flat = sqrt(1 - height * height)
+    sun = (flat * sin(azimuth), height, flat * cos(azimuth))
+    density = rng.uniform(0.0015, 0.006)
+    mood = rng.random()
+    if mood < 0.5:  # sunny
+        bright = rng.uniform(0.85, 1.1)
+        light = Light(sun, 0.72 * bright, 0.5 * bright, (196, 208, 220), density)
+        return light, Sky((96, 140, 196), (206, 222, 234), (244, 246, 248),
+                          rng.uniform(0.1, 0.55), seed)
+    if mood < 0.85:  # bright overcast, which blows out on a dashcam
+        bright = rng.uniform(0.75, 1.05)
+        light = Light(sun, 0.12 * bright, 0.74 * bright, (214, 218, 222), density)
+        return light, Sky((222, 227, 233), (238, 240, 242), (250, 250, 250), 0.6, seed)
+    bright = rng.uniform(0.5, 0.7)  # heavy clouds, dim street
+    light = Light(sun, 0.06, 0.8 * bright, (134, 142, 150), density)
+    return light, Sky((112, 124, 138), (176, 184, 190), (158, 166, 172), 0.7, seed)
+
+
+class _Street:
+    """Lays out one street, from its pavements to its people; used once per scene."""
+
+    def __init__(self, rng: Rng, half: float) -> None:
+        self.rng = rng
+        self.half = half
+        self.town = float(rng.uniform(0, 1))  # 0: leafy suburb, 1: city centre
+        self.bare = bool(rng.random() < 0.35)  # winter: trees without leaves
+        self.paving = {-1.0: rng.uniform(1.8, 3.6), 1.0: rng.uniform(1.8, 3.6)}
+        self.leaf: Tint = (rng.uniform(58, 92), rng.uniform(78, 100), rng.uniform(40, 58))
+        self.mouths: list[tuple[float, float, float]] = []
+        self.zebra = rng.uniform(9, 24) if rng.random() < 0.25 else None
+        self._things: list[Thing] = []
+        for side in (-1.0, 1.0):
+            self._line(side)
+            self._furnish(side)
+        self._close()
+        self._drive()
+        self._walk()
+        self._cycle()
+
+    def things(self) -> tuple[Thing, ...]:
+        """Everything on and beside the road, from far to near."""
+        return tuple(sorted(self._things, key=lambda thing: -thing.depth))
+
+    def ground(self) -> Ground:
+        """Road and pavements."""
+        rng = self.rng
+        grey, warmth = rng.uniform(78, 104), rng.uniform(-3, 3)
+        paved = rng.uniform(92, 128)
+        count = int(rng.integers(2, 9))
+        stains = np.stack(
+            [rng.uniform(-self.half, self.half - 1, count), rng.uniform(3, 40, count),
+             rng.uniform(0.4, 2.2, count), rng.uniform(0.6, 9, count)], axis=-1,
+        )
+        return Ground(
+            half=self.half,
+            road=(grey + warmth, grey, grey + 3 - warmth),
+            pavement=(paved + 3, paved, paved - 4),
+            side_streets=tuple(self.mouths),
+            zebra=self.zebra,
+            yellow_lines=bool(rng.random() < 0.4),
+            dashes=rng.uniform(1.5, 7),
+            stains=stains,
+        )
+
+    def _pick(self, choices: tuple[Tint, ...], spread: float = 0.12) -> Tint:
+        """One of some colours, a little brighter or darker."""
+        r, g, b = choices[int(self.rng.integers(len(choices)))]
+        gain = self.rng.normal(1, spread)
+        return gain * r, gain * g, gain * b
+
+    def _line(self, side: float) -> None:
+        """Buildings, gardens, parks and side streets along one side, from near to far."""
+        rng = self.rng
+        front = self.half + self.paving[side]
+        garden = 0.0 if rng.random() < self.town else rng.uniform(1.5, 4.5)
+        storeys = 2.2 + 2.2 * self.town
+        z = 2.5
+        while z < 150:
+            chance = rng.random()
+            width = rng.uniform(5, 9 + 6 * self.town)
+            if chance < 0.1 and z > 8:
+                width = rng.uniform(6, 8)
+                self.mouths.append((side, z, z + width))
+            elif chance < 0.34 - 0.18 * self.town:
+                width = rng.uniform(7, 18)
+                self._plant(side, front, z, z + width)
+            else:
+                height = max(4.5, rng.normal(3.1 * storeys, 2.0))
+                self._build(side, front + garden, z, width, height)
+                if garden:
+                    self._enclose(side, front, z, z + width)
+            z += width
+
+    def _build(self, side: float, x: float, z: float, width: float, height: float) -> None:
+        wall = Wall((side * x, 0.0, z), (0.0, 1.0), (-side, 0.0), width, height)
+        self._things.append(Building(wall, self._style(), self.rng.random(40)))
+
+    def _style(self) -> Style:
+        rng = self.rng
+        color, brick = _WALLS[int(rng.integers(len(_WALLS)))]
+        gain = rng.normal(1, 0.1)
+        bright = rng.uniform(120, 200)
+        slate = rng.uniform(52, 84)
+        pitched = rng.random() > 0.6 * self.town
+        return Style(
+            wall=(gain * color[0], gain * color[1], gain * color[2]),
+            trim=(bright, bright, 0.96 * bright),
+            roof=(slate * rng.uniform(1, 1.35), slate, slate * rng.uniform(0.88, 1)),
+            brick=brick,
+            floor=rng.uniform(2.8, 3.5),
+            pitch=rng.uniform(1.8, 3.2) if pitched else 0.0,
+            bay=rng.uniform(1.9, 3.2),
+            window=(rng.uniform(0.36, 0.66), rng.uniform(0.42, 0.58)),
+            shop=self._pick(_SHOPS) if rng.random() < self.town else None,
+            chimney=bool(pitched and rng.random() < 0.7),
+        )
+
+    def _enclose(self, side: float, x: float, near: float, far: float) -> None:
+        """A garden's fence, in lengths short enough to be sorted by distance."""
+        rng = self.rng
+        boards = bool(rng.random() < 0.6)
+        height = rng.uniform(1.0, 1.7)
+        timber, iron = ((104, 82, 60), (84, 72, 60), (120, 112, 100)), ((40, 44, 46), (88, 90, 92))
+        color = self._pick(timber if boards else iron)
+        for start in np.arange(near, far, 4.0):
+            wall = Wall((side * x, KERB, float(start)), (0.0, 1.0), (-side, 0.0),
+                        float(min(4.0, far - start)), height)
+            self._things.append(Fence(wall, color, boards))
+
+    def _plant(self, side: float, x: float, near: float, far: float) -> None:
+        """A piece of park: fence, hedge of trees behind it."""
+        rng = self.rng
+        self._enclose(side, x, near, far)
+        for z in np.arange(near, far, 3.2):
+            self._tree(side * (x + rng.uniform(2, 5)), float(z) + 0.5, rng.uniform(5, 10))
+            low = rng.uniform(2.4, 3.6)
+            self._tree(side * (x + 1.6), float(z) + 1.0, low, bush=True)
+        back = Wall((side * (x + 12), 0.0, near), (0.0, 1.0), (-side, 0.0), far - near, 5.0)
+        self._things.append(Building(back, self._style(), rng.random(40)))
+
+    def _tree(self, x: float, z: float, height: float, bush: bool = False) -> None:
+        rng = self.rng
+        count = 2 if bush else 6
+        clumps = np.concatenate([rng.uniform(-1, 1, (count, 3)), rng.random((count, 2))], axis=1)
+        clumps = clumps[np.argsort(-clumps[:, 2])]
+        if bush:
+            height, clumps = 1.5 * height, clumps * [1, 0.4, 1, 1, 1] - [0, 1.2, 0, 0, 0]
+        bark = rng.uniform(44, 76)
+        self._things.append(
+            Tree(
+                x=x,
+                z=z,
+                height=height,
+                spread=height * rng.uniform(0.26, 0.4),
+                color=self._pick((self.leaf,), 0.1),
+                bark=(bark, 0.93 * bark, 0.84 * bark),
+                clumps=clumps,
+                bare=self.bare and not bush,
+                boughs=rng.random(64),
+            )
+        )
+
+    def _furnish(self, side: float) -> None:
+        """Lamps, signs, signals, street trees and kerb railings along one pavement."""
+        rng = self.rng
+        kerb = side * (self.half + 0.45)
+        tone = rng.uniform(66, 120)
+        reach = -side * rng.uniform(0.8, 2.2)
+        tall = rng.uniform(5.5, 8.5)
+        for z in np.arange(rng.uniform(6, 26), 130, rng.uniform(22, 32)):
+            lamp = Lamp(kerb, float(z), tall, reach, (tone, tone, tone + 2))
+            self._things.append(lamp)
+        for _ in range(int(rng.integers(1, 4))):
+            kind = ("disc", "order", "triangle", "board")[int(rng.integers(4))]
+            sign = RoadSign(kerb, rng.uniform(7, 40), rng.uniform(2.0, 2.7), kind)
+            self._things.append(sign)
+        if self.zebra is not None or rng.random() < 0.3:
+            z = (self.zebra or rng.uniform(12, 30)) - 0.6
+            self._things.append(TrafficLight(kerb, z, int(rng.integers(3))))
+        if rng.random() < 0.6 - 0.3 * self.town and self.paving[side] > 2.2:
+            height = rng.uniform(5, 9)
+            for z in np.arange(rng.uniform(8, 20), 110, rng.uniform(9, 16)):
+                self._tree(kerb + side * 0.6, float(z), height * rng.uniform(0.8, 1.15))
+        if rng.random() < 0.35:
+            start, length = rng.uniform(6, 25), rng.uniform(8, 20)
+            for z in np.arange(start, start + length, 4.0):
+                wall = Wall((side * (self.half + 0.3), KERB, float(z)), (0.0, 1.0), (-side, 0.0),
+                            4.0, 1.05)
+                self._things.append(Fence(wall, (110, 112, 112), False))
+
+    def _close(self) -> None:
+        """Houses and trees across the far end, where the street turns away."""
+        rng = self.rng
+        x = -120.0
+        while x < 120:
+            width, height = rng.uniform(9, 20), rng.uniform(5, 13)
+            wall = Wall((x, 0.0, 175 + rng.uniform(0, 20)), (1.0, 0.0), (0.0, -1.0), width, height)
+            self._things.append(Building(wall, self._style(), rng.random(40)))
+            self._tree(x, 165.0, rng.uniform(6, 14))
+            x += width
+
+    def _drive(self) -> None:
+        """Parked cars along the kerbs, traffic ahead and oncoming."""
+        rng = self.rng
+        models, odds = (HATCHBACK, SALOON, VAN, BUS), (0.46, 0.32, 0.17, 0.05)
+
+        def car(x: float, z: float, oncoming: bool, parked: bool = False) -> float:
+            """Adds a car and returns where it ends."""
+            body = models[int(rng.choice(3 if parked else 4, p=None if parked else odds))]
+            self._things.append(Car(x, z, body, self._pick(_PAINTS), oncoming))
+            return z + body.length
+
+        for side in (-1.0, 1.0):
+            if rng.random() < 0.6:
+                z, last = rng.uniform(5.5, 22), rng.uniform(30, 90)
+                while z < last:
+                    x = side * (self.half - rng.uniform(0.95, 1.15))
+                    if self._clear(side, z):
+                        z = car(x, z, side > 0, parked=True)
+                    z += rng.uniform(0.8, 3) if rng.random() < 0.7 else rng.uniform(4, 16)
+        lane = 0.42 * self.half
+        z = rng.uniform(9, 45)
+        while z < 110:
+            z = car(-lane + rng.normal(0, 0.15), z, False) + rng.uniform(6, 50)
+        z = rng.uniform(8, 40)
+        while z < 110:
+            z = car(lane * 0.8 + rng.normal(0, 0.15), z, True) + rng.uniform(6, 50)
+
+    def _clear(self, side: float, z: float) -> bool:
+        """Whether a car may be parked there: not across a side street or a zebra crossing."""
+        crossing = self.zebra is not None and -7 < z - self.zebra < 5
+        return not crossing and all(s != side or z + 5 < a or z > b for s, a, b in self.mouths)
+
+    def _figure(self, heading: float) -> Figure:
+        rng = self.rng
+        skin, hair = rng.uniform(0.45, 1.05), rng.uniform(0.3, 1.6)
+        return Figure(
+            height=rng.uniform(1.58, 1.88),
+            heading=heading,
+            coat=self._pick(_COATS),
+            trousers=self._pick(_COATS[:4]),
+            skin=(196 * skin, 154 * skin, 130 * skin),
+            hair=(52 * hair, 42 * hair, 34 * hair),
+        )
+
+    def _walk(self) -> None:
+        """People on the pavements and, now and then, on the road."""
+        rng = self.rng
+        for _ in range(int(rng.integers(3, 8 + int(10 * self.town)))):
+            side = -1.0 if rng.random() < 0.5 else 1.0
+            x = side * (self.half + rng.uniform(0.7, max(0.8, self.paving[side] - 0.3)))
+            heading = rng.normal(0, 0.2) + (pi if rng.random() < 0.5 else 0)
+            z = 6 * (60 / 6) ** rng.random()
+            stride = rng.uniform(-0.35, 0.35)
+            self._things.append(Pedestrian(x, z, self._figure(heading), stride, KERB))
+        if rng.random() < 0.3:
+            z = self.zebra + 1.2 if self.zebra is not None else rng.uniform(12, 40)
+            heading = (pi if rng.random() < 0.5 else 0) + pi / 2
+            x = rng.uniform(-self.half, self.half)
+            self._things.append(Pedestrian(x, z, self._figure(heading), 0.3, 0.0))
+
+    def _cycle(self) -> None:
+        """Cyclists near either kerb, one crossing the road now and then."""
+        rng = self.rng
+        for _ in range(int(rng.integers(0, 4))):
+            side = -1.0 if rng.random() < 0.6 else 1.0
+            heading = rng.normal(0, 0.12) + (pi if side > 0 else 0)
+            x = side * (self.half - rng.uniform(2.0, 2.6))
+            z = 7 * (40 / 7) ** rng.random()
+            rider = Cyclist(x, z, self._figure(heading), rng.uniform(0, 2 * pi))
+            self._things.append(rider)
+        if rng.random() < 0.15:
+            heading = (pi if rng.random() < 0.5 else 0) + pi / 2
+            x, z = rng.uniform(-self.half, self.half), rng.uniform(10, 30)
+            rider = Cyclist(x, z, self._figure(heading), rng.uniform(0, 2 * pi))
+            self._things.append(rider)

@@ -1,0 +1,115 @@
+"""Checkpoint to ONNX: booster-free, any frame size, normalisation and card inside."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import torch
+from torch.export import Dim
+
+from bisenetv2 import __version__
+from bisenetv2.card import METADATA_KEY, ModelCard
+from bisenetv2.data.dataset import Dataset
+from bisenetv2.errors import UserError
+from bisenetv2.export.agreement import Agreement, compare
+from bisenetv2.images import atomic_path
+from bisenetv2.inference.segmenter import Segmenter
+from bisenetv2.inference.torch_engine import TorchEngine
+from bisenetv2.network.bisenetv2 import STRIDE
+from bisenetv2.network.checkpoint import load_checkpoint
+from bisenetv2.network.frames import FrameNetwork
+
+OPSET = 18
+"""ONNX operator set: the oldest the exporter writes natively; OpenVINO, ONNX Runtime and TensorRT
+all read it."""
+
+LEAST_AGREEMENT = 0.999
+"""Share of pixels that must get the same class from the file as from the checkpoint."""
+
+
+def export_onnx(checkpoint: Path, output: Path, frames: Dataset) -> Agreement:
+    """Exports a checkpoint, runs the file, and compares the masks of both.
+
+    Args:
+        checkpoint: `.safetensors` to read.
+        output: `.onnx` to write; only appears if the agreement holds.
+        frames: Frames to compare on; their truth is not used.
+
+    Returns:
+        The agreement, at least `LEAST_AGREEMENT`.
+
+    Raises:
+        UserError: If the checkpoint cannot be read, the output has another ending, or the file
+            disagrees with the checkpoint.
+    """
+    if output.suffix != ".onnx":
+        raise UserError(f"{output}: model files end in .onnx")
+    model, card = load_checkpoint(checkpoint)
+    model = FrameNetwork(model.network.without_boosters(), model.normalization).eval()
+    card = replace(card, version=__version__)
+    with atomic_path(output) as temporary:
+        onnx.save(to_onnx(model, card), temporary)
+        reference = Segmenter.from_engine(TorchEngine(model), card)
+        agreement = compare(reference, Segmenter(temporary), frames)
+        if agreement.share < LEAST_AGREEMENT:
+            raise UserError(
+                f"{output}: not written, it agrees with {checkpoint} on {100 * agreement.share:.2f} "
+                f"% of pixels only; {100 * LEAST_AGREEMENT} % are asked for"
+            )
+    return agreement
+
+
+def to_onnx(model: FrameNetwork, card: ModelCard) -> onnx.ModelProto:
+    """Builds the model file in memory.
+
+    Args:
+        model: Network without booster heads, in evaluation mode, on the CPU.
+        card: What the file says about itself.
+
+    Returns:
+        A model with input `frame`, `uint8` N×H×W×3, and output `logits`, `float32` N×C×H/8×W/8,
+        for every H and W divisible by 32.
+    """
+    example = torch.zeros(2, 2 * STRIDE, 3 * STRIDE, 3, dtype=torch.uint8)
+    shape = {
+        0: Dim("batch", min=1, max=1024),
+        1: STRIDE * Dim("rows", min=1, max=1024),
+        2: STRIDE * Dim("columns", min=1, max=1024),
+    }
+    with _quiet():
+        program = torch.onnx.export(
+            model,
+            (example,),
+            input_names=["frame"],
+            output_names=["logits"],
+            opset_version=OPSET,
+            dynamic_shapes=(shape,),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None  # only the older exporter returns nothing
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, {METADATA_KEY: card.to_json()})
+    proto.doc_string = f"BiSeNet V2 trained on {card.data}"
+    onnx.checker.check_model(proto)
+    return proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's remarks about absent torchvision and its own deprecations to itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

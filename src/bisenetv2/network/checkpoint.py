@@ -1,0 +1,119 @@
+"""Read and write `.safetensors` checkpoints: weights, configuration, model card; never pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bisenetv2.card import METADATA_KEY, ModelCard
+from bisenetv2.errors import UserError
+from bisenetv2.images import atomic_path
+from bisenetv2.network.bisenetv2 import BiSeNetV2
+from bisenetv2.network.config import BiSeNetV2Config
+from bisenetv2.network.frames import FrameNetwork, Normalization
+
+CONFIG_KEY = "config"
+
+
+def save_checkpoint(path: str | Path, model: FrameNetwork, card: ModelCard) -> None:
+    """Writes a checkpoint that `load_checkpoint` reads back, whole or not at all.
+
+    Args:
+        path: File to write, ending in `.safetensors`.
+        model: Network with its normalisation; booster heads are kept.
+        card: Labels and provenance.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    config = {
+        "network": asdict(model.network.config),
+        "normalization": {"mean": model.normalization.mean, "std": model.normalization.std},
+    }
+    metadata = {CONFIG_KEY: json.dumps(config), METADATA_KEY: card.to_json()}
+    tensors = {name: t.contiguous() for name, t in model.network.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def load_checkpoint(path: str | Path) -> tuple[FrameNetwork, ModelCard]:
+    """Builds the network that a checkpoint describes and fills it, strictly.
+
+    Returns:
+        The network in evaluation mode on the CPU, booster heads included, and its card.
+
+    Raises:
+        UserError: If the file is missing, damaged, not of this product, or does not fit its own
+            configuration.
+    """
+    tensors, metadata = read_tensors(path)
+    if CONFIG_KEY not in metadata or METADATA_KEY not in metadata:
+        raise UserError(f"{path}: not a checkpoint of bisenetv2 (no configuration inside)")
+    try:
+        content = json.loads(metadata[CONFIG_KEY])
+        config = _config(content["network"])
+        normalization = Normalization(
+            tuple(map(float, content["normalization"]["mean"])),
+            tuple(map(float, content["normalization"]["std"])),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged configuration in the checkpoint ({error!r})") from error
+    card = ModelCard.from_json(metadata[METADATA_KEY])
+    with torch.device("meta"):
+        network = BiSeNetV2(config)
+    load_strictly(network, tensors, path)
+    return FrameNetwork(network, normalization).eval(), card
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Reads all tensors and the metadata of a `.safetensors` file.
+
+    Raises:
+        UserError: If the file is missing or damaged.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such checkpoint")
+    try:
+        with safe_open(path, framework="pt") as file:
+            # A file without metadata answers None here.
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged or truncated .safetensors file ({error})") from error
+
+
+def load_strictly(network: BiSeNetV2, tensors: Mapping[str, Tensor], source: object) -> None:
+    """Fills `network` with exactly its own tensors.
+
+    Raises:
+        UserError: If one is missing, superfluous or of another shape; the message names them.
+    """
+    wanted = network.state_dict()
+    missing = sorted(wanted.keys() - tensors.keys())
+    unknown = sorted(tensors.keys() - wanted.keys())
+    misshaped = sorted(
+        name for name in wanted.keys() & tensors.keys() if wanted[name].shape != tensors[name].shape
+    )
+    complaints = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        for what, names in (("missing", missing), ("unknown", unknown), ("misshaped", misshaped))
+        if names
+    ]
+    if complaints:
+        raise UserError(f"{source}: checkpoint of another network: {'; '.join(complaints)}")
+    network.load_state_dict(dict(tensors), assign=True)
+
+
+def _config(content: dict[str, Any]) -> BiSeNetV2Config:
+    known = {field.name for field in fields(BiSeNetV2Config)}
+    unknown = sorted(content.keys() - known)
+    if unknown:
+        raise UserError(f"unknown network options {', '.join(unknown)}: written by a newer version")
+    return BiSeNetV2Config(**{**content, "boosters": tuple(content["boosters"])})

@@ -1,0 +1,1 @@
+"""Recipes, loss, loader, run state and the loop (torch)."""

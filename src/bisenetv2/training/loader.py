@@ -1,0 +1,138 @@
+"""Batches: a pure function of (seed, step), prepared ahead of the training by threads.
+
+Nothing here has a state to save: resuming at step n asks for batch n.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bisenetv2.data.augment import Augmentation
+from bisenetv2.data.dataset import Dataset, Sample
+from bisenetv2.errors import UserError
+from bisenetv2.labels import Labels
+
+
+class Batch(NamedTuple):
+    """What one step trains on."""
+
+    images: npt.NDArray[np.uint8]  # B, H, W, 3
+    masks: npt.NDArray[np.uint8]  # B, H, W
+    names: tuple[str, ...]  # B sample names, for messages
+
+
+class InMemory:
+    """A dataset that decodes every sample once and keeps it: no file is read twice."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.samples: dict[int, Sample] = {}
+
+    @property
+    def name(self) -> str:
+        """Name of the data kept."""
+        return self.dataset.name
+
+    @property
+    def licence(self) -> str:
+        """Terms of the data kept."""
+        return self.dataset.licence
+
+    @property
+    def labels(self) -> Labels:
+        """Labels of the data kept."""
+        return self.dataset.labels
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def sample_name(self, index: int) -> str:
+        """Name of a sample."""
+        return self.dataset.sample_name(index)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Returns a sample, from memory if it was asked for before."""
+        if index not in self.samples:
+            self.samples[index] = self.dataset[index]
+        return self.samples[index]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Shuffled, augmented batches of a dataset, optionally mixed with a second one.
+
+    Each epoch visits every sample once, in an order that follows from (seed, epoch); epochs run on
+    across batch boundaries, so that none is dropped.
+
+    Raises:
+        UserError: If the dataset is empty or a value is out of range.
+    """
+
+    dataset: Dataset
+    augmentation: Augmentation
+    batch_size: int
+    """Samples a batch."""
+
+    seed: int
+    """Seed of order and augmentation."""
+
+    mixed: Dataset | None = None
+    """A second dataset with the same labels."""
+
+    mixed_share: float = 0.0
+    """Probability of a sample being one of the second dataset, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        if len(self.dataset) == 0:
+            raise UserError(f"{self.dataset.name}: holds no sample")
+        if self.batch_size < 1:
+            raise UserError(f"batch size {self.batch_size}: expected 1 or more")
+
+    def __getitem__(self, step: int) -> Batch:
+        """Prepares the batch of a step, counted from 0."""
+        samples, names = [], []
+        for slot in range(step * self.batch_size, (step + 1) * self.batch_size):
+            generator = np.random.default_rng([self.seed, slot])
+            source, index = self._choose(slot, generator)
+            samples.append(self.augmentation(source[index], generator))
+            names.append(source.sample_name(index))
+        return Batch(
+            np.stack([sample.image for sample in samples]),
+            np.stack([sample.mask for sample in samples]),
+            tuple(names),
+        )
+
+    def _choose(self, slot: int, generator: np.random.Generator) -> tuple[Dataset, int]:
+        if self.mixed is not None and generator.random() < self.mixed_share:
+            return self.mixed, int(generator.integers(len(self.mixed)))
+        epoch, place = divmod(slot, len(self.dataset))
+        return self.dataset, int(_order(self.seed, epoch, len(self.dataset))[place])
+
+    def prefetch(self, start: int, stop: int, workers: int = 2) -> Iterator[Batch]:
+        """Yields the batches of steps `start` to `stop - 1`, in order, prepared by threads."""
+        with ThreadPoolExecutor(workers) as pool:
+            waiting: deque[Future[Batch]] = deque()
+            try:
+                for step in range(start, stop):
+                    waiting.append(pool.submit(self.__getitem__, step))
+                    if len(waiting) > 2 * workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
+    # The 1 keeps these streams apart from the slots' own.
+    return np.random.default_rng([seed, epoch, 1]).permutation(count)

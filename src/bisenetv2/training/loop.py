@@ -1,0 +1,275 @@
+"""The training loop: one function, from a recipe and data to a run folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from bisenetv2 import __version__
+from bisenetv2.card import ModelCard
+from bisenetv2.data.augment import Augmentation
+from bisenetv2.data.dataset import Dataset
+from bisenetv2.errors import UserError
+from bisenetv2.evaluation.evaluate import Evaluation, evaluate
+from bisenetv2.images import atomic_path
+from bisenetv2.inference.segmenter import Segmenter
+from bisenetv2.inference.torch_engine import TorchEngine
+from bisenetv2.network.bisenetv2 import BiSeNetV2
+from bisenetv2.network.checkpoint import load_checkpoint, save_checkpoint
+from bisenetv2.network.frames import FrameNetwork
+from bisenetv2.progress import ProgressBar
+from bisenetv2.training.average import WeightAverage
+from bisenetv2.training.device import choose_device, computes_bfloat16
+from bisenetv2.training.loader import Batch, Batches, InMemory
+from bisenetv2.training.loss import segmentation_loss
+from bisenetv2.training.recipes import Recipe
+from bisenetv2.training.schedule import rate_factor
+from bisenetv2.training.state import RunState
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of what a run writes, and its log."""
+
+    path: Path
+
+    @property
+    def states(self) -> Path:
+        """Folder of the states to resume from."""
+        return self.path / "last"
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint with the best validation so far; the last one without validation."""
+        return self.path / "best.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    def log(self, **entry: Any) -> None:
+        """Appends a line to the metrics."""
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drops metrics of steps that a resumed run takes again."""
+        if not self.metrics.exists():
+            return
+        lines = self.metrics.read_text().splitlines(keepends=True)
+        with atomic_path(self.metrics) as temporary:
+            temporary.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+
+
+def train(
+    recipe: Recipe,
+    dataset: Dataset,
+    val_dataset: Dataset | None,
+    run: Path,
+    *,
+    mixed: Dataset | None = None,
+    resume: bool = False,
+    init: Path | None = None,
+    device: str = "auto",
+    bar: ProgressBar,
+) -> Path:
+    """Trains a network and leaves a run folder.
+
+    Args:
+        recipe: All settings; its network gets the number of classes of the data.
+        dataset: What to train on.
+        val_dataset: What to validate on and to choose the best checkpoint by; `None` for nothing.
+        run: Run folder to write.
+        mixed: Dataset mixed in at the recipe's `streets_share`.
+        resume: Whether to go on from the run folder's newest state.
+        init: Checkpoint of the same network to start from.
+        device: `auto` or a torch device.
+        bar: Told of each step.
+
+    Returns:
+        Path of the best checkpoint.
+
+    Raises:
+        UserError: If the run folder is in use, a checkpoint does not fit, or the loss is not finite.
+    """
+    folder = RunFolder(run)
+    if folder.states.exists() and not resume:
+        raise UserError(f"{run}: holds a run already; add --resume to go on, or name another --run")
+    place = choose_device(device)
+    state = _new_state(recipe, dataset, place, init)
+    if resume:
+        state.load(folder.states)
+        folder.forget_after(state.step)
+        bar.advance(state.step)
+    run.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        _write_config(recipe, dataset, folder)
+    steps = _Steps(recipe, dataset.labels.ignore_index, state, place)
+    bfloat16 = computes_bfloat16(place, recipe.precision)
+    card = _card(recipe, dataset)
+    val_dataset = None if val_dataset is None else InMemory(val_dataset)
+    started, trained = time.monotonic(), 0
+    for batch in _batches(recipe, dataset, mixed, state.step):
+        loss = steps.take(batch, bfloat16)
+        trained += len(batch.names)
+        pace = trained / (time.monotonic() - started)
+        text = f"loss {loss:.3f}  rate {steps.rate:.4f}  {pace:.1f} images/s"
+        bar.advance(1, text=text)
+        if state.step % 20 == 0 or state.step == recipe.iterations:
+            folder.log(step=state.step, loss=loss, rate=steps.rate, images_per_second=pace)
+        done = state.step == recipe.iterations
+        if val_dataset is not None and (state.step % recipe.val_every == 0 or done):
+            _validate(state, val_dataset, folder, card)
+        if state.step % recipe.save_every == 0 or done:
+            state.save(folder.states)
+    if val_dataset is None:
+        save_checkpoint(folder.best, state.evaluated, card)
+    return folder.best
+
+
+class _Steps:
+    """Optimiser steps: forward, loss, backward, update, average."""
+
+    def __init__(
+        self, recipe: Recipe, ignore_index: int, state: RunState, place: torch.device
+    ) -> None:
+        self.recipe, self.state, self.place = recipe, state, place
+        self.ignore_index = ignore_index
+        self.rate = 0.0
+
+    def take(self, batch: Batch, bfloat16: bool) -> float:
+        """Trains on one batch and returns its loss."""
+        recipe, state = self.recipe, self.state
+        self.rate = recipe.rate * rate_factor(
+            state.step,
+            recipe.iterations,
+            warmup=recipe.warmup,
+            hold=recipe.hold,
+            power=recipe.power,
+        )
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.rate
+        images = torch.from_numpy(batch.images).to(self.place)  # B, H, W, 3
+        masks = torch.from_numpy(batch.masks).to(self.place)  # B, H, W
+        with torch.autocast(self.place.type, torch.bfloat16, enabled=bfloat16):
+            logits = state.model(images)
+        loss = segmentation_loss(
+            logits,
+            masks,
+            ignore_index=self.ignore_index,
+            strides=(recipe.loss_stride, recipe.booster_stride),
+            booster_weight=recipe.booster_weight,
+            ohem=recipe.ohem,
+        )
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise UserError(
+                f"loss is {value} at step {state.step + 1}, rate {self.rate:.4g}: "
+                f"usually the rate is too high (try --recipe.rate {self.rate / 4:.2g}); "
+                f"the batch was {', '.join(batch.names)}"
+            )
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        state.optimizer.step()
+        state.step += 1
+        if state.average is not None:
+            state.average.update(state.model, state.step)
+        return value
+
+
+def _new_state(
+    recipe: Recipe, dataset: Dataset, place: torch.device, init: Path | None
+) -> RunState:
+    torch.manual_seed(recipe.seed)
+    config = replace(recipe.network, num_classes=len(dataset.labels))
+    model = FrameNetwork(BiSeNetV2(config))
+    if init is not None:
+        loaded, _ = load_checkpoint(init)
+        if loaded.network.config != config:
+            raise UserError(f"{init}: checkpoint of another network than the recipe's")
+        model = loaded
+    model.to(device=place, memory_format=torch.channels_last).train()
+    weights = [p for p in model.parameters() if p.ndim == 4]
+    others = [p for p in model.parameters() if p.ndim != 4]  # BN and biases: not decayed
+    optimizer = torch.optim.SGD(
+        [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others}],
+        lr=recipe.rate,
+        momentum=recipe.momentum,
+    )
+    average = WeightAverage(model, recipe.average) if recipe.average else None
+    return RunState(model, optimizer, average)
+
+
+def _batches(
+    recipe: Recipe, dataset: Dataset, mixed: Dataset | None, start: int
+) -> Iterator[Batch]:
+    """Yields the batches from step `start` on: small crops first, where the recipe says so."""
+    warm = round(recipe.warm_share * recipe.iterations)
+    samples = InMemory(dataset)
+    augmentation = Augmentation(
+        crop=recipe.crop,
+        scales=recipe.scales,
+        continuous=recipe.continuous_scales,
+        brightness=recipe.jitter,
+        contrast=recipe.jitter,
+        saturation=recipe.jitter,
+        rare_classes=tuple(dataset.labels.index(name) for name in recipe.rare_classes),
+        rare_share=recipe.rare_share,
+        ignore_index=dataset.labels.ignore_index,
+    )
+    small = replace(augmentation, crop=recipe.warm_crop, scales=recipe.warm_scales)
+    phases = (
+        (0, warm, small, recipe.warm_batch),
+        (warm, recipe.iterations, augmentation, recipe.batch),
+    )
+    for first, stop, augment, size in phases:
+        batches = Batches(samples, augment, size, recipe.seed, mixed, recipe.streets_share)
+        yield from batches.prefetch(max(first, start), stop)
+
+
+def _validate(state: RunState, dataset: Dataset, folder: RunFolder, card: ModelCard) -> Evaluation:
+    """Scores the network that would ship, logs it, and keeps its checkpoint if it is the best."""
+    segmenter = Segmenter.from_engine(TorchEngine(state.evaluated), card)
+    result = evaluate(segmenter, dataset)
+    miou = result.matrix.mean_iou
+    folder.log(step=state.step, miou=miou, pixel_accuracy=result.matrix.pixel_accuracy)
+    if miou > state.best_miou:
+        state.best_miou = miou
+        merit = f"{100 * miou:.2f} % mIoU on {dataset.name}, {result.protocol}"
+        save_checkpoint(folder.best, state.evaluated, replace(card, merit=merit))
+    return result
+
+
+def _card(recipe: Recipe, dataset: Dataset) -> ModelCard:
+    config = replace(recipe.network, num_classes=len(dataset.labels))
+    height, width = dataset[0].image.shape[:2]
+    return ModelCard(
+        labels=dataset.labels,
+        frame_size=(height, width),
+        data=dataset.name,
+        data_licence=dataset.licence,
+        recipe=f"{recipe.data}, {recipe.iterations} iterations, seed {recipe.seed}",
+        version=__version__,
+        network=tuple(asdict(config).items()),
+    )
+
+
+def _write_config(recipe: Recipe, dataset: Dataset, folder: RunFolder) -> None:
+    content = {
+        "recipe": json.loads(json.dumps(asdict(recipe))),
+        "data": dataset.name,
+        "samples": len(dataset),
+        "bisenetv2": __version__,
+        "torch": str(torch.__version__),
+    }
+    with atomic_path(folder.path / "config.yaml") as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False))

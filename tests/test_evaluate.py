@@ -1,0 +1,231 @@
+"""Evaluation of a segmenter on a dataset, its JSON and its printed report."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bisenetv2.data.dataset import Sample
+from bisenetv2.errors import UserError
+from bisenetv2.evaluation.evaluate import Evaluation, evaluate
+from bisenetv2.evaluation.report import print_report
+from bisenetv2.images import Image, read_image, read_mask
+from bisenetv2.labels import CAMVID, IGNORE_INDEX, Labels, Mask
+
+CAMVID_ROOT = Path(__file__).parents[2] / "shared" / "camvid"
+
+LABELS = Labels(("road", "sky", "[tree]"), ((128, 64, 128), (70, 130, 180), (0, 128, 0)))
+
+
+class ListDataset:
+    """Samples from memory; notes which thread reads which index."""
+
+    def __init__(self, samples: list[Sample], labels: Labels = LABELS) -> None:
+        self._samples, self.labels = samples, labels
+        self.name, self.licence = "toy val", "CC0"
+        self.reads: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def sample_name(self, index: int) -> str:
+        return f"toy/{index}.png"
+
+    def __getitem__(self, index: int) -> Sample:
+        self.reads.append((index, threading.get_ident()))
+        return self._samples[index]
+
+
+class FunctionSegmenter:
+    def __init__(self, function: Callable[[Image], Mask], labels: Labels = LABELS) -> None:
+        self._function, self.labels = function, labels
+
+    def __call__(self, frame: Image) -> Mask:
+        return self._function(frame)
+
+
+def sample_of(mask: list[list[int]]) -> Sample:
+    """A sample whose frame shows its mask in the red channel."""
+    array = np.array(mask, np.uint8)
+    return Sample(np.repeat(array[..., None], 3, axis=2), array)
+
+
+def reads_red(frame: Image) -> Mask:
+    return np.ascontiguousarray(frame[..., 0])
+
+
+def says_road(frame: Image) -> Mask:
+    return np.zeros(frame.shape[:2], np.uint8)
+
+
+def evaluation_of(mask: list[list[int]], function: Callable[[Image], Mask]) -> Evaluation:
+    return evaluate(FunctionSegmenter(function), ListDataset([sample_of(mask)]))
+
+
+def printed(evaluation: Evaluation) -> str:
+    stream = io.StringIO()
+    print_report(evaluation, Console(file=stream, width=100))
+    return stream.getvalue()
+
+
+def test_perfect_prediction_scores_one_on_frames_of_any_size() -> None:
+    dataset = ListDataset([sample_of([[0, 1], [2, 255]]), sample_of([[0, 1, 2]])])
+    evaluation = evaluate(FunctionSegmenter(reads_red), dataset)
+    assert evaluation.matrix.mean_iou == 1.0
+    assert evaluation.matrix.pixels == 6
+    assert (evaluation.images, evaluation.data) == (2, "toy val")
+    assert evaluation.protocol == "single scale, at label resolution"
+
+
+def test_every_sample_meets_its_own_truth_once_and_in_order() -> None:
+    dataset = ListDataset([sample_of([[i % 3, i // 3 % 3]]) for i in range(9)])
+    done: list[int] = []
+    evaluation = evaluate(FunctionSegmenter(reads_red), dataset, done.append)
+    assert [index for index, _ in dataset.reads] == list(range(9))
+    assert done == list(range(1, 10))
+    assert evaluation.matrix.pixel_accuracy == 1.0
+
+
+def test_samples_are_read_ahead_by_one_other_thread() -> None:
+    dataset = ListDataset([sample_of([[0]]) for _ in range(5)])
+    read_before: list[int] = []
+
+    def segment(frame: Image) -> Mask:
+        read_before.append(len(dataset.reads))
+        return says_road(frame)
+
+    evaluate(FunctionSegmenter(segment), dataset)
+    threads = {thread for _, thread in dataset.reads}
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+    assert all(done <= turn + 2 for turn, done in enumerate(read_before))
+
+
+def test_a_sample_that_cannot_be_read_ends_the_evaluation_with_its_error() -> None:
+    class Broken(ListDataset):
+        def __getitem__(self, index: int) -> Sample:
+            if index == 1:
+                raise UserError("toy/1.png: truncated")
+            return super().__getitem__(index)
+
+    dataset = Broken([sample_of([[0]])] * 3)
+    with pytest.raises(UserError, match=r"toy/1\.png: truncated"):
+        evaluate(FunctionSegmenter(says_road), dataset)
+
+
+def test_different_labels_are_refused_with_both_lists_on_one_line() -> None:
+    other = Labels(("sky", "road", "[tree]"), LABELS.palette)
+    with pytest.raises(UserError) as caught:
+        evaluate(FunctionSegmenter(says_road, other), ListDataset([sample_of([[0]])]))
+    message = str(caught.value)
+    assert "sky, road, [tree]" in message
+    assert "road, sky, [tree]" in message.replace("sky, road, [tree]", "")
+    assert "toy val" in message
+    assert "\n" not in message
+
+
+def test_another_palette_or_raw_coding_is_no_other_label_set() -> None:
+    repainted = replace(LABELS, palette=((1, 1, 1),) * 3, raw_ids=((7, 0), (8, 1), (9, 2)))
+    evaluation = evaluate(
+        FunctionSegmenter(reads_red, repainted), ListDataset([sample_of([[0, 1]])])
+    )
+    assert evaluation.matrix.mean_iou == 1.0
+
+
+def test_frame_and_mask_of_different_size_name_the_sample_and_both_sizes() -> None:
+    wrong = Sample(np.zeros((4, 6, 3), np.uint8), np.zeros((2, 3), np.uint8))
+    dataset = ListDataset([sample_of([[0]]), wrong])
+    with pytest.raises(UserError, match=r"^toy/1\.png: frame of 6×4 and mask of 3×2 pixels"):
+        evaluate(FunctionSegmenter(says_road), dataset)
+
+
+@pytest.mark.parametrize(
+    ("mask", "function", "message"),
+    [
+        ([[0, 5]], says_road, r"toy/0\.png: truth holds label 5"),
+        ([[0, 0]], lambda frame: says_road(frame) + 3, r"toy/0\.png: prediction holds label 3"),
+        ([[0, 0]], lambda frame: says_road(frame)[:, :1], r"toy/0\.png: prediction of 1×1"),
+    ],
+)
+def test_a_value_or_size_that_does_not_fit_names_the_sample(
+    mask: list[list[int]], function: Callable[[Image], Mask], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        evaluation_of(mask, function)
+
+
+def test_an_empty_dataset_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match="toy val: holds no images"):
+        evaluate(FunctionSegmenter(says_road), ListDataset([]))
+
+
+def test_json_holds_fractions_and_names_the_absent_class() -> None:
+    evaluation = replace(evaluation_of([[0, 0, 0, 1]], says_road), seconds=0.5)
+    content = json.loads(json.dumps(evaluation.to_json_object(), allow_nan=False))
+    assert content == {
+        "data": "toy val",
+        "protocol": "single scale, at label resolution",
+        "images": 1,
+        "miou": 0.375,
+        "pixel_accuracy": 0.75,
+        "mean_accuracy": 0.5,
+        "frequency_weighted_iou": 0.5625,
+        "per_class": {
+            "road": {"iou": 0.75, "accuracy": 1.0, "share": 0.75},
+            "sky": {"iou": 0.0, "accuracy": 0.0, "share": 0.25},
+            "[tree]": {"iou": None, "accuracy": None, "share": 0.0},
+        },
+        "absent_classes": ["[tree]"],
+        "images_per_second": 2.0,
+    }
+
+
+def test_json_of_data_without_a_labelled_pixel_is_valid_and_says_null() -> None:
+    evaluation = evaluation_of([[IGNORE_INDEX] * 2], says_road)
+    content = json.loads(json.dumps(evaluation.to_json_object(), allow_nan=False))
+    assert content["miou"] is None
+    assert content["pixel_accuracy"] is None
+    assert content["absent_classes"] == list(LABELS.names)
+
+
+def test_report_has_a_row_a_class_the_mean_and_names_the_absent_class() -> None:
+    text = printed(evaluation_of([[0, 0, 0, 1]], says_road))
+    rows = {line.split("│")[1].strip(): line for line in text.splitlines() if "│" in line}
+    assert [*rows] == ["road", "sky", "[tree]", "mean"]
+    assert [cell.strip() for cell in rows["road"].split("│")[2:5]] == ["75.00", "100.00", "75.00"]
+    assert [cell.strip() for cell in rows["[tree]"].split("│")[2:5]] == ["-", "-", "0.00"]
+    assert [cell.strip() for cell in rows["mean"].split("│")[2:4]] == ["37.50", "50.00"]
+    assert "pixel accuracy 75.00 %" in text
+    assert "1 image," in text
+    assert "left out of the means: [tree]" in text
+    assert "single scale, at label resolution" in text
+
+
+def test_report_says_so_if_nothing_is_labelled() -> None:
+    text = printed(evaluation_of([[IGNORE_INDEX] * 2], says_road))
+    assert "no pixel of this data is labelled" in text
+
+
+@pytest.mark.skipif(not CAMVID_ROOT.is_dir(), reason="../shared/camvid is absent")
+def test_camvid_truth_against_itself_scores_one() -> None:
+    truth_paths = sorted((CAMVID_ROOT / "valannot").glob("*.png"))[:4]
+    assert truth_paths
+    truths = [CAMVID.from_raw(read_mask(path), path) for path in truth_paths]
+    samples = [
+        Sample(read_image(CAMVID_ROOT / "val" / f"{path.stem}.webp"), truth)
+        for path, truth in zip(truth_paths, truths, strict=True)
+    ]
+    # The network never predicts the ignore index; any class will do where the truth is ignored.
+    answers = iter([np.where(truth == IGNORE_INDEX, 0, truth).astype(np.uint8) for truth in truths])
+    segmenter = FunctionSegmenter(lambda _: next(answers), CAMVID)
+    evaluation = evaluate(segmenter, ListDataset(samples, CAMVID))
+    assert evaluation.matrix.mean_iou == 1.0
+    assert evaluation.matrix.pixels == sum(int((truth != IGNORE_INDEX).sum()) for truth in truths)
