@@ -70,8 +70,9 @@ class Augmentation:
         image, mask = self._crop(image, mask, scale, top, left)
         if generator.random() < self.flip:
             image, mask = image[:, ::-1], mask[:, ::-1]
-        return Sample(self._jitter(np.ascontiguousarray(image), generator),
-                      np.ascontiguousarray(mask))
+        return Sample(
+            self._jitter(np.ascontiguousarray(image), generator), np.ascontiguousarray(mask)
+        )
 
     def _draw_scale(self, generator: np.random.Generator) -> float:
         if self.continuous:

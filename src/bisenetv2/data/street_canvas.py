@@ -7,8 +7,10 @@ exact to the pixel; anti-aliasing is left to the lens blur at the very end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, exp, sin, sqrt
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -38,8 +40,9 @@ FACING: Vector = (0.0, 0.0, -1.0)
 
 _NEAR = 0.3  # metres: nothing closer to the lens is drawn
 _SHIFT = 4  # OpenCV draws at 1/16 of a pixel
-_ANGLES = np.linspace(0, 2 * np.pi, 14, endpoint=False)
-_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)  # 14, 2
+_ANGLES = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)  # 12, 2
+_TONES = np.linspace(0.2, 1.9, 256)[:, None]  # of leaves, from shade to sun
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,10 @@ class Camera:
 
     def view(self, points: Points) -> Points:
         """Turns street coordinates (..., 3) into the camera's: right, down, ahead (..., 3)."""
-        z = points[..., 2] - self.eye[2]
-        x = points[..., 0] - self.eye[0] + self.bend * z * z
-        if self.mirror:
-            x = -x
-        right = cos(self.yaw) * x - sin(self.yaw) * z
-        ahead = sin(self.yaw) * x + cos(self.yaw) * z
-        return np.stack([right, self.eye[1] - points[..., 1], ahead], axis=-1)
+        local = points - self.eye
+        local[..., 0] += self.bend * np.square(local[..., 2])
+        c, s, flip = cos(self.yaw), sin(self.yaw), -1.0 if self.mirror else 1.0
+        return local @ np.array([[flip * c, 0.0, flip * s], [0.0, -1.0, 0.0], [-s, 0.0, c]])
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,36 @@ class Light:
 
     def shade(self, color: Tint, normal: Vector, distance: float) -> Tint:
         """Returns how a surface of this colour, normal and distance in metres looks."""
-        facing = sum(n * s for n, s in zip(normal, self.sun, strict=True))
-        power = self.ambient + self.direct * max(0.0, facing)
+        (nx, ny, nz), (sx, sy, sz) = normal, self.sun
         clear = exp(-self.density * distance)
-        r, g, b = (
-            clear * min(255.0, power * c) + (1 - clear) * h
-            for c, h in zip(color, self.haze, strict=True)
-        )
-        return r, g, b
+        power = self.ambient + self.direct * max(0.0, nx * sx + ny * sy + nz * sz)
+        (r, g, b), (hr, hg, hb), hazy = color, self.haze, 1 - clear
+        power *= clear
+        return power * r + hazy * hr, power * g + hazy * hg, power * b + hazy * hb
+
+
+class Patch(NamedTuple):
+    """Polygons of one colour among the points handed to `Canvas.fill_all`."""
+
+    polygons: int
+    """How many there are; they do not overlap."""
+
+    corners: int
+    """Corners of each."""
+
+    color: Tint
+    normal: Vector = FACING
+
+
+class Limb(NamedTuple):
+    """A round limb between two places."""
+
+    start: Vector
+    end: Vector
+    radii: tuple[float, float]
+    """Metres at start and end."""
+
+    color: Tint
 
 
 class Canvas:
@@ -147,19 +169,47 @@ class Canvas:
             cv2.fillPoly(self.image, outlines, shaded, cv2.LINE_8, _SHIFT)
             cv2.fillPoly(self.mask, outlines, label, cv2.LINE_8, _SHIFT)
 
-    def limb(
-        self, start: Vector, end: Vector, radii: tuple[float, float], color: Tint, label: int
-    ) -> None:
-        """Fills a round limb between two places, `radii` metres thick at its ends."""
-        view = self.camera.view(np.array([start, end]))  # 2, 3
-        if view[:, 2].min() < _NEAR:
+    def fill_all(self, points: Points, patches: Sequence[Patch], label: int) -> None:
+        """Fills many polygons with a single projection.
+
+        Args:
+            points: N, 3: the corners of all patches, one patch after the other.
+            patches: How to cut and colour them, in the order of painting.
+            label: Class of all of them.
+        """
+        view = self.camera.view(points)
+        cut = bool(view[:, 2].min() < _NEAR)
+        fixed = _fixed_point(self.pixels(view)) if not cut else None
+        first = 0
+        for polygons, corners, color, normal in patches:
+            last = first + polygons * corners
+            if fixed is None:
+                shape = points[first:last].reshape(polygons, corners, 3)
+                self.fill(shape, color, label, normal)
+            elif polygons:
+                loops = list(fixed[first:last].reshape(polygons, corners, 2))
+                shaded = self.light.shade(color, normal, float(view[first, 2]))
+                cv2.fillPoly(self.image, loops, shaded, cv2.LINE_8, _SHIFT)
+                cv2.fillPoly(self.mask, loops, label, cv2.LINE_8, _SHIFT)
+            first = last
+
+    def limbs(self, limbs: Sequence[Limb], label: int) -> None:
+        """Fills round limbs, one over the other."""
+        ends = np.array([(limb.start, limb.end) for limb in limbs])  # N, 2, 3
+        view = self.camera.view(ends)
+        if view[..., 2].min() < _NEAR:
             return
-        reach = self.focal * np.array(radii) / view[:, 2]
-        rims = self.pixels(view)[:, None] + reach[:, None, None] * _CIRCLE  # 2, 14, 2
-        hull = cv2.convexHull(_fixed_point(rims.reshape(-1, 2)))
-        shaded = self.light.shade(color, FACING, float(view[0, 2]))
-        cv2.fillConvexPoly(self.image, hull, shaded, cv2.LINE_8, _SHIFT)
-        cv2.fillConvexPoly(self.mask, hull, label, cv2.LINE_8, _SHIFT)
+        reach = self.focal * np.array([limb.radii for limb in limbs]) / view[..., 2]  # N, 2
+        rims = self.pixels(view)[:, :, None] + reach[..., None, None] * _CIRCLE  # N, 2, 12, 2
+        for limb, rim, distance in zip(limbs, _fixed_point(rims), view[:, 0, 2], strict=True):
+            hull = cv2.convexHull(rim.reshape(-1, 2))
+            shaded = self.light.shade(limb.color, FACING, float(distance))
+            cv2.fillConvexPoly(self.image, hull, shaded, cv2.LINE_8, _SHIFT)
+            cv2.fillConvexPoly(self.mask, hull, label, cv2.LINE_8, _SHIFT)
+
+    def resolves(self, metres: float, distance: float) -> bool:
+        """Whether something of that size is worth drawing at that distance."""
+        return self.focal * metres > 0.8 * max(distance, _NEAR)
 
     def strokes(self, points: Points, width: float, color: Tint, label: int) -> None:
         """Draws open lines (N, K, 3), `width` metres thick and at least one pixel."""
@@ -226,20 +276,20 @@ class Canvas:
             return
         rows, columns = window
         size = (columns.stop - columns.start, rows.stop - rows.start)
-        x = ((np.arange(columns.start, columns.stop) - middle[0]) / reach[0]).astype(np.float32)
-        y = ((np.arange(rows.start, rows.stop) - middle[1]) / reach[1]).astype(np.float32)[:, None]
+        x = _steps(columns, middle[0], reach[0])
+        y = _steps(rows, middle[1], reach[1])[:, None]
         # Two looks at one tile: coarse for the boughs, fine for the leaves.
         boughs, leaves = (
-            _look(leaf_tile(), x, y, size, (texels * radii[0], texels * radii[1]), seed)
+            _look(leaf_tile(), (x[0], y[0, 0]), size, reach, radii, texels, seed)
             for texels in (9.0, 38.0)
-        )
-        relief = 0.7 * boughs + 0.3 * leaves  # h, w; around 0
-        stencil = relief > 1.4 * (x * x + y * y) - 1.0
-        tone = 0.55 * leaves + 0.3 * boughs - 0.28 * y
-        tones = np.clip(128 + 128 * tone, 0, 255).astype(np.uint8)
+        )  # h, w
+        outside = np.square(x) + np.square(y)  # h, w
+        stencil = cv2.addWeighted(boughs, 1.3, leaves, 0.6, -115) > 128 * outside
+        tones = cv2.addWeighted(leaves, 0.55, boughs, 0.35, 12)
+        tones = cv2.subtract(tones, np.broadcast_to(30 * y, tones.shape), dtype=cv2.CV_8U)
         table = np.array(self.light.shade(color, UP, float(view[2])))
-        palette = np.outer(np.linspace(0.25, 1.75, 256), table).clip(0, 255).astype(np.uint8)
-        cv2.copyTo(palette[tones], stencil.astype(np.uint8), self.image[window])
+        palette = (_TONES * table).clip(0, 255).astype(np.uint8)  # 256, 3
+        self.image[window][stencil] = palette[tones[stencil]]
         self.mask[window][stencil] = TREE
 
     def darken(self, points: Points, factor: float) -> None:
@@ -287,23 +337,35 @@ def _cut_at_lens(loop: Points) -> Points:
     return np.array(kept)
 
 
+def _steps(pixels: slice, middle: float, reach: float) -> npt.NDArray[np.float32]:
+    """Where rows or columns lie in units of `reach` around `middle`."""
+    return ((np.arange(pixels.start, pixels.stop) - middle) / reach).astype(np.float32)
+
+
 def _look(
     tile: Tile,
-    x: npt.NDArray[np.float32],
-    y: npt.NDArray[np.float32],
+    first: tuple[float, float],
     size: tuple[int, int],
-    texels: tuple[float, float],
+    reach: npt.NDArray[np.float64],
+    radii: tuple[float, float],
+    texels: float,
     seed: tuple[float, float],
-) -> npt.NDArray[np.float32]:
-    """Samples a repeating tile over a window, -1 to 1, `texels` to each unit of x and y."""
-    step_x = float(x[1] - x[0]) if len(x) > 1 else 1.0
-    step_y = float(y[1, 0] - y[0, 0]) if len(y) > 1 else 1.0
-    to_tile = np.array(
-        [
-            [step_x * texels[0], 0, x[0] * texels[0] + seed[0]],
-            [0, step_y * texels[1], y[0, 0] * texels[1] + seed[1]],
-        ]
-    )
+) -> Tile:
+    """Looks at a repeating tile through a window of `size` (width, height) pixels: h, w.
+
+    Args:
+        tile: The tile.
+        first: Place of the window's first pixel, in units of `reach`.
+        size: Width and height of the window.
+        reach: Pixels a radius is long, across and down.
+        radii: Metres a radius is long, across and down.
+        texels: Of the tile, per metre.
+        seed: Place in the tile where the middle looks.
+    """
+    scale = texels * np.array(radii)
+    to_tile = np.zeros((2, 3))
+    to_tile[[0, 1], [0, 1]] = scale / reach
+    to_tile[:, 2] = np.array(seed) + scale * np.array(first)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     seen = cv2.warpAffine(tile, to_tile, size, flags=flags, borderMode=cv2.BORDER_WRAP)
-    return seen.astype(np.float32) / 128 - 1
+    return np.asarray(seen, np.uint8)

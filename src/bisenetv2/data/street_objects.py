@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import cos, pi, sin
+from math import cos, hypot, pi, sin
 from typing import Protocol
 
 import numpy as np
@@ -11,10 +12,13 @@ import numpy as np
 from bisenetv2.data.street_canvas import (
     BICYCLIST,
     CAR,
+    FACING,
     PEDESTRIAN,
     POLE,
     SIGN,
     Canvas,
+    Limb,
+    Patch,
     Points,
     Tint,
     Vector,
@@ -22,6 +26,7 @@ from bisenetv2.data.street_canvas import (
 
 _BLACK: Tint = (18, 18, 20)
 _GLASS: Tint = (42, 48, 54)
+_GLARE: Tint = (66, 75, 84)
 _METAL: Tint = (96, 98, 100)
 
 
@@ -73,6 +78,12 @@ class Body:
     waist: float
     """Height in metres above which the sides lean inwards."""
 
+    lamps: float
+    """Height of the lamps' upper edge, metres."""
+
+    wheel: float
+    """Radius of the wheels, metres."""
+
 
 HATCHBACK = Body(
     4.0,
@@ -83,6 +94,8 @@ HATCHBACK = Body(
     (((0.13, 0.98), (0.18, 1.32), (0.36, 1.37), (0.36, 0.97)),
      ((0.39, 0.97), (0.39, 1.37), (0.53, 1.35), (0.69, 0.96))),
     0.95,
+    0.72,
+    0.31,
 )
 SALOON = Body(
     4.5,
@@ -93,6 +106,8 @@ SALOON = Body(
     (((0.25, 0.97), (0.32, 1.3), (0.43, 1.34), (0.43, 0.96)),
      ((0.45, 0.96), (0.45, 1.34), (0.54, 1.32), (0.67, 0.95))),
     0.95,
+    0.7,
+    0.32,
 )
 VAN = Body(
     4.9,
@@ -102,6 +117,8 @@ VAN = Body(
     (2, 5),
     (((0.56, 1.14), (0.56, 1.72), (0.65, 1.72), (0.79, 1.12)),),
     1.1,
+    1.0,
+    0.34,
 )
 BUS = Body(
     9.5,
@@ -113,6 +130,8 @@ BUS = Body(
      ((0.36, 1.3), (0.36, 2.35), (0.66, 2.35), (0.66, 1.3)),
      ((0.68, 1.3), (0.68, 2.35), (0.96, 2.35), (0.96, 1.3))),
     1.3,
+    0.95,
+    0.48,
 )
 
 
@@ -138,108 +157,100 @@ class Car:
             (self.x - half, 0, self.z), (self.x + half, 0.85 * top, self.z + self.body.length)
         )
 
-    def _place(self, side: float, along: float, height: float) -> Vector:
-        """A spot of the body: side -1 to 1, along 0 (rear) to 1 (front), height in metres."""
-        lean = 0.28 * max(0.0, height - self.body.waist) * min(1.0, 1.6 / self.body.profile[4][1])
+    def _placed(self, shell: Points) -> Points:
+        """Turns points of the shell (N, 3: side -1 to 1, height, along 0-1) into the street's."""
+        side, height, along = shell.T
+        body = self.body
+        roof = max(y for _, y in body.profile)
+        lean = 0.14 * np.maximum(0.0, height - body.waist) / (roof - body.waist)
         far = 1 - along if self.oncoming else along
-        return (
-            self.x + side * (self.body.width / 2 - lean),
-            height,
-            self.z + far * self.body.length,
-        )
-
-    def _across(self, *edge: tuple[float, float], inset: float = 0.0) -> Points:
-        """The strip from the left to the right side between two profile corners: 4, 3."""
-        (a, low), (b, high) = edge
-        s = 1 - inset
-        return np.array(
-            [self._place(-s, a, low), self._place(s, a, low),
-             self._place(s, b, high), self._place(-s, b, high)]
-        )
+        across = self.x + side * (body.width / 2 - lean)
+        return np.stack([across, height, self.z + far * body.length], axis=-1)
 
     def paint(self, canvas: Canvas) -> None:
-        """Draws shadow, wheels, body, windows and lights."""
+        """Draws shadow, tyres, shell and, where it can be seen, a flank."""
         half, length = self.body.width / 2, self.body.length
         x, z = self.x, self.z
-        footprint = [
-            (x - half - 0.08, 0, z - 0.3),
-            (x + half + 0.08, 0, z - 0.3),
-            (x + half + 0.08, 0, z + length + 0.1),
-            (x - half - 0.08, 0, z + length + 0.1),
-        ]
+        left, right, near, far = x - half - 0.08, x + half + 0.08, z - 0.3, z + length + 0.1
+        footprint = [(left, 0, near), (right, 0, near), (right, 0, far), (left, 0, far)]
         canvas.darken(np.array(footprint), 0.42)
-        self._paint_tyres(canvas)
-        profile = self.body.profile
-        edges = list(range(len(profile) - 1))
+        panels = self._tyres()
+        edges = range(len(self.body.profile) - 1)
         for first in edges if self.oncoming else reversed(edges):
-            self._paint_edge(canvas, first)
+            panels += self._edge(first)
         eye = canvas.camera.eye[0]
         if abs(eye - x) > half:
-            self._paint_side(canvas, 1.0 if eye > x else -1.0)
-        self._paint_end(canvas)
+            panels += self._flank(1.0 if eye > x else -1.0)
+        if canvas.resolves(0.1, z):
+            panels += self._lamps()
+        corners = [corner for shell, _, _ in panels for corner in shell]
+        patches = [Patch(1, len(shell), color, normal) for shell, color, normal in panels]
+        canvas.fill_all(self._placed(np.array(corners)), patches, CAR)
 
-    def _paint_tyres(self, canvas: Canvas) -> None:
-        """The two tyres that show under the nearest bumper."""
-        half, z = self.body.width / 2, self.z + 0.35
-        for side in (-1, 1):
-            centre = self.x + side * (half - 0.16)
-            tyre = upright((centre, 0, z), [(-0.11, 0), (0.11, 0), (0.11, 0.5), (-0.11, 0.5)])
-            canvas.fill(tyre, _BLACK, CAR)
+    def _end(self, left: float, low: float, right: float, high: float, color: Tint) -> _Panel:
+        """A rectangle on the end that looks at the camera."""
+        end = 1.0 if self.oncoming else 0.0
+        shell = [(left, low, end), (right, low, end), (right, high, end), (left, high, end)]
+        return shell, color, FACING
 
-    def _paint_edge(self, canvas: Canvas, first: int) -> None:
-        """One strip of the shell, with its pane where it is glass."""
-        (a, low), (b, high) = edge = self.body.profile[first : first + 2]
+    def _tyres(self) -> list[_Panel]:
+        """What shows of the tyres under the bumper."""
+        wide = 0.24 / self.body.width
+        return [self._end(s, 0.0, s - 2 * wide, 0.5, _BLACK) for s in (-0.95 + 2 * wide, 0.95)]
+
+    def _edge(self, first: int) -> list[_Panel]:
+        """One strip of the shell from side to side, with its pane where it is glass."""
+        (a, low), (b, high) = self.body.profile[first : first + 2]
         run, rise = (b - a) * self.body.length, high - low
-        size = (run * run + rise * rise) ** 0.5
-        ahead = rise / size if self.oncoming else -rise / size
-        canvas.fill(self._across(*edge), self.color, CAR, (0, abs(run) / size, ahead))
+        size = hypot(run, rise)
+        normal = (0.0, abs(run) / size, (rise if self.oncoming else -rise) / size)
+        panels = [(_across(1.0, a, low, b, high), self.color, normal)]
         if first in self.body.panes:
-            mid_a, mid_b = a + 0.08 * (b - a), b - 0.08 * (b - a)
-            rim = 0.07 * rise
-            pane = self._across((mid_a, low + rim), (mid_b, high - rim), inset=0.09)
-            canvas.fill(pane, _GLASS, CAR)
-            glare = self._across(
-                (mid_a + 0.6 * (mid_b - mid_a), low + 0.6 * rise), (mid_b, high - rim), inset=0.12
-            )
-            canvas.fill(glare, (66, 75, 84), CAR)
+            a, b = a + 0.08 * (b - a), b - 0.08 * (b - a)
+            low, high = low + 0.07 * rise, high - 0.07 * rise
+            panels.append((_across(0.9, a, low, b, high), _GLASS, FACING))
+            a, low = a + 0.6 * (b - a), low + 0.6 * (high - low)
+            panels.append((_across(0.87, a, low, b, high), _GLARE, FACING))
+        return panels
 
-    def _paint_side(self, canvas: Canvas, side: float) -> None:
-        """The flank that looks at the camera, its windows and wheels."""
-        normal = (side, 0.0, 0.0)
-        flank = np.array([self._place(side, along, y) for along, y in self.body.profile])
-        canvas.fill(flank, self.color, CAR, normal)
-        sill = [(0.02, 0.3), (0.02, 0.46), (0.98, 0.46), (0.98, 0.3)]
-        dark = tuple(0.6 * c for c in self.color)
-        canvas.fill(np.array([self._place(side, *p) for p in sill]), dark, CAR, normal)
-        for window in self.body.windows:
-            canvas.fill(np.array([self._place(side, *p) for p in window]), _GLASS, CAR, normal)
-        radius = 0.31 if self.body.length < 6 else 0.46
+    def _flank(self, side: float) -> list[_Panel]:
+        """The side that looks at the camera, with windows, sill and wheels."""
+        body, normal = self.body, (side, 0.0, 0.0)
+
+        def panel(outline: Sequence[tuple[float, float]], color: Tint) -> _Panel:
+            return [(side, y, along) for along, y in outline], color, normal
+
+        sill = ((0.02, 0.3), (0.02, 0.46), (0.98, 0.46), (0.98, 0.3))
+        panels = [panel(body.profile, self.color), panel(sill, _dimmed(self.color, 0.6))]
+        panels += [panel(window, _GLASS) for window in body.windows]
         for along in (0.19, 0.81):
-            hub = np.array(self._place(side, along, radius))
-            for size, color in ((1.0, _BLACK), (0.58, _METAL)):
-                turn = np.linspace(0, 2 * pi, 16, endpoint=False)
-                rim = np.stack([0 * turn, np.sin(turn), np.cos(turn)], axis=-1)
-                canvas.fill(hub + size * radius * rim, color, CAR, normal)
+            for size, color in ((1.0, _BLACK), (0.6, _METAL), (0.2, _BLACK)):
+                wheel = [
+                    (along + size * body.wheel * c / body.length, body.wheel * (1 + size * s))
+                    for c, s in _TURN
+                ]
+                panels.append(panel(wheel, color))
+        return panels
 
-    def _paint_end(self, canvas: Canvas) -> None:
-        """Bumper, plate and lamps of the end that looks at the camera."""
-        along = 1.0 if self.oncoming else 0.0
-        bottom, top = self.body.profile[0][1], 0.72 if self.body.length < 6 else 1.0
-
-        def patch(left: float, low: float, right: float, high: float) -> Points:
-            """A rectangle on the end, sides in half widths and heights in metres."""
-            return np.array([self._place(left, along, low), self._place(right, along, low),
-                             self._place(right, along, high), self._place(left, along, high)])
-
-        canvas.fill(patch(-0.97, bottom, 0.97, bottom + 0.16), (40, 41, 43), CAR)
+    def _lamps(self) -> list[_Panel]:
+        """Bumper, plate, grille and lamps of the end that looks at the camera."""
+        bottom, top = self.body.profile[0][1], self.body.lamps
+        panels = [self._end(-0.97, bottom, 0.97, bottom + 0.16, (40, 41, 43))]
         plate = (205, 205, 198) if self.oncoming else (196, 170, 60)
-        canvas.fill(patch(-0.28, bottom + 0.18, 0.28, bottom + 0.29), plate, CAR)
+        panels.append(self._end(-0.28, bottom + 0.18, 0.28, bottom + 0.29, plate))
         if self.oncoming:
-            canvas.fill(patch(-0.5, bottom + 0.26, 0.5, top - 0.12), (30, 31, 33), CAR)
-        lamp = (228, 228, 218) if self.oncoming else (150, 24, 22)
-        low = top - (0.18 if self.oncoming else 0.26)
-        for side in (-1, 1):
-            canvas.fill(patch(side * 0.94, low, side * 0.62, top), lamp, CAR)
+            panels.append(self._end(-0.5, bottom + 0.32, 0.5, top - 0.05, (30, 31, 33)))
+        lamp, low = ((222, 224, 218), top - 0.15) if self.oncoming else ((138, 26, 24), top - 0.26)
+        return panels + [self._end(s * 0.94, low, s * 0.64, top, lamp) for s in (-1, 1)]
+
+
+_Panel = tuple[list[Vector], Tint, Vector]  # a polygon of a car's shell, its colour and normal
+_TURN = [(cos(pi * step / 8), sin(pi * step / 8)) for step in range(16)]
+
+
+def _across(side: float, a: float, low: float, b: float, high: float) -> list[Vector]:
+    """The strip from the left to the right of the shell between two corners of its profile."""
+    return [(-side, low, a), (side, low, a), (side, high, b), (-side, high, b)]
 
 
 @dataclass(frozen=True)
@@ -285,24 +296,26 @@ class Pedestrian:
         place = _frame((self.x, self.ground, self.z), self.figure.heading)
         scale, look, step = self.figure.height / 1.75, self.figure, self.stride
 
-        def limb(a: Vector, b: Vector, radii: tuple[float, float], color: Tint) -> None:
-            radii = (radii[0] * scale, radii[1] * scale)
-            canvas.limb(place(a, scale), place(b, scale), radii, color, PEDESTRIAN)
+        def limb(a: Vector, b: Vector, radii: tuple[float, float], color: Tint) -> Limb:
+            thick = (radii[0] * scale, radii[1] * scale)
+            return Limb(place(a, scale), place(b, scale), thick, color)
 
+        limbs = []
+        sleeve = _dimmed(look.coat, 0.85)
         for side, swing in ((0.1, step), (-0.1, -step)):
             knee, foot = (side, 0.48, 0.6 * swing), (side, 0.07, swing)
-            limb((side * 0.9, 0.9, 0), knee, (0.1, 0.075), look.trousers)
-            limb(knee, foot, (0.072, 0.055), look.trousers)
-            limb(foot, (side, 0.05, swing + 0.14), (0.055, 0.045), _BLACK)
+            limbs.append(limb((side * 0.9, 0.9, 0), knee, (0.1, 0.075), look.trousers))
+            limbs.append(limb(knee, foot, (0.072, 0.055), look.trousers))
+            limbs.append(limb(foot, (side, 0.05, swing + 0.14), (0.055, 0.045), _BLACK))
         for side, swing in ((0.24, -step), (-0.24, step)):
-            sleeve = tuple(0.85 * c for c in look.coat)
-            limb((side * 0.85, 1.4, 0), (side * 1.1, 1.12, 0.3 * swing), (0.07, 0.06), sleeve)
-            limb((side * 1.1, 1.12, 0.3 * swing), (side, 0.88, 0.8 * swing), (0.06, 0.045), sleeve)
-        limb((-0.08, 0.92, 0), (-0.11, 1.38, 0), (0.11, 0.1), look.coat)
-        limb((0.08, 0.92, 0), (0.11, 1.38, 0), (0.11, 0.1), look.coat)
-        limb((0, 0.92, 0), (0, 1.4, 0), (0.13, 0.13), look.coat)
-        limb((0, 1.5, 0), (0, 1.6, 0.02), (0.06, 0.1), look.skin)
-        limb((0, 1.68, -0.02), (0, 1.64, -0.03), (0.095, 0.1), look.hair)
+            elbow, hand = (side * 1.1, 1.12, 0.3 * swing), (side, 0.88, 0.8 * swing)
+            limbs.append(limb((side * 0.85, 1.4, 0), elbow, (0.07, 0.06), sleeve))
+            limbs.append(limb(elbow, hand, (0.06, 0.045), sleeve))
+        for side in (-0.08, 0.08, 0.0):
+            limbs.append(limb((side, 0.92, 0), (1.4 * side, 1.38, 0), (0.12, 0.11), look.coat))
+        limbs.append(limb((0, 1.5, 0), (0, 1.6, 0.02), (0.06, 0.1), look.skin))
+        limbs.append(limb((0, 1.68, -0.02), (0, 1.64, -0.03), (0.095, 0.1), look.hair))
+        canvas.limbs(limbs, PEDESTRIAN)
 
 
 @dataclass(frozen=True)
@@ -329,8 +342,8 @@ class Cyclist:
         place = _frame((self.x, 0, self.z), self.figure.heading)
         look = self.figure
 
-        def limb(a: Vector, b: Vector, radii: tuple[float, float], color: Tint) -> None:
-            canvas.limb(place(a), place(b), radii, color, BICYCLIST)
+        def limb(a: Vector, b: Vector, radii: tuple[float, float], color: Tint) -> Limb:
+            return Limb(place(a), place(b), radii, color)
 
         turn = np.linspace(0, 2 * pi, 20)
         for hub in (-0.53, 0.53):
@@ -341,18 +354,22 @@ class Cyclist:
                  ((0, 1.02, 0.36), (0, 0.34, 0.53)), ((-0.26, 1.04, 0.4), (0.26, 1.04, 0.4))]
         frame = np.array([[place(a), place(b)] for a, b in tubes])
         canvas.strokes(frame, 0.04, _METAL, BICYCLIST)
+        limbs = []
         for side, angle in ((-0.11, self.pedal), (0.11, self.pedal + pi)):
             foot = (side, 0.32 + 0.17 * sin(angle), -0.02 + 0.17 * cos(angle))
             knee = (side, 0.5 * (foot[1] + 0.92) + 0.06, 0.5 * (foot[2] - 0.15) + 0.2)
-            limb((side, 0.96, -0.17), knee, (0.1, 0.075), look.trousers)
-            limb(knee, foot, (0.072, 0.05), look.trousers)
-            limb(foot, (side, foot[1] - 0.02, foot[2] + 0.14), (0.05, 0.045), _BLACK)
+            limbs.append(limb((side, 0.96, -0.17), knee, (0.1, 0.075), look.trousers))
+            limbs.append(limb(knee, foot, (0.072, 0.05), look.trousers))
+            toe = (side, foot[1] - 0.02, foot[2] + 0.14)
+            limbs.append(limb(foot, toe, (0.05, 0.045), _BLACK))
         for side in (-0.12, 0.12):
-            limb((side * 0.7, 0.98, -0.17), (side, 1.4, 0.14), (0.12, 0.11), look.coat)
+            limbs.append(limb((side * 0.7, 0.98, -0.17), (side, 1.4, 0.14), (0.12, 0.11), look.coat))
         for side in (-0.19, 0.19):
-            limb((side, 1.4, 0.14), (side * 1.2, 1.08, 0.38), (0.065, 0.045), look.coat)
-        limb((0, 1.5, 0.2), (0, 1.6, 0.22), (0.07, 0.1), look.skin)
-        limb((0, 1.66, 0.17), (0, 1.64, 0.22), (0.1, 0.1), look.hair)
+            hand = (side * 1.2, 1.08, 0.38)
+            limbs.append(limb((side, 1.4, 0.14), hand, (0.065, 0.045), look.coat))
+        limbs.append(limb((0, 1.5, 0.2), (0, 1.6, 0.22), (0.07, 0.1), look.skin))
+        limbs.append(limb((0, 1.66, 0.17), (0, 1.64, 0.22), (0.1, 0.1), look.hair))
+        canvas.limbs(limbs, BICYCLIST)
 
 
 class _Frame(Protocol):
@@ -399,11 +416,16 @@ class Lamp:
         """Draws post, arm and lamp."""
         x, z, top = self.x, self.z, self.height
         tip = x + self.reach
-        canvas.limb((x, 0, z), (x, 1.2, z), (0.1, 0.09), self.color, POLE)
-        canvas.limb((x, 1.2, z), (x, top, z), (0.065, 0.045), self.color, POLE)
-        canvas.limb((x, top, z), (tip, top + 0.25, z), (0.04, 0.03), self.color, POLE)
         head = (tip + 0.25 * self.reach, top + 0.28, z)
-        canvas.limb((tip, top + 0.25, z), head, (0.07, 0.1), self.color, POLE)
+        canvas.limbs(
+            [
+                Limb((x, 0, z), (x, 1.2, z), (0.1, 0.09), self.color),
+                Limb((x, 1.2, z), (x, top, z), (0.065, 0.045), self.color),
+                Limb((x, top, z), (tip, top + 0.25, z), (0.04, 0.03), self.color),
+                Limb((tip, top + 0.25, z), head, (0.07, 0.1), self.color),
+            ],
+            POLE,
+        )
 
 
 @dataclass(frozen=True)
@@ -430,7 +452,7 @@ class RoadSign:
     def paint(self, canvas: Canvas) -> None:
         """Draws post and plate."""
         x, z = self.x, self.z
-        canvas.limb((x, 0, z), (x, self.top, z), (0.04, 0.04), _METAL, POLE)
+        canvas.limbs([Limb((x, 0, z), (x, self.top, z), (0.04, 0.04), _METAL)], POLE)
         corners = 3 if self.kind == "triangle" else 18
         turn = pi / 2 + np.arange(corners) * 2 * pi / corners
         outline = np.stack([np.cos(turn), np.sin(turn), 0 * turn], axis=-1)
@@ -470,12 +492,17 @@ class TrafficLight:
     def paint(self, canvas: Canvas) -> None:
         """Draws post, head and lamps."""
         x, z = self.x, self.z
-        canvas.limb((x, 0, z), (x, 3.1, z), (0.06, 0.06), (70, 72, 74), POLE)
+        canvas.limbs([Limb((x, 0, z), (x, 3.1, z), (0.06, 0.06), (70, 72, 74))], POLE)
         head = upright((x, 2.7, z - 0.1), [(-0.2, -0.5), (0.2, -0.5), (0.2, 0.5), (-0.2, 0.5)])
         canvas.fill(head, (20, 21, 22), SIGN)
-        shining = ((255, 50, 40), (255, 180, 50), (60, 255, 150))
-        for lamp, color in enumerate(shining):
-            y = 3.02 - 0.32 * lamp
-            glow = color if lamp == self.lit else tuple(0.18 * c for c in color)
-            canvas.limb((x, y, z - 0.15), (x, y, z - 0.15), (0.11, 0.11), glow, SIGN)
+        lamps = []
+        for lamp, color in enumerate(((255, 50, 40), (255, 180, 50), (60, 255, 150))):
+            spot = (x, 3.02 - 0.32 * lamp, z - 0.15)
+            glow = color if lamp == self.lit else _dimmed(color, 0.18)
+            lamps.append(Limb(spot, spot, (0.11, 0.11), glow))
+        canvas.limbs(lamps, SIGN)
 
+
+def _dimmed(color: Tint, factor: float) -> Tint:
+    r, g, b = color
+    return factor * r, factor * g, factor * b

@@ -27,6 +27,8 @@ from bisenetv2.data.street_sides import Building, Fence, Style, Tree, Wall
 
 Rng = np.random.Generator
 
+_END = 120.0  # metres: how far the street is built up
+
 _WALLS: tuple[tuple[Tint, bool], ...] = (
     ((112, 74, 58), True),
     ((92, 66, 56), True),
@@ -206,7 +208,7 @@ class _Street:
         garden = 0.0 if rng.random() < self.town else rng.uniform(1.5, 4.5)
         storeys = 2.2 + 2.2 * self.town
         z = 2.5
-        while z < 150:
+        while z < _END:
             chance = rng.random()
             width = rng.uniform(5, 9 + 6 * self.town)
             if chance < 0.1 and z > 8:
@@ -253,36 +255,34 @@ class _Street:
         height = rng.uniform(1.0, 1.7)
         timber, iron = ((104, 82, 60), (84, 72, 60), (120, 112, 100)), ((40, 44, 46), (88, 90, 92))
         color = self._pick(timber if boards else iron)
-        for start in np.arange(near, far, 4.0):
+        for start in np.arange(near, far, 6.0):
             wall = Wall((side * x, KERB, float(start)), (0.0, 1.0), (-side, 0.0),
-                        float(min(4.0, far - start)), height)
+                        float(min(6.0, far - start)), height)
             self._things.append(Fence(wall, color, boards))
 
     def _plant(self, side: float, x: float, near: float, far: float) -> None:
         """A piece of park: fence, hedge of trees behind it."""
         rng = self.rng
         self._enclose(side, x, near, far)
-        for z in np.arange(near, far, 3.2):
+        for z in np.arange(near, far, 4.5):
             self._tree(side * (x + rng.uniform(2, 5)), float(z) + 0.5, rng.uniform(5, 10))
-            low = rng.uniform(2.4, 3.6)
+            low = rng.uniform(1.8, 3.0)
             self._tree(side * (x + 1.6), float(z) + 1.0, low, bush=True)
         back = Wall((side * (x + 12), 0.0, near), (0.0, 1.0), (-side, 0.0), far - near, 5.0)
         self._things.append(Building(back, self._style(), rng.random(40)))
 
     def _tree(self, x: float, z: float, height: float, bush: bool = False) -> None:
         rng = self.rng
-        count = 2 if bush else 6
+        count = 1 if bush else 3
         clumps = np.concatenate([rng.uniform(-1, 1, (count, 3)), rng.random((count, 2))], axis=1)
         clumps = clumps[np.argsort(-clumps[:, 2])]
-        if bush:
-            height, clumps = 1.5 * height, clumps * [1, 0.4, 1, 1, 1] - [0, 1.2, 0, 0, 0]
         bark = rng.uniform(44, 76)
         self._things.append(
             Tree(
                 x=x,
                 z=z,
                 height=height,
-                spread=height * rng.uniform(0.26, 0.4),
+                spread=height * (0.8 if bush else rng.uniform(0.26, 0.4)),
                 color=self._pick((self.leaf,), 0.1),
                 bark=(bark, 0.93 * bark, 0.84 * bark),
                 clumps=clumps,
@@ -322,12 +322,13 @@ class _Street:
     def _close(self) -> None:
         """Houses and trees across the far end, where the street turns away."""
         rng = self.rng
-        x = -120.0
-        while x < 120:
-            width, height = rng.uniform(9, 20), rng.uniform(5, 13)
-            wall = Wall((x, 0.0, 175 + rng.uniform(0, 20)), (1.0, 0.0), (0.0, -1.0), width, height)
+        x = -60.0
+        while x < 60:
+            width, height = rng.uniform(10, 20), rng.uniform(5, 13)
+            far = _END + rng.uniform(20, 35)
+            wall = Wall((x, 0.0, far), (1.0, 0.0), (0.0, -1.0), width, height)
             self._things.append(Building(wall, self._style(), rng.random(40)))
-            self._tree(x, 165.0, rng.uniform(6, 14))
+            self._tree(x, _END + 15, rng.uniform(6, 12))
             x += width
 
     def _drive(self) -> None:

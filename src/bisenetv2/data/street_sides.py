@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import cos, sin
 
@@ -14,6 +15,8 @@ from bisenetv2.data.street_canvas import (
     TREE,
     UP,
     Canvas,
+    Limb,
+    Patch,
     Points,
     Tint,
     Vector,
@@ -23,6 +26,11 @@ from bisenetv2.data.street_tiles import Tile, brick_tile, plaster_tile
 Numbers = npt.NDArray[np.float64]
 
 _TEXELS = 16.0  # of a wall's texture, per metre
+_GLASS: tuple[tuple[float, float, Tint], ...] = (
+    (0.0, 0.55, (38, 42, 47)),  # dark rooms
+    (0.55, 0.85, (62, 70, 78)),  # the other side of the street
+    (0.85, 1.0, (116, 124, 130)),  # the sky
+)
 
 
 @dataclass(frozen=True)
@@ -46,22 +54,29 @@ class Wall:
         """Direction it faces."""
         return (self.outwards[0], 0.0, self.outwards[1])
 
-    def at(self, u: Numbers, v: Numbers, out: float = 0.0) -> Points:
-        """Places of metres along `u` and up `v` (any shape), `out` metres before the wall."""
-        x0, y0, z0 = self.corner
-        x = x0 + self.along[0] * u + self.outwards[0] * out
-        z = z0 + self.along[1] * u + self.outwards[1] * out
-        return np.stack([x, y0 + v, z], axis=-1)
+    def at(self, u: float, v: float, back: float = 0.0) -> Vector:
+        """A place `u` metres along, `v` up and `back` behind the wall."""
+        (x, y, z), (ax, az), (ox, oz) = self.corner, self.along, self.outwards
+        return x + ax * u - ox * back, y + v, z + az * u - oz * back
 
-    def rectangles(self, left: Numbers, low: Numbers, right: Numbers, high: Numbers) -> Points:
-        """Rectangles on the wall, one for each broadcast element: N, 4, 3."""
-        sides = np.broadcast_arrays(left, low, right, high)
-        a, b, c, d = (np.asarray(side, np.float64).ravel() for side in sides)
-        return self.at(np.stack([a, c, c, a], -1), np.stack([b, b, d, d], -1))
+    def rectangles(self, sides: Numbers) -> Points:
+        """Turns rectangles (N, 4: left, low, right, high in metres) into corners: N, 4, 3."""
+        u, v = sides[:, [0, 2, 2, 0]], sides[:, [1, 1, 3, 3]]  # N, 4
+        corners = np.empty((len(sides), 4, 3))
+        corners[..., 0] = self.corner[0] + self.along[0] * u
+        corners[..., 1] = self.corner[1] + v
+        corners[..., 2] = self.corner[2] + self.along[1] * u
+        return corners
 
-    def rectangle(self, left: float, low: float, right: float, high: float) -> Points:
-        """One rectangle on the wall: 4, 3."""
-        return self.at(np.array([left, right, right, left]), np.array([low, low, high, high]))
+    def paint(self, canvas: Canvas, layers: Sequence[tuple[Numbers, Tint]], label: int) -> None:
+        """Fills layers of rectangles, each of one colour, one over the other."""
+        sides = [np.reshape(rectangles, (-1, 4)) for rectangles, _ in layers]
+        points = self.rectangles(np.concatenate(sides)).reshape(-1, 3)
+        patches = [
+            Patch(len(rectangles), 4, color, self.normal)
+            for rectangles, (_, color) in zip(sides, layers, strict=True)
+        ]
+        canvas.fill_all(points, patches, label)
 
     def faces(self, eye: Vector) -> bool:
         """Whether its front can be seen from `eye`."""
@@ -112,140 +127,132 @@ class Building:
         """Metres ahead of its farthest front corner."""
         return self.front.corner[2] + max(0.0, self.front.along[1]) * self.front.width
 
-    def _behind(self, u: float, v: float, back: float) -> Vector:
-        """A place `back` metres behind the front."""
-        x, y, z = self.front.at(np.array(u), np.array(v), -back)
-        return float(x), float(y), float(z)
+    @property
+    def _nearest(self) -> float:
+        return min(self.front.corner[2], self.depth)
 
     def solid(self) -> Points:
         """Corners of its walls."""
         w, h, t = self.front.width, self.front.height, self.thickness
-        return np.array([self._behind(u, v, b) for u in (0, w) for v in (0, h) for b in (0, t)])
+        return np.array([self.front.at(u, v, b) for u in (0, w) for v in (0, h) for b in (0, t)])
 
     def paint(self, canvas: Canvas) -> None:
         """Draws roof, ends and front."""
+        front, eye = self.front, canvas.camera.eye
         self._paint_roof(canvas)
-        width, height, ridge = self.front.width, self.front.height, self.thickness / 2
-        ax, az = self.front.along
-        for u, way in ((0.0, -1.0), (width, 1.0)):
-            end = Wall(
-                self._behind(u, 0, self.thickness), self.front.outwards, (way * ax, way * az),
-                self.thickness, height,
-            )
-            if end.faces(canvas.camera.eye):
-                gable = [self._behind(u, 0, self.thickness), self._behind(u, 0, 0),
-                         self._behind(u, height, 0),
-                         self._behind(u, height + self.style.pitch, ridge),
-                         self._behind(u, height, self.thickness)]
+        (ax, az), height, ridge = front.along, front.height, self.thickness / 2
+        for u, way in ((0.0, -1.0), (front.width, 1.0)):
+            foot = front.at(u, 0, self.thickness)
+            end = Wall(foot, front.outwards, (way * ax, way * az), self.thickness, height)
+            if end.faces(eye):
+                gable = [foot, front.at(u, 0), front.at(u, height),
+                         front.at(u, height + self.style.pitch, ridge),
+                         front.at(u, height, self.thickness)]
                 canvas.fill(np.array(gable), self.style.wall, BUILDING, end.normal)
                 self._grain(canvas, end)
-        if self.front.faces(canvas.camera.eye):
-            self._paint_front(canvas)
-
-    def _paint_roof(self, canvas: Canvas) -> None:
-        """The slope above the front and a chimney on the ridge."""
-        width, height, pitch = self.front.width, self.front.height, self.style.pitch
-        ridge = self.thickness / 2
-        if self.style.chimney:
-            at = 0.2 * width if self.tones[0] < 0.5 else 0.8 * width
-            foot, top = height + 0.6 * pitch, height + pitch + 1.3
-            for back in (ridge + 0.5, ridge - 0.5):
-                stack = [self._behind(at + du, v, back)
-                         for du, v in ((-0.6, foot), (0.6, foot), (0.6, top), (-0.6, top))]
-                canvas.fill(np.array(stack), self.style.wall, BUILDING, self.front.normal)
-            face = [self._behind(at - 0.6, v, b) for v, b in
-                    ((foot, ridge - 0.5), (foot, ridge + 0.5), (top, ridge + 0.5),
-                     (top, ridge - 0.5))]
-            canvas.fill(np.array(face), self.style.wall, BUILDING)
-        if pitch:
-            slope = [self._behind(-0.1, height, -0.3), self._behind(width + 0.1, height, -0.3),
-                     self._behind(width + 0.1, height + pitch, ridge),
-                     self._behind(-0.1, height + pitch, ridge)]
-            canvas.fill(np.array(slope), self.style.roof, BUILDING, UP)
-            corners = np.array(slope)
-            canvas.grain(corners, brick_tile(), _texels(width, 6, self.tones), 0.8)
+        if front.faces(eye):
+            whole = np.array([0, 0, front.width, height])
+            front.paint(canvas, [(whole, self.style.wall)], BUILDING)
+            self._grain(canvas, front)
+            front.paint(canvas, self._details(canvas), BUILDING)
 
     def _grain(self, canvas: Canvas, wall: Wall) -> None:
-        tile: Tile = brick_tile() if self.style.brick else plaster_tile()
-        corners = wall.rectangle(0, 0, wall.width, wall.height)
-        texels = _texels(wall.width, wall.height, self.tones)
-        # The eye cannot tell bricks from afar, where they would only flicker.
-        canvas.grain(corners, tile, texels, 1 / (1 + max(0.0, self.depth - 20) / 30))
+        """Lays bricks or plaster over a painted wall; from afar they would only flicker."""
+        if self._nearest < 60:
+            tile: Tile = brick_tile() if self.style.brick else plaster_tile()
+            corners = wall.rectangles(np.array([[0, 0, wall.width, wall.height]]))[0]
+            strength = 1 / (1 + max(0.0, self.depth - 20) / 30)
+            canvas.grain(corners, tile, _texels(wall.width, wall.height, self.tones), strength)
 
-    def _paint_front(self, canvas: Canvas) -> None:
-        """Wall, cornice, windows storey by storey, ground floor."""
-        front, style, normal = self.front, self.style, self.front.normal
+    def _paint_roof(self, canvas: Canvas) -> None:
+        """A chimney on the ridge and the slope above the front."""
+        front, style, ridge = self.front, self.style, self.thickness / 2
+        width, height = front.width, front.height
+        if style.chimney:
+            at = 0.2 * width if self.tones[0] < 0.5 else 0.8 * width
+            foot, top = height + 0.6 * style.pitch, height + style.pitch + 1.3
+            stack = [
+                front.at(at + du, v, ridge - 0.5)
+                for du, v in ((-0.6, foot), (0.6, foot), (0.6, top), (-0.6, top))
+            ]
+            flank = [
+                front.at(at - 0.6, v, back)
+                for back, v in ((ridge - 0.5, foot), (ridge + 0.5, foot), (ridge + 0.5, top),
+                                (ridge - 0.5, top))
+            ]
+            sides = [Patch(1, 4, style.wall, front.normal), Patch(1, 4, style.wall)]
+            canvas.fill_all(np.array(stack + flank), sides, BUILDING)
+        if style.pitch:
+            slope = np.array(
+                [front.at(-0.1, height, -0.3), front.at(width + 0.1, height, -0.3),
+                 front.at(width + 0.1, height + style.pitch, ridge),
+                 front.at(-0.1, height + style.pitch, ridge)]
+            )
+            canvas.fill(slope, style.roof, BUILDING, UP)
+            if self._nearest < 60:
+                canvas.grain(slope, brick_tile(), _texels(width, 6, self.tones), 0.8)
 
-        def paint(shape: Points, color: Tint) -> None:
-            canvas.fill(shape, color, BUILDING, normal)
-
-        paint(front.rectangle(0, 0, front.width, front.height), style.wall)
-        self._grain(canvas, front)
-        paint(front.rectangle(0, front.height - 0.35, front.width, front.height), style.trim)
-        columns = max(1, int(front.width / style.bay))
-        storeys = max(1, int((front.height - 0.4) / style.floor))
-        bay = front.width / columns
-        half = style.window[0] * bay / 2
-        middle = (np.arange(columns) + 0.5) * bay  # columns
+    def _details(self, canvas: Canvas) -> list[tuple[Numbers, Tint]]:
+        """Layers on the front: cornice, windows storey by storey, ground floor."""
+        front, style, near = self.front, self.style, self._nearest
+        width, height = front.width, front.height
+        columns = max(1, int(width / style.bay))
+        storeys = max(1, int((height - 0.4) / style.floor))
         first = 1 if style.shop is not None else 0
-        if storeys > first:
-            sills = (np.arange(first, storeys)[:, None] + 0.3) * style.floor  # storeys, 1
-            heads = sills + style.window[1] * style.floor
-            self._paint_windows(canvas, middle, half, sills, heads)
-        if style.shop is not None:
-            self._paint_shop(canvas, style.shop)
-        else:
-            door = middle[int(self.tones[1] * columns)]
-            paint(front.rectangle(door - 0.7, 0, door + 0.7, 2.5), style.trim)
-            shade = 0.35 + 0.5 * self.tones[2]
-            paint(front.rectangle(door - 0.5, 0, door + 0.5, 2.2), _scaled(style.roof, shade))
-            paint(front.rectangle(0, 0, front.width, 0.3), _scaled(style.wall, 0.7))
-
-    def _paint_windows(
-        self, canvas: Canvas, middle: Numbers, half: float, sills: Numbers, heads: Numbers
-    ) -> None:
-        """Frames, panes in three tones, sills and glazing bars."""
-        front, style, normal = self.front, self.style, self.front.normal
-        rim = 0.09
-
-        def paint(shapes: Points, color: Tint) -> None:
-            canvas.fill(shapes, color, BUILDING, normal)
-
-        left, right = middle - half, middle + half
-        paint(front.rectangles(left - rim, sills - rim, right + rim, heads + rim), style.trim)
-        panes = front.rectangles(left, sills, right, heads)  # N, 4, 3
+        sills = np.repeat((np.arange(first, storeys) + 0.3) * style.floor, columns)  # N
+        half = 0.5 * style.window[0] * width / columns
+        middles = np.tile((np.arange(columns) + 0.5) * width / columns, storeys - first)  # N
+        heads = sills + style.window[1] * style.floor
+        panes = np.stack([middles - half, sills, middles + half, heads], axis=-1)  # N, 4
+        layers: list[tuple[Numbers, Tint]] = [
+            (np.array([0, height - 0.35, width, height]), style.trim)
+        ]
+        if canvas.resolves(0.12, near):
+            layers.append((panes + [-0.09, -0.09, 0.09, 0.09], style.trim))
         tones = np.resize(self.tones, len(panes))
-        for low, high, color in (
-            (0.0, 0.55, (38, 42, 47)), (0.55, 0.85, (62, 70, 78)), (0.85, 1.01, (116, 124, 130)),
-        ):
-            paint(panes[(tones >= low) & (tones < high)], color)
-        if self.depth < 80:
-            paint(front.rectangles(left - 0.15, sills - 0.2, right + 0.15, sills - rim), style.trim)
-            centre = 0.5 * (sills + heads)
-            paint(front.rectangles(left, centre - 0.03, right, centre + 0.03), style.trim)
-            paint(front.rectangles(middle - 0.025, sills, middle + 0.025, heads), style.trim)
+        for low, high, glass in _GLASS:
+            layers.append((panes[(tones >= low) & (tones < high)], glass))
+        if canvas.resolves(0.06, near):
+            centres = 0.5 * (sills + heads)
+            for sides in (
+                (middles - half - 0.15, sills - 0.2, middles + half + 0.15, sills - 0.09),
+                (middles - half, centres - 0.03, middles + half, centres + 0.03),
+                (middles - 0.025, sills, middles + 0.025, heads),
+            ):
+                layers.append((np.stack(sides, axis=-1), style.trim))
+        return layers + (self._dwelling(columns) if style.shop is None else self._shop(style.shop))
 
-    def _paint_shop(self, canvas: Canvas, color: Tint) -> None:
+    def _dwelling(self, columns: int) -> list[tuple[Numbers, Tint]]:
+        """Door and plinth of a ground floor to live in."""
+        width, style = self.front.width, self.style
+        door = (int(self.tones[1] * columns) + 0.5) * width / columns
+        leaf = _scaled(style.roof, 0.35 + 0.5 * self.tones[2])
+        return [
+            (np.array([0, 0, width, 0.3]), _scaled(style.wall, 0.7)),
+            (np.array([door - 0.75, 0, door + 0.75, 2.6]), style.trim),
+            (np.array([door - 0.5, 0, door + 0.5, 2.2]), leaf),
+        ]
+
+    def _shop(self, color: Tint) -> list[tuple[Numbers, Tint]]:
         """Glass front under a fascia board."""
-        front, normal = self.front, self.front.normal
-        width, board = front.width, self.style.floor - 0.75
-
-        def paint(shape: Points, shade: Tint) -> None:
-            canvas.fill(shape, shade, BUILDING, normal)
-
-        paint(front.rectangle(0, 0, width, board + 0.7), _scaled(color, 0.75))
-        paint(front.rectangle(0.15, board, width - 0.15, board + 0.6), color)
-        letters = np.arange(0.25 * width, 0.7 * width, 0.42)
-        light = (205, 200, 185)
-        paint(front.rectangles(letters, board + 0.17, letters + 0.27, board + 0.43), light)
+        width, board = self.front.width, self.style.floor - 0.75
+        starts = np.arange(0.25 * width, 0.7 * width, 0.42)  # of the letters
+        level = np.full(len(starts), board + 0.17)
+        letters = np.stack([starts, level, starts + 0.27, level + 0.26], axis=-1)
         count = max(1, int(width / 2.6))
         left = np.arange(count) * width / count + 0.2
         right = left + width / count - 0.4
-        paint(front.rectangles(left, 0.5, right, board - 0.15), (34, 37, 40))
-        lit = front.rectangles(left, 1.2, right, board - 0.5)[np.resize(self.tones, count) > 0.6]
-        paint(lit, (96, 88, 70))
+        panes = np.stack([left, 0 * left + 0.5, right, 0 * left + board - 0.15], axis=-1)
+        lit = np.resize(self.tones, count) > 0.6
         door = left[int(self.tones[3] * count)]
-        paint(front.rectangle(door, 0.05, door + 0.95, 2.15), (58, 54, 50))
+        return [
+            (np.array([0, 0, width, board + 0.7]), _scaled(color, 0.75)),
+            (np.array([0.15, board, width - 0.15, board + 0.6]), color),
+            (letters, (205, 200, 185)),
+            (panes, (34, 37, 40)),
+            (panes[lit] + [0.1, 0.7, -0.1, -0.35], (96, 88, 70)),
+            (np.array([door, 0.05, door + 0.95, 2.15]), (58, 54, 50)),
+        ]
 
 
 @dataclass(frozen=True)
@@ -265,28 +272,29 @@ class Fence:
     def solid(self) -> Points:
         """Its outline."""
         top = self.wall.height if self.boards else 0.15
-        return self.wall.rectangle(0, 0, self.wall.width, top)
+        return self.wall.rectangles(np.array([[0, 0, self.wall.width, top]]))[0]
 
     def paint(self, canvas: Canvas) -> None:
         """Draws boards or bars."""
-        wall, normal = self.wall, self.wall.normal
-        width, height = wall.width, wall.height
+        width, height = self.wall.width, self.wall.height
+        top = np.array([0, height - 0.07, width, height])
         if self.boards:
-            canvas.fill(wall.rectangle(0, 0, width, height), self.color, FENCE, normal)
-            seams = np.arange(0.0, width - 0.04, 0.3)
-            dark = _scaled(self.color, 0.66)
-            canvas.fill(wall.rectangles(seams, 0.05, seams + 0.03, height), dark, FENCE, normal)
-            canvas.fill(
-                wall.rectangle(0, height - 0.08, width, height), _scaled(self.color, 1.2), FENCE,
-                normal,
-            )
-            return
-        posts = np.arange(0.0, width, 2.0)
-        bars = np.arange(0.0, width, 0.16)
-        canvas.fill(wall.rectangles(bars, 0.12, bars + 0.035, height), self.color, FENCE, normal)
-        canvas.fill(wall.rectangles(posts, 0, posts + 0.07, height), self.color, FENCE, normal)
-        for rail in (0.12, height - 0.06):
-            canvas.fill(wall.rectangle(0, rail, width, rail + 0.06), self.color, FENCE, normal)
+            seams = np.arange(0.0, width - 0.04, 0.3)[:, None] + [0, 0, 0.03, 0]  # N, 4
+            layers = [
+                (np.array([0, 0, width, height]), self.color),
+                (seams + [0, 0.05, 0, height], _scaled(self.color, 0.66)),
+                (top, _scaled(self.color, 1.2)),
+            ]
+        else:
+            bars = np.arange(0.0, width, 0.16)[:, None] + [0, 0, 0.035, 0]  # N, 4
+            posts = np.arange(0.0, width, 2.0)[:, None] + [0, 0, 0.07, 0]  # N, 4
+            layers = [
+                (bars + [0, 0.12, 0, height], self.color),
+                (posts + [0, 0, 0, height], self.color),
+                (np.array([0, 0.12, width, 0.18]), self.color),
+                (top, self.color),
+            ]
+        self.wall.paint(canvas, layers, FENCE)
 
 
 @dataclass(frozen=True)
@@ -325,37 +333,38 @@ class Tree:
         fork = 0.36 * self.height
         girth = 0.024 * self.height
         root, top = (self.x, 0.0, self.z), (self.x, fork, self.z)
-        canvas.limb(root, top, (girth, 0.75 * girth), self.bark, TREE)
+        canvas.limbs([Limb(root, top, (girth, 0.75 * girth), self.bark)], TREE)
         if self.bare:
             self._paint_boughs(canvas, fork, girth)
             return
-        crown = 0.6 * (self.height - 0.25 * fork)
-        middle = fork + 0.5 * crown
-        for right, up, ahead, column, row in self.clumps:
+        crown = self.height - 0.8 * fork
+        middle = self.height - 0.5 * crown
+        clumps = self.clumps if self.z < 40 else self.clumps[-1:]
+        size = 1.0 if len(clumps) == 1 else 0.72
+        for right, up, ahead, column, row in clumps:
             place = (
-                self.x + 0.55 * right * self.spread,
-                middle + 0.5 * up * crown,
+                self.x + (1 - size) * right * self.spread,
+                middle + (1 - size) * up * 0.5 * crown,
                 self.z + 0.5 * ahead * self.spread,
             )
-            radii = (0.62 * self.spread, 0.42 * crown)
-            color = _scaled(self.color, 0.85 + 0.25 * (up - 0.5 * ahead) / 2)
+            radii = (size * self.spread, size * 0.5 * crown)
+            color = _scaled(self.color, 0.9 + 0.12 * up)
             canvas.foliage(place, radii, color, (512 * column, 512 * row))
 
     def _paint_boughs(self, canvas: Canvas, fork: float, girth: float) -> None:
         """Forks of boughs, each thinner and shorter than the last."""
         feet = np.array([[self.x, 0.92 * fork, self.z]])  # N, 3
         aim = np.zeros((1, 2))  # N, 2: lean to the right and ahead, radians
-        length, turn = 0.24 * self.height, iter(np.tile(self.boughs, 16))
-        for level in range(6):
+        length = 0.24 * self.height
+        for level in range(6 if self.z < 50 else 5):
             count = 3 if level < 2 else 2
             feet, aim = np.repeat(feet, count, axis=0), np.repeat(aim, count, axis=0)
-            jitter = np.array([[next(turn), next(turn)] for _ in range(len(feet))])
-            spokes = np.tile(np.linspace(-1, 1, count), len(feet) // count)[:, None]
+            jitter = np.resize(np.roll(self.boughs, 7 * level), aim.shape)
+            spokes = np.resize(np.linspace(-1, 1, count), len(feet))[:, None]
             aim = aim + [0.42, 0.3] * (spokes * [1, -1] + 1.5 * (jitter - 0.5))
             ups = np.cos(aim[:, 0]) * np.cos(aim[:, 1])
             step = np.stack([np.sin(aim[:, 0]), ups, np.sin(aim[:, 1])], axis=-1)
-            step *= length * (0.75 + 0.5 * jitter[:, :1])
-            tips = feet + step
+            tips = feet + step * length * (0.75 + 0.5 * jitter[:, :1])
             lines = np.stack([feet, tips], axis=1)  # N, 2, 3
             canvas.strokes(lines, 1.2 * girth * 0.62**level, self.bark, TREE)
             feet, length = tips, 0.74 * length

@@ -57,7 +57,7 @@ def upsample_argmax(logits: Floats, size: tuple[int, int]) -> Mask:
         )
     classes, height, width = logits.shape
     rows, columns = _Runs.along(height, size[0]), _Runs.along(width, size[1])
-    corner_classes = _argmax(logits, range(classes))  # h, w
+    corner_classes = _argmax(logits, np.arange(classes, dtype=np.uint8), (height, width))  # h, w
     above, below = corner_classes[rows.before], corner_classes[rows.after]  # row runs, w
     tile_class = above[:, columns.before]  # row runs, column runs
     agree = tile_class == above[:, columns.after]
@@ -136,7 +136,7 @@ def _fill(
     scores = logits.reshape(len(logits), -1).take(corner, axis=1)  # C, 4, tiles
     possible = _possible(scores, corner_classes.ravel()[corner])  # C, tiles
     counts = possible.sum(axis=0)  # tiles
-    # Tiles with as many candidates go together, so that none waits for another's.
+    # Tiles with equally many candidates go together: a chunk interpolates the most any tile has.
     order = np.argsort(counts, kind="stable")
     chunk = max(1, CHUNK_PIXELS // (len(rows.pixels) * len(columns.pixels)))
     for start in range(0, len(order), chunk):
@@ -149,7 +149,8 @@ def _fill(
             down=rows.weights[:, None, i],
             across=columns.weights[None, :, j],
         )
-        winners = _argmax(planes, candidates.astype(np.uint8))
+        shape = len(rows.pixels), len(columns.pixels), len(tiles)
+        winners = _argmax(planes, candidates.astype(np.uint8), shape)  # rows, columns, tiles
         mask[rows.pixels[:, None, i], columns.pixels[None, :, j]] = winners
 
 
@@ -191,21 +192,23 @@ def _interpolate(corners: Floats, down: Floats, across: Floats) -> Iterator[Floa
             yield left + (right - left) * across
 
 
-def _argmax(planes: Iterable[Floats], labels: Iterable[int | Mask]) -> Mask:
-    """Takes the arg-max over planes of one shape, of which only one need exist at a time.
+def _argmax(
+    planes: Iterable[Floats], labels: npt.NDArray[np.uint8], shape: tuple[int, ...]
+) -> Mask:
+    """Takes the arg-max over planes, of which only one need exist at a time.
 
     Args:
-        planes: At least one plane.
-        labels: What to call each plane, ascending: a number, or an array that goes with its shape.
+        planes: Planes of the given shape.
+        labels: What to call each plane, ascending along the first axis: one number a plane, or an
+            array a plane that broadcasts to its shape.
+        shape: Shape of the planes and of the result.
     """
-    best: Floats | None = None
+    best = np.full(shape, -np.inf, np.float32)
+    winner = np.zeros(shape, np.uint8)
     for plane, label in zip(planes, labels, strict=True):
-        if best is None:
-            best = np.full(plane.shape, -np.inf, np.float32)
-            winner = np.zeros(plane.shape, np.uint8)
         wins = np.greater(plane, best).view(np.uint8)
         np.fmax(best, plane, out=best)
         # Labels ascend, so the greater of the two is the later winner: a plain maximum does what a
         # masked assignment would do several times slower.
-        np.maximum(winner, wins * np.asarray(label, np.uint8), out=winner)
+        np.maximum(winner, wins * label, out=winner)
     return winner

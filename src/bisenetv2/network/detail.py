@@ -22,9 +22,7 @@ class DetailBranch(nn.Module):
             stage = []
             for i in range(repeats):
                 stride = 2 if i == 0 else 1
-                stage.append(
-                    ConvBNReLU(channels, out_channels, 3, stride, bias=config.conv_bias)
-                )
+                stage.append(ConvBNReLU(channels, out_channels, 3, stride, bias=config.conv_bias))
                 channels = out_channels
             stages.append(nn.Sequential(*stage))
         self.S1, self.S2, self.S3 = stages

@@ -14,9 +14,7 @@ STD = (58.395, 57.12, 57.375)
 class Normalization(nn.Module):
     """Turns `uint8` frames into what the network takes: zero mean, unit deviation, channels first."""
 
-    def __init__(
-        self, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
-    ) -> None:
+    def __init__(self, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> None:
         super().__init__()
         self.mean = mean
         self.std = std

@@ -22,7 +22,7 @@ from bisenetv2.evaluation.evaluate import Evaluation, evaluate
 from bisenetv2.images import atomic_path
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
-from bisenetv2.network.bisenetv2 import BiSeNetV2
+from bisenetv2.network.bisenetv2 import STRIDE, BiSeNetV2
 from bisenetv2.network.checkpoint import load_checkpoint, save_checkpoint
 from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.progress import ProgressBar
@@ -67,7 +67,9 @@ class RunFolder:
             return
         lines = self.metrics.read_text().splitlines(keepends=True)
         with atomic_path(self.metrics) as temporary:
-            temporary.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+            temporary.write_text(
+                "".join(line for line in lines if json.loads(line)["step"] <= step)
+            )
 
 
 def train(
@@ -216,7 +218,7 @@ def _batches(
     warm = round(recipe.warm_share * recipe.iterations)
     samples = InMemory(dataset)
     augmentation = Augmentation(
-        crop=recipe.crop,
+        crop=_grid(recipe.crop),
         scales=recipe.scales,
         continuous=recipe.continuous_scales,
         brightness=recipe.jitter,
@@ -226,7 +228,7 @@ def _batches(
         rare_share=recipe.rare_share,
         ignore_index=dataset.labels.ignore_index,
     )
-    small = replace(augmentation, crop=recipe.warm_crop, scales=recipe.warm_scales)
+    small = replace(augmentation, crop=_grid(recipe.warm_crop), scales=recipe.warm_scales)
     phases = (
         (0, warm, small, recipe.warm_batch),
         (warm, recipe.iterations, augmentation, recipe.batch),
@@ -234,6 +236,11 @@ def _batches(
     for first, stop, augment, size in phases:
         batches = Batches(samples, augment, size, recipe.seed, mixed, recipe.streets_share)
         yield from batches.prefetch(max(first, start), stop)
+
+
+def _grid(crop: tuple[int, int]) -> tuple[int, int]:
+    height, width = (-(-side // STRIDE) * STRIDE for side in crop)
+    return height, width
 
 
 def _validate(state: RunState, dataset: Dataset, folder: RunFolder, card: ModelCard) -> Evaluation:
@@ -257,7 +264,7 @@ def _card(recipe: Recipe, dataset: Dataset) -> ModelCard:
         frame_size=(height, width),
         data=dataset.name,
         data_licence=dataset.licence,
-        recipe=f"{recipe.data}, {recipe.iterations} iterations, seed {recipe.seed}",
+        recipe=f"{recipe.dataset}, {recipe.iterations} iterations, seed {recipe.seed}",
         version=__version__,
         network=tuple(asdict(config).items()),
     )

@@ -23,7 +23,7 @@ class Recipe:
     network: BiSeNetV2Config
     """The network; its number of classes follows the data's labels."""
 
-    data: Literal["camvid", "streets"] = "camvid"
+    dataset: Literal["camvid", "streets"] = "camvid"
     """CamVid's folders, or rendered streets, which need no download."""
 
     split: str = "train"
@@ -39,8 +39,7 @@ class Recipe:
     """Frames a step (paper: 16)."""
 
     crop: tuple[int, int] = (720, 960)
-    """Height and width of the crop in pixels; multiples of 32 are used as they are, other sides
-    are padded up with ignored pixels."""
+    """Height and width of the crop in pixels, rounded up to multiples of 32."""
 
     scales: tuple[float, ...] = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
     """Scale factors one of which is drawn (paper, second-hand: this set)."""
@@ -118,8 +117,15 @@ class Recipe:
     """Iterations between saved states."""
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "batch", "warm_batch", "val_every", "save_every",
-                     "loss_stride", "booster_stride"):
+        for name in (
+            "iterations",
+            "batch",
+            "warm_batch",
+            "val_every",
+            "save_every",
+            "loss_stride",
+            "booster_stride",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} {getattr(self, name)}: expected 1 or more")
         for name in ("warm_share", "jitter", "rare_share", "streets_share", "hold"):
@@ -159,7 +165,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "streets": Recipe(
         network=BiSeNetV2Config(),
-        data="streets",
+        dataset="streets",
         crop=(192, 256),
         batch=8,
         scales=(0.5, 1.0),

@@ -1,0 +1,85 @@
+"""The command `bisenetv2`: a verb a module of `commands`, imported when it runs."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from bisenetv2 import __version__
+from bisenetv2.errors import UserError, require
+
+HELP = """\
+bisenetv2: real-time semantic segmentation with BiSeNet V2
+
+  bisenetv2 demo                                        segment a rendered street: no data needed
+  bisenetv2 predict street.jpg -o out                   segment an image, a folder or a glob
+  bisenetv2 evaluate --data ../shared/camvid            score a model on CamVid's test split
+  bisenetv2 train camvid --data ../shared/camvid        train on CamVid
+  bisenetv2 train streets --iterations 200              train on rendered streets: no data needed
+  bisenetv2 export runs/camvid/best.safetensors         write a model file and prove it agrees
+
+Options of a verb: bisenetv2 VERB --help. Any verb takes --debug, which shows tracebacks.
+Exit codes: 0 done, 1 done in part, 2 a mistake in what was given.
+"""
+
+VERBS = ("demo", "predict", "evaluate", "train", "export")
+
+EXTRA_OF_PACKAGE = {
+    "torch": "train",
+    "safetensors": "train",
+    "yaml": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "onnxruntime": "onnxruntime",
+}
+"""Which extra brings an optional package."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: Words after the program's name; `None` takes them from the process.
+
+    Returns:
+        Exit code: 0, 1 if only a part was done, 2 if what was given cannot be used.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+    verb, *rest = words
+    if verb not in VERBS:
+        close = difflib.get_close_matches(verb, VERBS, 1)
+        hint = f"did you mean {close[0]}?" if close else f"the verbs are {', '.join(VERBS)}"
+        print(f"bisenetv2: unknown verb {verb!r}: {hint}", file=sys.stderr)
+        return 2
+    debug = "--debug" in rest
+    try:
+        command = import_module(f"bisenetv2.commands.{verb}")
+        if "-h" in rest or "--help" in rest:
+            print(command.EXAMPLES)
+        code: int = command.main([word for word in rest if word != "--debug"])
+        return code
+    except UserError as error:
+        if debug:
+            raise
+        return _complain(verb, error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if debug or package not in EXTRA_OF_PACKAGE:
+            raise
+        return _complain(verb, require(package, EXTRA_OF_PACKAGE[package]))
+    except KeyboardInterrupt:
+        print(f"bisenetv2 {verb}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _complain(verb: str, error: UserError) -> int:
+    print(f"bisenetv2 {verb}: {error}", file=sys.stderr)
+    return 2

@@ -1,0 +1,1 @@
+"""One module a verb: a function with the verb's arguments, and `main`, which reads them."""

@@ -1,0 +1,191 @@
+"""What runs a model file: one interface over OpenVINO, ONNX Runtime and PyTorch.
+
+Each engine's package is imported when the engine is built, never before. All compute in FP32 unless
+the model file itself is quantised, so that their masks may be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from bisenetv2.errors import UserError, require
+from bisenetv2.inference.model_file import read_card
+
+if TYPE_CHECKING:
+    import openvino
+
+Frames = npt.NDArray[np.uint8]
+"""RGB, N×H×W×3, H and W multiples of 32."""
+
+Logits = npt.NDArray[np.float32]
+"""N×C×H/8×W/8."""
+
+EngineName = Literal["auto", "openvino", "onnxruntime", "torch"]
+
+
+class Engine(Protocol):
+    """Runs one model; one call at a time."""
+
+    @property
+    def name(self) -> str:
+        """`openvino`, `onnxruntime` or `torch`."""
+
+    def logits(self, frames: Frames) -> Logits:
+        """Computes the logits of a batch of frames.
+
+        Args:
+            frames: `uint8` N×H×W×3, RGB; H and W multiples of 32.
+
+        Returns:
+            `float32` N×C×H/8×W/8; an array of the caller's own.
+        """
+
+
+def open_engine(
+    path: str | Path, engine: EngineName = "auto", threads: int | None = None
+) -> Engine:
+    """Loads a model into the engine that runs it.
+
+    Args:
+        path: Model file (`.onnx`) or checkpoint (`.safetensors`).
+        engine: `auto` takes PyTorch for a checkpoint; for a model file OpenVINO where it is
+            installed, else ONNX Runtime.
+        threads: CPU threads to compute with; `None` leaves the choice to the engine.
+
+    Raises:
+        UserError: If the file or a value cannot be used, or the engine's package is missing.
+    """
+    if engine not in get_args(EngineName):
+        names = ", ".join(get_args(EngineName))
+        raise UserError(f"unknown engine {engine!r}: choose one of {names}")
+    if threads is not None and threads < 1:
+        raise UserError(f"{threads} threads: at least 1 is needed")
+    is_checkpoint = Path(path).suffix.lower() == ".safetensors"
+    if engine == "auto":
+        if is_checkpoint:
+            engine = "torch"
+        else:
+            engine = "openvino" if find_spec("openvino") else "onnxruntime"
+    if is_checkpoint and engine != "torch":
+        raise UserError(f"{path}: {engine} runs .onnx files; `bisenetv2 export` writes one")
+    if engine == "torch":
+        if not is_checkpoint:
+            raise UserError(f"{path}: torch runs .safetensors checkpoints; take another engine")
+        return _open_torch(path, threads)
+    return (OpenVinoEngine if engine == "openvino" else OnnxRuntimeEngine)(path, threads)
+
+
+def _open_torch(path: str | Path, threads: int | None) -> Engine:
+    try:
+        from bisenetv2.inference.torch_engine import TorchEngine
+    except ModuleNotFoundError as error:
+        raise require(error.name or "torch", "train") from error
+    return TorchEngine(path, threads)
+
+
+class OpenVinoEngine:
+    """Runs a model file on the CPU with OpenVINO."""
+
+    name = "openvino"
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        """Reads and compiles the model.
+
+        It is compiled once, for frames of every size: compiled for one size it is not measurably
+        faster.
+
+        Args:
+            path: Model file (`.onnx`).
+            threads: CPU threads; `None`: one for each physical core.
+
+        Raises:
+            UserError: If OpenVINO is missing or the file is no model of this product.
+        """
+        try:
+            import openvino
+        except ModuleNotFoundError as error:
+            raise UserError("this needs openvino: pip install openvino") from error
+        classes = len(read_card(path).labels)
+        core = openvino.Core()
+        try:
+            model = core.read_model(str(path))
+            _check_signature(path, classes, map(_port, model.inputs), map(_port, model.outputs))
+            compiled = core.compile_model(model, "CPU", _openvino_options(model, threads))
+        except RuntimeError as error:
+            raise UserError(f"{path}: damaged model file, OpenVINO cannot load it") from error
+        self._request = compiled.create_infer_request()
+
+    def logits(self, frames: Frames) -> Logits:
+        """Computes logits; see `Engine.logits`."""
+        contiguous = np.ascontiguousarray(frames)
+        outputs = self._request.infer([contiguous], share_inputs=True, share_outputs=True)
+        return np.array(outputs[0], np.float32)  # a copy: the next call overwrites the request's
+
+
+def _openvino_options(model: openvino.Model, threads: int | None) -> dict[str, Any]:
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    quantised = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+    if not quantised:
+        # Left alone, OpenVINO computes in bfloat16 on CPUs that can: other masks on other machines.
+        options["INFERENCE_PRECISION_HINT"] = "f32"
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
+    return options
+
+
+class OnnxRuntimeEngine:
+    """Runs a model file with ONNX Runtime: on CUDA where its build offers that, else on the CPU."""
+
+    name = "onnxruntime"
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        """Reads the model and prepares a session.
+
+        Args:
+            path: Model file (`.onnx`).
+            threads: CPU threads; `None`: one for each physical core.
+
+        Raises:
+            UserError: If ONNX Runtime is missing or the file is no model of this product.
+        """
+        try:
+            import onnxruntime
+        except ModuleNotFoundError as error:
+            raise require("onnxruntime", "onnxruntime") from error
+        classes = len(read_card(path).labels)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors; what it warns of is its own optimisation
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        offered = onnxruntime.get_available_providers()
+        providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in offered]
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # its exceptions have no base class of their own
+            raise UserError(f"{path}: damaged model file, ONNX Runtime cannot load it") from error
+        ports = [
+            [_Port(p.name, p.type.removeprefix("tensor(").removesuffix(")"), tuple(p.shape))
+             for p in side]
+            for side in (self._session.get_inputs(), self._session.get_outputs())
+        ]
+        _check_signature(path, classes, *ports)
+
+    def logits(self, frames: Frames) -> Logits:
+        """Computes logits; see `Engine.logits`."""
+        (logits,) = self._session.run(["logits"], {"frame": np.ascontiguousarray(frames)})
+        return np.asarray(logits, np.float32)
+
+
+class _Port(NamedTuple):
+    """An input or output of a model as its engine describes it."""
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
+    """Lengths; anything but a number is a length that may change."""
