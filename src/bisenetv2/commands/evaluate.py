@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-
 EXAMPLES = """\
   bisenetv2 evaluate --data ../shared/camvid
   bisenetv2 evaluate runs/camvid/best.safetensors --data ../shared/camvid --split val --json

@@ -9,7 +9,6 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-
 EXAMPLES = """\
   bisenetv2 export runs/camvid/best.safetensors -o model.onnx
 """

@@ -86,7 +86,9 @@ def find_images(source: str) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
-    found = sorted(path.iterdir() if path.is_dir() else map(Path, glob.glob(source)))
+    # Path.glob takes no absolute patterns.
+    matches = path.iterdir() if path.is_dir() else map(Path, glob.glob(source))  # noqa: PTH207
+    found = sorted(matches)
     images = [file for file in found if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         what = "holds no image" if path.is_dir() else "no such file, and no pattern that finds one"

@@ -13,7 +13,6 @@ from tyro.conf import arg
 from bisenetv2.errors import UserError
 from bisenetv2.training.recipes import RECIPES, Recipe
 
-
 EXAMPLES = """\
   bisenetv2 train camvid --data ../shared/camvid
   bisenetv2 train camvid --data ../shared/camvid --resume

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import cos, exp, sin, sqrt
 from typing import NamedTuple
 
@@ -69,10 +70,15 @@ class Camera:
 
     def view(self, points: Points) -> Points:
         """Turns street coordinates (..., 3) into the camera's: right, down, ahead (..., 3)."""
-        local = points - self.eye
-        local[..., 0] += self.bend * np.square(local[..., 2])
+        local = points.reshape(-1, 3) - self.eye
+        local[:, 0] += self.bend * np.square(local[:, 2])
+        return (local @ self._turn).reshape(points.shape)
+
+    @cached_property
+    def _turn(self) -> npt.NDArray[np.float64]:
+        """3, 3: from the street's axes to the camera's, for rows of points."""
         c, s, flip = cos(self.yaw), sin(self.yaw), -1.0 if self.mirror else 1.0
-        return local @ np.array([[flip * c, 0.0, flip * s], [0.0, -1.0, 0.0], [-s, 0.0, c]])
+        return np.array([[flip * c, 0.0, flip * s], [0.0, -1.0, 0.0], [-s, 0.0, c]])
 
 
 @dataclass(frozen=True)
@@ -246,12 +252,12 @@ class Canvas:
         to_pixels = cv2.getPerspectiveTransform(
             texels.astype(np.float32), quad.astype(np.float32)
         )
-        faded = cv2.convertScaleAbs(tile, alpha=strength, beta=128 * (1 - strength))
         texture = cv2.warpPerspective(
-            faded, to_pixels, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+            tile, to_pixels, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
         )  # h, w
         stencil = np.zeros((height, width), np.uint8)
         cv2.fillConvexPoly(stencil, _fixed_point(quad), 255, cv2.LINE_8, _SHIFT)
+        cv2.convertScaleAbs(texture, texture, strength, 128 * (1 - strength))
         grained = cv2.multiply(patch, cv2.merge([texture] * 3), scale=1 / 128)
         cv2.copyTo(grained, stencil, patch)
 
@@ -328,13 +334,14 @@ def _fixed_point(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
 
 def _cut_at_lens(loop: Points) -> Points:
     """Clips one polygon in camera coordinates (K, 3) to what lies ahead of the lens."""
-    kept = []
-    for here, there in zip(loop, np.roll(loop, -1, axis=0), strict=True):
-        if here[2] >= _NEAR:
-            kept.append(here)
-        if (here[2] >= _NEAR) != (there[2] >= _NEAR):
-            kept.append(here + (there - here) * (_NEAR - here[2]) / (there[2] - here[2]))
-    return np.array(kept)
+    following = np.roll(loop, -1, axis=0)
+    inside = loop[:, 2] >= _NEAR
+    crosses = inside != (following[:, 2] >= _NEAR)
+    step = np.where(crosses, following[:, 2] - loop[:, 2], 1.0)
+    cuts = loop + (following - loop) * ((_NEAR - loop[:, 2]) / step)[:, None]
+    # Each corner is followed by the cut on its edge, should there be one.
+    candidates = np.stack([loop, cuts], axis=1).reshape(-1, 3)
+    return candidates[np.stack([inside, crosses], axis=1).ravel()]
 
 
 def _steps(pixels: slice, middle: float, reach: float) -> npt.NDArray[np.float32]:

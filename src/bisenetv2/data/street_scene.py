@@ -255,19 +255,21 @@ class _Street:
         height = rng.uniform(1.0, 1.7)
         timber, iron = ((104, 82, 60), (84, 72, 60), (120, 112, 100)), ((40, 44, 46), (88, 90, 92))
         color = self._pick(timber if boards else iron)
-        for start in np.arange(near, far, 6.0):
-            wall = Wall((side * x, KERB, float(start)), (0.0, 1.0), (-side, 0.0),
-                        float(min(6.0, far - start)), height)
+        while near < far:
+            length = min(max(5.0, 0.25 * near), far - near)
+            wall = Wall((side * x, KERB, near), (0.0, 1.0), (-side, 0.0), length, height)
             self._things.append(Fence(wall, color, boards))
+            near += length
 
     def _plant(self, side: float, x: float, near: float, far: float) -> None:
         """A piece of park: fence, hedge of trees behind it."""
         rng = self.rng
         self._enclose(side, x, near, far)
-        for z in np.arange(near, far, 4.5):
-            self._tree(side * (x + rng.uniform(2, 5)), float(z) + 0.5, rng.uniform(5, 10))
-            low = rng.uniform(1.8, 3.0)
-            self._tree(side * (x + 1.6), float(z) + 1.0, low, bush=True)
+        z = near
+        while z < far:
+            self._tree(side * (x + rng.uniform(2, 5)), z + 0.5, rng.uniform(5, 10))
+            self._tree(side * (x + 1.6), z + 1.0, rng.uniform(1.8, 3.0), bush=True)
+            z += max(4.0, 0.15 * z)
         back = Wall((side * (x + 12), 0.0, near), (0.0, 1.0), (-side, 0.0), far - near, 5.0)
         self._things.append(Building(back, self._style(), rng.random(40)))
 
@@ -310,7 +312,7 @@ class _Street:
             self._things.append(TrafficLight(kerb, z, int(rng.integers(3))))
         if rng.random() < 0.6 - 0.3 * self.town and self.paving[side] > 2.2:
             height = rng.uniform(5, 9)
-            for z in np.arange(rng.uniform(8, 20), 110, rng.uniform(9, 16)):
+            for z in np.arange(rng.uniform(8, 20), 90, rng.uniform(10, 16)):
                 self._tree(kerb + side * 0.6, float(z), height * rng.uniform(0.8, 1.15))
         if rng.random() < 0.35:
             start, length = rng.uniform(6, 25), rng.uniform(8, 20)

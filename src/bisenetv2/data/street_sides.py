@@ -25,6 +25,7 @@ from bisenetv2.data.street_tiles import Tile, brick_tile, plaster_tile
 
 Numbers = npt.NDArray[np.float64]
 
+_FAR = 55.0  # metres: beyond it walls are plain and windows dark
 _TEXELS = 16.0  # of a wall's texture, per metre
 _GLASS: tuple[tuple[float, float, Tint], ...] = (
     (0.0, 0.55, (38, 42, 47)),  # dark rooms
@@ -158,7 +159,7 @@ class Building:
 
     def _grain(self, canvas: Canvas, wall: Wall) -> None:
         """Lays bricks or plaster over a painted wall; from afar they would only flicker."""
-        if self._nearest < 60:
+        if self._nearest < _FAR:
             tile: Tile = brick_tile() if self.style.brick else plaster_tile()
             corners = wall.rectangles(np.array([[0, 0, wall.width, wall.height]]))[0]
             strength = 1 / (1 + max(0.0, self.depth - 20) / 30)
@@ -189,7 +190,7 @@ class Building:
                  front.at(-0.1, height + style.pitch, ridge)]
             )
             canvas.fill(slope, style.roof, BUILDING, UP)
-            if self._nearest < 60:
+            if self._nearest < _FAR:
                 canvas.grain(slope, brick_tile(), _texels(width, 6, self.tones), 0.8)
 
     def _details(self, canvas: Canvas) -> list[tuple[Numbers, Tint]]:
@@ -209,6 +210,8 @@ class Building:
         ]
         if canvas.resolves(0.12, near):
             layers.append((panes + [-0.09, -0.09, 0.09, 0.09], style.trim))
+        if near > _FAR:
+            return [*layers, (panes, _GLASS[0][2])]
         tones = np.resize(self.tones, len(panes))
         for low, high, glass in _GLASS:
             layers.append((panes[(tones >= low) & (tones < high)], glass))
@@ -279,22 +282,25 @@ class Fence:
         width, height = self.wall.width, self.wall.height
         top = np.array([0, height - 0.07, width, height])
         if self.boards:
-            seams = np.arange(0.0, width - 0.04, 0.3)[:, None] + [0, 0, 0.03, 0]  # N, 4
             layers = [
                 (np.array([0, 0, width, height]), self.color),
-                (seams + [0, 0.05, 0, height], _scaled(self.color, 0.66)),
+                (_uprights(width, 0.3, 0.03, 0.05, height), _scaled(self.color, 0.66)),
                 (top, _scaled(self.color, 1.2)),
             ]
         else:
-            bars = np.arange(0.0, width, 0.16)[:, None] + [0, 0, 0.035, 0]  # N, 4
-            posts = np.arange(0.0, width, 2.0)[:, None] + [0, 0, 0.07, 0]  # N, 4
             layers = [
-                (bars + [0, 0.12, 0, height], self.color),
-                (posts + [0, 0, 0, height], self.color),
+                (_uprights(width, 0.16, 0.035, 0.12, height), self.color),
+                (_uprights(width, 2.0, 0.07, 0, height), self.color),
                 (np.array([0, 0.12, width, 0.18]), self.color),
                 (top, self.color),
             ]
         self.wall.paint(canvas, layers, FENCE)
+
+
+def _uprights(width: float, step: float, thick: float, low: float, high: float) -> Numbers:
+    """Equal posts every `step` metres, as rectangles: N, 4."""
+    left = np.arange(0.0, width - thick, step)
+    return np.stack([left, np.full_like(left, low), left + thick, np.full_like(left, high)], -1)
 
 
 @dataclass(frozen=True)
@@ -356,7 +362,7 @@ class Tree:
         feet = np.array([[self.x, 0.92 * fork, self.z]])  # N, 3
         aim = np.zeros((1, 2))  # N, 2: lean to the right and ahead, radians
         length = 0.24 * self.height
-        for level in range(6 if self.z < 50 else 5):
+        for level in range(6 if self.z < 30 else 5):
             count = 3 if level < 2 else 2
             feet, aim = np.repeat(feet, count, axis=0), np.repeat(aim, count, axis=0)
             jitter = np.resize(np.roll(self.boughs, 7 * level), aim.shape)

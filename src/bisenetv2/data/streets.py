@@ -137,7 +137,7 @@ def _paint_street(canvas: Canvas, scene: Scene) -> None:
     """Ground with shadows, then everything on it from far to near."""
     light = scene.light
     # Under an overcast sky, and far away, no shadow has an edge to be seen.
-    casting = [thing for thing in scene.things if thing.depth < 60 and light.direct > 0.3]
+    casting = [thing for thing in scene.things if thing.depth < 50 and light.direct > 0.3]
     scene.ground.paint(canvas, [shadow(thing.solid(), light.sun) for thing in casting])
     for thing in scene.things:
         thing.paint(canvas)

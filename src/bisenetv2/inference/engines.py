@@ -6,7 +6,6 @@ the model file itself is quantised, so that their masks may be compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
@@ -18,6 +17,7 @@ from bisenetv2.errors import UserError, require
 from bisenetv2.inference.model_file import read_card
 
 if TYPE_CHECKING:
+    import onnxruntime
     import openvino
 
 Frames = npt.NDArray[np.uint8]
@@ -115,7 +115,8 @@ class OpenVinoEngine:
         core = openvino.Core()
         try:
             model = core.read_model(str(path))
-            _check_signature(path, classes, map(_port, model.inputs), map(_port, model.outputs))
+            ports = [_openvino_port(port) for port in (*model.inputs, *model.outputs)]
+            _check_signature(path, classes, ports)
             compiled = core.compile_model(model, "CPU", _openvino_options(model, threads))
         except RuntimeError as error:
             raise UserError(f"{path}: damaged model file, OpenVINO cannot load it") from error
@@ -169,12 +170,8 @@ class OnnxRuntimeEngine:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # its exceptions have no base class of their own
             raise UserError(f"{path}: damaged model file, ONNX Runtime cannot load it") from error
-        ports = [
-            [_Port(p.name, p.type.removeprefix("tensor(").removesuffix(")"), tuple(p.shape))
-             for p in side]
-            for side in (self._session.get_inputs(), self._session.get_outputs())
-        ]
-        _check_signature(path, classes, *ports)
+        ports = [*self._session.get_inputs(), *self._session.get_outputs()]
+        _check_signature(path, classes, [_onnxruntime_port(port) for port in ports])
 
     def logits(self, frames: Frames) -> Logits:
         """Computes logits; see `Engine.logits`."""
@@ -183,9 +180,35 @@ class OnnxRuntimeEngine:
 
 
 class _Port(NamedTuple):
-    """An input or output of a model as its engine describes it."""
+    """An input or an output of a model."""
 
     name: str
     type: str
-    shape: tuple[int | str | None, ...]
-    """Lengths; anything but a number is a length that may change."""
+    shape: tuple[int | None, ...]
+    """Length of each axis, `None` where it may change."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.type} {'×'.join(str(n or 'any') for n in self.shape)}"
+
+
+def _openvino_port(port: openvino.Output) -> _Port:
+    shape = tuple(n.get_length() if n.is_static else None for n in port.get_partial_shape())
+    return _Port(port.get_any_name(), np.dtype(port.get_element_type().to_dtype()).name, shape)
+
+
+def _onnxruntime_port(port: onnxruntime.NodeArg) -> _Port:
+    type_name = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}.get(port.type, port.type)
+    return _Port(port.name, type_name, tuple(n if isinstance(n, int) else None for n in port.shape))
+
+
+def _check_signature(path: str | Path, classes: int, ports: list[_Port]) -> None:
+    """Holds a model's inputs and outputs, in this order, against the contract of model files."""
+    expected = [
+        _Port("frame", "uint8", (None, None, None, 3)),
+        _Port("logits", "float32", (None, classes, None, None)),
+    ]
+    if ports != expected:
+        raise UserError(
+            f"{path}: has {', '.join(map(str, ports))}; expected "
+            f"{', '.join(map(str, expected))}, as `bisenetv2 export` writes it"
+        )

@@ -43,7 +43,9 @@ def embedded_model() -> Path:
     """
     path = Path(str(resources.files("bisenetv2.inference") / "models" / EMBEDDED_MODEL))
     if not path.is_file():
-        raise UserError(f"{path}: the embedded model is missing; reinstall bisenetv2 or name a model")
+        raise UserError(
+            f"{path}: the embedded model is missing; reinstall bisenetv2 or name a model"
+        )
     return path
 
 

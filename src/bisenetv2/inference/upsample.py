@@ -87,16 +87,16 @@ class _Runs:
     def along(cls, extent: int, pixels: int) -> _Runs:
         """Divides an axis of `extent` logits and `pixels` output pixels into runs."""
         position = (np.arange(pixels) + 0.5) * (extent / pixels) - 0.5
-        # The margins beyond the outermost logits are cells of their own, -1 and extent - 1. Joined
-        # to their neighbours they would make the longest run, and all the padding, half as long
-        # again.
+        # The margins beyond the outermost logits are cells of their own, -1 and extent - 1: joined
+        # to their neighbours they would make the longest run, and with it all, half as long again.
         cell = np.floor(position).astype(np.intp)  # pixels
         weight = (position - cell).astype(np.float32)  # pixels
-        starts = np.flatnonzero(np.diff(cell, prepend=-2))
-        longest = int(np.diff(starts, append=pixels).max())
-        step = -(-longest // -(-longest // LONGEST_RUN))  # cuts long runs into even pieces
-        offset = np.arange(pixels) - np.repeat(starts, np.diff(starts, append=pixels))
-        starts = np.flatnonzero(offset % step == 0)
+        starts = np.flatnonzero(np.diff(cell, prepend=-2))  # runs: first pixel
+        lengths = np.diff(starts, append=pixels)
+        pieces = -(-int(lengths.max()) // LONGEST_RUN)
+        step = -(-int(lengths.max()) // pieces)  # cuts a long run into pieces of even length
+        within = np.arange(pixels) - starts.repeat(lengths)  # pixels: position in the run
+        starts = np.flatnonzero(within % step == 0)
         lengths = np.diff(starts, append=pixels)
         members = starts + np.minimum(np.arange(step)[:, None], lengths - 1)  # longest, runs
         return cls(

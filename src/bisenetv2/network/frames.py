@@ -1,4 +1,4 @@
-"""From camera frames to logits: normalisation is part of the model, so that no one can forget it."""
+"""From camera frames to logits: normalisation is part of the model, so no one can forget it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STD = (58.395, 57.12, 57.375)
 
 
 class Normalization(nn.Module):
-    """Turns `uint8` frames into what the network takes: zero mean, unit deviation, channels first."""
+    """Turns `uint8` frames into the network's input: zero mean, unit deviation, channels first."""
 
     def __init__(self, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Weight averaging: the network that is validated and shipped is a running mean of the trained one."""
+"""Weight averaging: what is validated and shipped is a running mean of the trained network."""
 
 from __future__ import annotations
 

@@ -101,7 +101,8 @@ def train(
         Path of the best checkpoint.
 
     Raises:
-        UserError: If the run folder is in use, a checkpoint does not fit, or the loss is not finite.
+        UserError: If the run folder is in use, a checkpoint does not fit, or the loss is not
+            finite.
     """
     folder = RunFolder(run)
     if folder.states.exists() and not resume:
