@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from bisenetv2.data.dataset import Sample
 from bisenetv2.errors import UserError
@@ -140,7 +139,7 @@ class Augmentation:
         outside[max(-top, 0) : height - top, max(-left, 0) : width - left] = False
         crop[outside] = 0
         truth[outside] = self.ignore_index
-        return crop, truth
+        return np.asarray(crop, np.uint8), np.asarray(truth, np.uint8)
 
     def _jitter(self, image: Image, generator: np.random.Generator) -> Image:
         """Brightness, contrast and saturation as one linear map of the colours."""
@@ -157,8 +156,7 @@ class Augmentation:
         matrix = np.empty((3, 4), np.float32)
         matrix[:, :3] = colours * (brightness * contrast)
         matrix[:, 3] = mean * (1 - contrast)
-        jittered: npt.NDArray[np.uint8] = cv2.transform(image, matrix)  # saturates at 0 and 255
-        return jittered
+        return np.asarray(cv2.transform(image, matrix), np.uint8)  # saturates at 0 and 255
 
 
 def _scaled(shape: tuple[int, ...], scale: float) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from bisenetv2.errors import UserError
 STREETS = "streets"
 """Stands for rendered streets wherever a data folder is asked for."""
 
-_STREET_SPLITS = {"train": (10_000, 1), "val": (100, 2), "trainval": (10_000, 1), "test": (100, 3)}
+_STREET_SPLITS = {"train": (1000, 1), "val": (100, 2), "trainval": (1000, 1), "test": (100, 3)}
 """Number of rendered streets and seed of each split."""
 
 

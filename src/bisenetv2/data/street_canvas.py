@@ -249,9 +249,7 @@ class Canvas:
         quad -= (columns.start, rows.start)
         patch = self.image[window]  # h, w, 3
         height, width = patch.shape[:2]
-        to_pixels = cv2.getPerspectiveTransform(
-            texels.astype(np.float32), quad.astype(np.float32)
-        )
+        to_pixels = cv2.getPerspectiveTransform(texels.astype(np.float32), quad.astype(np.float32))
         texture = cv2.warpPerspective(
             tile, to_pixels, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
         )  # h, w
@@ -329,7 +327,8 @@ class Canvas:
 
 def _fixed_point(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
     """Rounds pixels to 1/16; far outside they are clamped to keep OpenCV's integers whole."""
-    return np.rint(pixels.clip(-1e6, 1e6) * (1 << _SHIFT)).astype(np.int32)
+    rounded = np.rint(pixels.clip(-1e6, 1e6) * (1 << _SHIFT))
+    return np.asarray(rounded, np.int32)
 
 
 def _cut_at_lens(loop: Points) -> Points:
@@ -341,7 +340,7 @@ def _cut_at_lens(loop: Points) -> Points:
     cuts = loop + (following - loop) * ((_NEAR - loop[:, 2]) / step)[:, None]
     # Each corner is followed by the cut on its edge, should there be one.
     candidates = np.stack([loop, cuts], axis=1).reshape(-1, 3)
-    return candidates[np.stack([inside, crosses], axis=1).ravel()]
+    return np.asarray(candidates[np.stack([inside, crosses], axis=1).ravel()])
 
 
 def _steps(pixels: slice, middle: float, reach: float) -> npt.NDArray[np.float32]:

@@ -15,7 +15,6 @@ KERB = 0.12
 """Height of the pavement above the road, metres."""
 
 _FAR = 260.0  # metres: where the street ends for good
-_TEXELS = 16.0  # of the ground's textures, per metre
 _WHITE: Tint = (188, 188, 182)
 _YELLOW: Tint = (172, 150, 70)
 
@@ -90,8 +89,9 @@ class Ground:
                     canvas.fill(strip(x - 0.04, x + 0.04, 0.4, 120), _YELLOW, ROAD, UP)
         if self.zebra is not None:
             left = np.arange(-self.half + 0.4, self.half - 0.5, 1.2)
-            bars = np.stack([strip(x, x + 0.6, self.zebra, self.zebra + 2.8, samples=2)
-                             for x in left])
+            bars = np.stack(
+                [strip(x, x + 0.6, self.zebra, self.zebra + 2.8, samples=2) for x in left]
+            )
             canvas.fill(bars, _WHITE, ROAD, UP)
 
 
@@ -100,8 +100,7 @@ def strip(
 ) -> Points:
     """Outline of a strip along the street, fine enough to follow its bend: 2·samples, 3."""
     ahead = np.geomspace(near, far, samples)
-    edges = [np.stack([np.full(samples, x), np.full(samples, y), ahead], -1)
-             for x in (left, right)]
+    edges = [np.stack([np.full(samples, x), np.full(samples, y), ahead], -1) for x in (left, right)]
     return np.concatenate([edges[0], edges[1][::-1]])
 
 
@@ -126,16 +125,18 @@ def _wear(canvas: Canvas, top: int) -> None:
     cosine, sine = np.cos(camera.yaw), np.sin(camera.yaw)
     turn = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
     flip = -1.0 if camera.mirror else 1.0
-    to_texels = np.diag([_TEXELS, _TEXELS, 1.0]) @ np.array(
-        [[flip, 0, eye_x], [0, 1, 0], [0, 0, 1]]
-    ) @ turn @ to_ground
+    to_street = np.array([[flip, 0, eye_x], [0, 1, 0], [0, 0, 1]]) @ turn @ to_ground
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     below = canvas.image[top:]
     asphalt, slabs = (
         cv2.warpPerspective(
-            tile, to_texels, (width, height - top), flags=flags, borderMode=cv2.BORDER_WRAP
+            tile,
+            np.diag([texels, texels, 1.0]) @ to_street,
+            (width, height - top),
+            flags=flags,
+            borderMode=cv2.BORDER_WRAP,
         )
-        for tile in (asphalt_tile(), paving_tile())
+        for tile, texels in ((asphalt_tile(), 40.0), (paving_tile(), 16.0))
     )
     cv2.copyTo(slabs, (canvas.mask[top:] == PAVEMENT).astype(np.uint8), asphalt)
     # Towards the horizon texels shrink below a pixel and would flicker: the texture fades out.

@@ -14,6 +14,7 @@ from bisenetv2.data.street_objects import (
     HATCHBACK,
     SALOON,
     VAN,
+    Body,
     Car,
     Cyclist,
     Figure,
@@ -42,15 +43,39 @@ _WALLS: tuple[tuple[Tint, bool], ...] = (
     ((150, 150, 148), False),
 )
 _PAINTS: tuple[Tint, ...] = (
-    (24, 25, 28), (150, 152, 154), (196, 197, 196), (84, 88, 92), (30, 44, 78), (122, 24, 26),
-    (46, 60, 52), (104, 108, 112), (40, 42, 46), (70, 20, 24), (52, 76, 112), (140, 130, 108),
+    (24, 25, 28),
+    (150, 152, 154),
+    (196, 197, 196),
+    (84, 88, 92),
+    (30, 44, 78),
+    (122, 24, 26),
+    (46, 60, 52),
+    (104, 108, 112),
+    (40, 42, 46),
+    (70, 20, 24),
+    (52, 76, 112),
+    (140, 130, 108),
 )
 _COATS: tuple[Tint, ...] = (
-    (28, 28, 32), (44, 44, 50), (60, 44, 38), (34, 46, 70), (96, 34, 34), (120, 116, 108),
-    (58, 66, 52), (70, 70, 74), (160, 156, 150),
+    (28, 28, 32),
+    (44, 44, 50),
+    (60, 44, 38),
+    (34, 46, 70),
+    (96, 34, 34),
+    (120, 116, 108),
+    (58, 66, 52),
+    (70, 70, 74),
+    (160, 156, 150),
 )
+_TIMBER: tuple[Tint, ...] = ((104, 82, 60), (84, 72, 60), (120, 112, 100))
+_IRON: tuple[Tint, ...] = ((40, 44, 46), (88, 90, 92))
 _SHOPS: tuple[Tint, ...] = (
-    (40, 60, 50), (110, 30, 32), (32, 44, 82), (52, 48, 44), (150, 120, 52), (70, 84, 92),
+    (40, 60, 50),
+    (110, 30, 32),
+    (32, 44, 82),
+    (52, 48, 44),
+    (150, 120, 52),
+    (70, 84, 92),
     (28, 28, 30),
 )
 
@@ -138,8 +163,9 @@ def _draw_weather(rng: Rng) -> tuple[Light, Sky]:
     if mood < 0.5:  # sunny
         bright = rng.uniform(0.85, 1.1)
         light = Light(sun, 0.72 * bright, 0.5 * bright, (196, 208, 220), density)
-        return light, Sky((96, 140, 196), (206, 222, 234), (244, 246, 248),
-                          rng.uniform(0.1, 0.55), seed)
+        return light, Sky(
+            (96, 140, 196), (206, 222, 234), (244, 246, 248), rng.uniform(0.1, 0.55), seed
+        )
     if mood < 0.85:  # bright overcast, which blows out on a dashcam
         bright = rng.uniform(0.75, 1.05)
         light = Light(sun, 0.12 * bright, 0.74 * bright, (214, 218, 222), density)
@@ -162,6 +188,7 @@ class _Street:
         self.mouths: list[tuple[float, float, float]] = []
         self.zebra = rng.uniform(9, 24) if rng.random() < 0.25 else None
         self._things: list[Thing] = []
+        self._taken: list[tuple[float, float, float, float]] = []  # left, right, near, far
         for side in (-1.0, 1.0):
             self._line(side)
             self._furnish(side)
@@ -181,8 +208,13 @@ class _Street:
         paved = rng.uniform(92, 128)
         count = int(rng.integers(2, 9))
         stains = np.stack(
-            [rng.uniform(-self.half, self.half - 1, count), rng.uniform(3, 40, count),
-             rng.uniform(0.4, 2.2, count), rng.uniform(0.6, 9, count)], axis=-1,
+            [
+                rng.uniform(-self.half, self.half - 1, count),
+                rng.uniform(3, 40, count),
+                rng.uniform(0.4, 2.2, count),
+                rng.uniform(0.6, 9, count),
+            ],
+            axis=-1,
         )
         return Ground(
             half=self.half,
@@ -248,32 +280,37 @@ class _Street:
             chimney=bool(pitched and rng.random() < 0.7),
         )
 
-    def _enclose(self, side: float, x: float, near: float, far: float) -> None:
-        """A garden's fence, in lengths short enough to be sorted by distance."""
+    def _enclose(self, side: float, x: float, near: float, far: float) -> list[float]:
+        """A fence, in lengths short enough to be sorted by distance; returns where they end."""
         rng = self.rng
         boards = bool(rng.random() < 0.6)
         height = rng.uniform(1.0, 1.7)
-        timber, iron = ((104, 82, 60), (84, 72, 60), (120, 112, 100)), ((40, 44, 46), (88, 90, 92))
-        color = self._pick(timber if boards else iron)
+        color = self._pick(_TIMBER if boards else _IRON)
+        ends = []
         while near < far:
             length = min(max(5.0, 0.25 * near), far - near)
             wall = Wall((side * x, KERB, near), (0.0, 1.0), (-side, 0.0), length, height)
             self._things.append(Fence(wall, color, boards))
             near += length
+            ends.append(near)
+        return ends
 
     def _plant(self, side: float, x: float, near: float, far: float) -> None:
-        """A piece of park: fence, hedge of trees behind it."""
+        """A piece of park: a fence, and bushes and trees behind it."""
         rng = self.rng
-        self._enclose(side, x, near, far)
-        z = near
-        while z < far:
-            self._tree(side * (x + rng.uniform(2, 5)), z + 0.5, rng.uniform(5, 10))
-            self._tree(side * (x + 1.6), z + 1.0, rng.uniform(1.8, 3.0), bush=True)
-            z += max(4.0, 0.15 * z)
-        back = Wall((side * (x + 12), 0.0, near), (0.0, 1.0), (-side, 0.0), far - near, 5.0)
-        self._things.append(Building(back, self._style(), rng.random(40)))
+        for end in self._enclose(side, x, near, far):
+            for z in (end - 0.5, end - 3.0):
+                # Sorted as if beyond their length of fence, so that it is painted over them.
+                height, back = rng.uniform(5, 10), rng.uniform(2, 5)
+                self._tree(side * (x + back), z, height, depth=end + 0.2)
+                self._tree(side * (x + 1.6), z - 0.5, rng.uniform(1.8, 3.0), end + 0.1, bush=True)
+        back_wall = Wall((side * (x + 12), 0.0, near), (0.0, 1.0), (-side, 0.0), far - near, 5.0)
+        self._things.append(Building(back_wall, self._style(), rng.random(40)))
 
-    def _tree(self, x: float, z: float, height: float, bush: bool = False) -> None:
+    def _tree(
+        self, x: float, z: float, height: float, depth: float | None = None, bush: bool = False
+    ) -> None:
+        """A tree, sorted at `depth` where its own distance will not do."""
         rng = self.rng
         count = 1 if bush else 3
         clumps = np.concatenate([rng.uniform(-1, 1, (count, 3)), rng.random((count, 2))], axis=1)
@@ -283,6 +320,7 @@ class _Street:
             Tree(
                 x=x,
                 z=z,
+                depth=z if depth is None else depth,
                 height=height,
                 spread=height * (0.8 if bush else rng.uniform(0.26, 0.4)),
                 color=self._pick((self.leaf,), 0.1),
@@ -317,8 +355,9 @@ class _Street:
         if rng.random() < 0.35:
             start, length = rng.uniform(6, 25), rng.uniform(8, 20)
             for z in np.arange(start, start + length, 4.0):
-                wall = Wall((side * (self.half + 0.3), KERB, float(z)), (0.0, 1.0), (-side, 0.0),
-                            4.0, 1.05)
+                wall = Wall(
+                    (side * (self.half + 0.3), KERB, float(z)), (0.0, 1.0), (-side, 0.0), 4.0, 1.05
+                )
                 self._things.append(Fence(wall, (110, 112, 112), False))
 
     def _close(self) -> None:
@@ -334,33 +373,41 @@ class _Street:
             x += width
 
     def _drive(self) -> None:
-        """Parked cars along the kerbs, traffic ahead and oncoming."""
+        """Parked cars along the kerbs, then the traffic ahead and the oncoming."""
         rng = self.rng
-        models, odds = (HATCHBACK, SALOON, VAN, BUS), (0.46, 0.32, 0.17, 0.05)
-
-        def car(x: float, z: float, oncoming: bool, parked: bool = False) -> float:
-            """Adds a car and returns where it ends."""
-            body = models[int(rng.choice(3 if parked else 4, p=None if parked else odds))]
-            self._things.append(Car(x, z, body, self._pick(_PAINTS), oncoming))
-            return z + body.length
-
         for side in (-1.0, 1.0):
-            if rng.random() < 0.6:
-                z, last = rng.uniform(5.5, 22), rng.uniform(30, 90)
+            if rng.random() < 0.75:
+                z, last = rng.uniform(5.5, 18), rng.uniform(30, 90)
                 while z < last:
+                    body = (HATCHBACK, SALOON, VAN)[int(rng.integers(3))]
                     x = side * (self.half - rng.uniform(0.95, 1.15))
-                    if self._clear(side, z):
-                        z = car(x, z, side > 0, parked=True)
+                    if self._may_park(side, z):
+                        self._car(x, z, body, oncoming=side > 0)
+                    z += body.length
                     z += rng.uniform(0.8, 3) if rng.random() < 0.7 else rng.uniform(4, 16)
-        lane = 0.42 * self.half
-        z = rng.uniform(9, 45)
-        while z < 110:
-            z = car(-lane + rng.normal(0, 0.15), z, False) + rng.uniform(6, 50)
-        z = rng.uniform(8, 40)
-        while z < 110:
-            z = car(lane * 0.8 + rng.normal(0, 0.15), z, True) + rng.uniform(6, 50)
+        for side in (-1.0, 1.0):
+            z = rng.uniform(9, 45)
+            while z < 110:
+                body = (HATCHBACK, SALOON, VAN, BUS)[int(rng.choice(4, p=(0.46, 0.33, 0.16, 0.05)))]
+                self._car(side * 0.37 * self.half + rng.normal(0, 0.1), z, body, side > 0)
+                z += body.length + rng.uniform(6, 50)
 
-    def _clear(self, side: float, z: float) -> bool:
+    def _car(self, x: float, z: float, body: Body, oncoming: bool) -> None:
+        if self._claim(x, z, body.width, body.length):
+            self._things.append(Car(x, z, body, self._pick(_PAINTS), oncoming))
+
+    def _claim(self, x: float, z: float, width: float, length: float) -> bool:
+        """Takes a piece of the road from z on, unless somebody is there already."""
+        spot = (x - width / 2, x + width / 2, z - 0.4, z + length + 0.4)
+        if any(
+            spot[0] < right and left < spot[1] and spot[2] < far and near < spot[3]
+            for left, right, near, far in self._taken
+        ):
+            return False
+        self._taken.append(spot)
+        return True
+
+    def _may_park(self, side: float, z: float) -> bool:
         """Whether a car may be parked there: not across a side street or a zebra crossing."""
         crossing = self.zebra is not None and -7 < z - self.zebra < 5
         return not crossing and all(s != side or z + 5 < a or z > b for s, a, b in self.mouths)
@@ -389,9 +436,10 @@ class _Street:
             self._things.append(Pedestrian(x, z, self._figure(heading), stride, KERB))
         if rng.random() < 0.3:
             z = self.zebra + 1.2 if self.zebra is not None else rng.uniform(12, 40)
-            heading = (pi if rng.random() < 0.5 else 0) + pi / 2
             x = rng.uniform(-self.half, self.half)
-            self._things.append(Pedestrian(x, z, self._figure(heading), 0.3, 0.0))
+            figure = self._figure(self._crossing())
+            if self._claim(x, z - 0.3, 0.8, 0.6):
+                self._things.append(Pedestrian(x, z, figure, 0.3, 0.0))
 
     def _cycle(self) -> None:
         """Cyclists near either kerb, one crossing the road now and then."""
@@ -399,12 +447,17 @@ class _Street:
         for _ in range(int(rng.integers(0, 4))):
             side = -1.0 if rng.random() < 0.6 else 1.0
             heading = rng.normal(0, 0.12) + (pi if side > 0 else 0)
-            x = side * (self.half - rng.uniform(2.0, 2.6))
-            z = 7 * (40 / 7) ** rng.random()
-            rider = Cyclist(x, z, self._figure(heading), rng.uniform(0, 2 * pi))
-            self._things.append(rider)
+            x = side * (self.half - rng.uniform(0.7, 2.6))
+            self._cyclist(x, 7 * (40 / 7) ** rng.random(), heading)
         if rng.random() < 0.15:
-            heading = (pi if rng.random() < 0.5 else 0) + pi / 2
             x, z = rng.uniform(-self.half, self.half), rng.uniform(10, 30)
-            rider = Cyclist(x, z, self._figure(heading), rng.uniform(0, 2 * pi))
+            self._cyclist(x, z, self._crossing())
+
+    def _cyclist(self, x: float, z: float, heading: float) -> None:
+        rider = Cyclist(x, z, self._figure(heading), self.rng.uniform(0, 2 * pi))
+        if self._claim(x, z - 0.9, 0.7, 1.8):
             self._things.append(rider)
+
+    def _crossing(self) -> float:
+        """Heading of one who crosses the road, to the right or to the left."""
+        return pi / 2 if self.rng.random() < 0.5 else -pi / 2

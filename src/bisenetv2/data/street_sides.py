@@ -26,7 +26,7 @@ from bisenetv2.data.street_tiles import Tile, brick_tile, plaster_tile
 Numbers = npt.NDArray[np.float64]
 
 _FAR = 55.0  # metres: beyond it walls are plain and windows dark
-_TEXELS = 16.0  # of a wall's texture, per metre
+_TEXELS = 28.0  # of a wall's texture, per metre
 _GLASS: tuple[tuple[float, float, Tint], ...] = (
     (0.0, 0.55, (38, 42, 47)),  # dark rooms
     (0.55, 0.85, (62, 70, 78)),  # the other side of the street
@@ -146,9 +146,13 @@ class Building:
             foot = front.at(u, 0, self.thickness)
             end = Wall(foot, front.outwards, (way * ax, way * az), self.thickness, height)
             if end.faces(eye):
-                gable = [foot, front.at(u, 0), front.at(u, height),
-                         front.at(u, height + self.style.pitch, ridge),
-                         front.at(u, height, self.thickness)]
+                gable = [
+                    foot,
+                    front.at(u, 0),
+                    front.at(u, height),
+                    front.at(u, height + self.style.pitch, ridge),
+                    front.at(u, height, self.thickness),
+                ]
                 canvas.fill(np.array(gable), self.style.wall, BUILDING, end.normal)
                 self._grain(canvas, end)
         if front.faces(eye):
@@ -178,16 +182,23 @@ class Building:
             ]
             flank = [
                 front.at(at - 0.6, v, back)
-                for back, v in ((ridge - 0.5, foot), (ridge + 0.5, foot), (ridge + 0.5, top),
-                                (ridge - 0.5, top))
+                for back, v in (
+                    (ridge - 0.5, foot),
+                    (ridge + 0.5, foot),
+                    (ridge + 0.5, top),
+                    (ridge - 0.5, top),
+                )
             ]
             sides = [Patch(1, 4, style.wall, front.normal), Patch(1, 4, style.wall)]
             canvas.fill_all(np.array(stack + flank), sides, BUILDING)
         if style.pitch:
             slope = np.array(
-                [front.at(-0.1, height, -0.3), front.at(width + 0.1, height, -0.3),
-                 front.at(width + 0.1, height + style.pitch, ridge),
-                 front.at(-0.1, height + style.pitch, ridge)]
+                [
+                    front.at(-0.1, height, -0.3),
+                    front.at(width + 0.1, height, -0.3),
+                    front.at(width + 0.1, height + style.pitch, ridge),
+                    front.at(-0.1, height + style.pitch, ridge),
+                ]
             )
             canvas.fill(slope, style.roof, BUILDING, UP)
             if self._nearest < _FAR:
@@ -209,7 +220,8 @@ class Building:
             (np.array([0, height - 0.35, width, height]), style.trim)
         ]
         if canvas.resolves(0.12, near):
-            layers.append((panes + [-0.09, -0.09, 0.09, 0.09], style.trim))
+            around = np.array([-0.09, -0.09, 0.09, 0.09])
+            layers.append((panes + around, style.trim))
         if near > _FAR:
             return [*layers, (panes, _GLASS[0][2])]
         tones = np.resize(self.tones, len(panes))
@@ -275,7 +287,7 @@ class Fence:
     def solid(self) -> Points:
         """Its outline."""
         top = self.wall.height if self.boards else 0.15
-        return self.wall.rectangles(np.array([[0, 0, self.wall.width, top]]))[0]
+        return np.asarray(self.wall.rectangles(np.array([[0, 0, self.wall.width, top]]))[0])
 
     def paint(self, canvas: Canvas) -> None:
         """Draws boards or bars."""
@@ -309,6 +321,9 @@ class Tree:
 
     x: float
     z: float
+    depth: float
+    """Metres ahead by which it is sorted; beyond z where a fence stands before it."""
+
     height: float
     spread: float
     """Half the crown's width, metres."""
@@ -322,17 +337,17 @@ class Tree:
     boughs: Numbers = field(repr=False)
     """Random numbers in 0-1 that turn the boughs."""
 
-    @property
-    def depth(self) -> float:
-        """Metres ahead."""
-        return self.z
-
     def solid(self) -> Points:
         """The crown, or the trunk of a bare tree."""
         reach = 0.2 if self.bare else 0.8 * self.spread
         low = 0.0 if self.bare else 0.4 * self.height
-        return np.array([(self.x + reach * cos(t), y, self.z + reach * sin(t))
-                         for t in np.linspace(0, 6.28, 10) for y in (low, 0.9 * self.height)])
+        return np.array(
+            [
+                (self.x + reach * cos(t), y, self.z + reach * sin(t))
+                for t in np.linspace(0, 6.28, 10)
+                for y in (low, 0.9 * self.height)
+            ]
+        )
 
     def paint(self, canvas: Canvas) -> None:
         """Draws trunk and crown."""
@@ -386,4 +401,4 @@ def _texels(width: float, height: float, tones: Numbers) -> Points:
     """Texture coordinates of a wall's corners, from its foot upwards: 4, 2."""
     start = 512 * tones[:2]
     w, h = _TEXELS * width, _TEXELS * height
-    return start + np.array([(0, h), (w, h), (w, 0), (0, 0)])
+    return np.asarray(start + np.array([(0, h), (w, h), (w, 0), (0, 0)]))

@@ -26,7 +26,8 @@ def _fractal(seed: int, roughness: float, contrast: float) -> npt.NDArray[np.flo
     frequency = np.hypot(vertical, horizontal)
     frequency[0, 0] = np.inf
     noise = np.fft.irfft2(np.fft.rfft2(white) / frequency**roughness, s=white.shape)
-    return 128 + contrast * noise / noise.std()
+    tile: npt.NDArray[np.float64] = 128 + contrast * noise / noise.std()
+    return tile
 
 
 def _tile(values: npt.NDArray[np.float64]) -> Tile:
@@ -49,20 +50,20 @@ def leaf_tile() -> Tile:
 
 @cache
 def asphalt_tile() -> Tile:
-    """Grit over worn patches; 16 texels a metre."""
-    return _tile(0.5 * _fractal(3, 0.15, 12) + 0.5 * _fractal(4, 1.3, 14))
+    """Grit over worn patches; 40 texels a metre."""
+    return _tile(0.5 * _fractal(3, 0.3, 17) + 0.5 * _fractal(4, 1.2, 12))
 
 
 @cache
 def plaster_tile() -> Tile:
-    """Faint stains; 16 texels a metre."""
+    """Faint stains; 28 texels a metre."""
     return _tile(_fractal(5, 1.0, 9))
 
 
 @cache
 def brick_tile() -> Tile:
-    """Courses of bricks, each of its own tone; 16 texels a metre."""
-    course, brick = 2, 4  # texels: 12 x 25 cm, a little larger than life to survive the distance
+    """Courses of bricks, each of its own tone; 28 texels a metre."""
+    course, brick = 2, 8  # texels: 7 x 29 cm
     shape = (TILE_SIDE // course, TILE_SIDE // brick)
     tones = np.random.default_rng(6).normal(0, 13, shape)
     wall = np.kron(tones, np.ones((course, brick)))

@@ -19,7 +19,7 @@ from bisenetv2.data.street_scene import Lens, Scene, Sky, draw_scene
 from bisenetv2.data.street_tiles import cloud_tile
 from bisenetv2.errors import UserError
 from bisenetv2.images import Image
-from bisenetv2.labels import CAMVID, IGNORE_INDEX, Labels, Mask
+from bisenetv2.labels import CAMVID, IGNORE_INDEX, Labels
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,10 @@ def _paint_sky(canvas: Canvas, sky: Sky) -> None:
     column = (sky.seed[0] + 50 * across * flat) % 512
     row = (sky.seed[1] + 60 * flat + 0 * across) % 512
     seen = cv2.remap(
-        cloud_tile(), column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR,
+        cloud_tile(),
+        column.astype(np.float32),
+        row.astype(np.float32),
+        cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_WRAP,
     ).astype(np.float32)
     amount = np.clip((seen - 128 - 110 * (0.5 - sky.cover)) / 70, 0, 1)[..., None]
@@ -153,7 +156,8 @@ def _paint_bonnet(canvas: Canvas, share: float) -> None:
     fixed = [np.rint(outline * 16).astype(np.int32)]
     cv2.fillPoly(canvas.image, fixed, (30, 32, 36), cv2.LINE_8, 4)
     cv2.fillPoly(canvas.mask, fixed, IGNORE_INDEX, cv2.LINE_8, 4)
-    glint = [np.rint(np.concatenate([edge, edge[::-1] + (0, 0.006 * height)]) * 16).astype(np.int32)]
+    lower = edge[::-1] + np.array([0, 0.006 * height])
+    glint = [np.rint(np.concatenate([edge, lower]) * 16).astype(np.int32)]
     cv2.fillPoly(canvas.image, glint, (150, 158, 168), cv2.LINE_8, 4)
 
 
@@ -161,14 +165,14 @@ def _expose(image: Image, lens: Lens, rng: np.random.Generator) -> Image:
     """Blur, vignette, colour and noise of the camera: RGB `uint8` H×W×3."""
     height, width = image.shape[:2]
     sigma = lens.blur * max(1.0, (height * width / (360 * 480)) ** 0.25)
-    image = cv2.GaussianBlur(image, (0, 0), sigma)
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
     y = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, 64, dtype=np.float32)[None]
     corner = (255 * (1 - lens.vignette * ((x * x + y * y) / 2) ** 1.5)).astype(np.uint8)
     falloff = cv2.resize(corner, (width, height), interpolation=cv2.INTER_LINEAR)
-    image = cv2.multiply(image, cv2.merge([falloff] * 3), scale=1 / 255)
+    image = np.asarray(cv2.multiply(image, cv2.merge([falloff] * 3), scale=1 / 255), np.uint8)
     ramp = 255 * (np.arange(256)[:, None] / 255) ** lens.gamma * np.array(lens.cast)  # 256, 3
-    image = cv2.LUT(image, ramp.clip(0, 255).astype(np.uint8)[None])
+    image = np.asarray(cv2.LUT(image, ramp.clip(0, 255).astype(np.uint8)[None]), np.uint8)
     grain = cv2.LUT(_random_bytes(rng, (height, width, 3)), _gaussian_levels(lens.noise))
     exposed: Image = np.ascontiguousarray(cv2.add(image, grain, dtype=cv2.CV_8U))
     return exposed
@@ -183,4 +187,4 @@ def _gaussian_levels(deviation: float) -> npt.NDArray[np.int16]:
     quantiles = (np.arange(256) + 0.5) / 256
     # Logistic stand-in for the normal quantile function: same spread, no dependency.
     normal = np.log(quantiles / (1 - quantiles)) * (np.sqrt(3) / np.pi)
-    return np.rint(deviation * normal).astype(np.int16)
+    return np.asarray(np.rint(deviation * normal), np.int16)

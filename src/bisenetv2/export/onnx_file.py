@@ -59,8 +59,8 @@ def export_onnx(checkpoint: Path, output: Path, frames: Dataset) -> Agreement:
         agreement = compare(reference, Segmenter(temporary), frames)
         if agreement.share < LEAST_AGREEMENT:
             raise UserError(
-                f"{output}: not written, it agrees with {checkpoint} on {100 * agreement.share:.2f} "
-                f"% of pixels only; {100 * LEAST_AGREEMENT} % are asked for"
+                f"{output}: not written, it agrees with {checkpoint} on "
+                f"{100 * agreement.share:.2f} % of pixels; {100 * LEAST_AGREEMENT} % are needed"
             )
     return agreement
 

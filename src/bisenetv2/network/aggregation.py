@@ -69,7 +69,7 @@ class PlainAggregation(nn.Module):
 
     def forward(self, detail: Tensor | None, semantic: Tensor | None) -> Tensor:
         """Maps B, C, H/8, W/8 and (or) B, C, H/32, W/32 to B, C, H/8, W/8 with C = 128α."""
-        roads = []
+        roads: list[Tensor] = []
         if detail is not None:
             roads.append(self.detail(detail))  # B, C, H/8, W/8
         if semantic is not None:

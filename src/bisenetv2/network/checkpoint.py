@@ -84,7 +84,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             # A file without metadata answers None here.
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged or truncated .safetensors file ({error})") from error
 
@@ -108,7 +109,9 @@ def load_strictly(network: BiSeNetV2, tensors: Mapping[str, Tensor], source: obj
     ]
     if complaints:
         raise UserError(f"{source}: checkpoint of another network: {'; '.join(complaints)}")
-    network.load_state_dict(dict(tensors), assign=True)
+    # Parameters that exist are filled in place: an optimiser may hold them.
+    on_meta = any(parameter.is_meta for parameter in network.parameters())
+    network.load_state_dict(dict(tensors), assign=on_meta)
 
 
 def _config(content: dict[str, Any]) -> BiSeNetV2Config:

@@ -29,7 +29,7 @@ class DetailBranch(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Maps B, 3, H, W to B, 128α, H/8, W/8."""
-        x = self.S1(image)  # B, 64, H/2, W/2
-        x = self.S2(x)  # B, 64, H/4, W/4
-        x = self.S3(x)  # B, 128, H/8, W/8
-        return x  # noqa: RET504 - the shapes above are the point
+        s1 = self.S1(image)  # B, 64, H/2, W/2
+        s2 = self.S2(s1)  # B, 64, H/4, W/4
+        s3: Tensor = self.S3(s2)  # B, 128, H/8, W/8
+        return s3

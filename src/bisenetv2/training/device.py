@@ -25,7 +25,7 @@ def computes_bfloat16(
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Without the instructions bfloat16 is emulated, slower than float32. No public call tells yet.
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return device.type == "cpu" and probe is not None and bool(probe())

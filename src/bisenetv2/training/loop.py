@@ -181,7 +181,7 @@ class _Steps:
                 f"the batch was {', '.join(batch.names)}"
             )
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step()
         state.step += 1
         if state.average is not None:
@@ -200,11 +200,15 @@ def _new_state(
         if loaded.network.config != config:
             raise UserError(f"{init}: checkpoint of another network than the recipe's")
         model = loaded
-    model.to(device=place, memory_format=torch.channels_last).train()
+    model.to(place).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     weights = [p for p in model.parameters() if p.ndim == 4]
     others = [p for p in model.parameters() if p.ndim != 4]  # BN and biases: not decayed
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": recipe.weight_decay},
+        {"params": others},
+    ]
     optimizer = torch.optim.SGD(
-        [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others}],
+        groups,
         lr=recipe.rate,
         momentum=recipe.momentum,
     )
@@ -218,6 +222,7 @@ def _batches(
     """Yields the batches from step `start` on: small crops first, where the recipe says so."""
     warm = round(recipe.warm_share * recipe.iterations)
     samples = InMemory(dataset)
+    more = None if mixed is None else InMemory(mixed)
     augmentation = Augmentation(
         crop=_grid(recipe.crop),
         scales=recipe.scales,
@@ -235,7 +240,7 @@ def _batches(
         (warm, recipe.iterations, augmentation, recipe.batch),
     )
     for first, stop, augment, size in phases:
-        batches = Batches(samples, augment, size, recipe.seed, mixed, recipe.streets_share)
+        batches = Batches(samples, augment, size, recipe.seed, more, recipe.streets_share)
         yield from batches.prefetch(max(first, start), stop)
 
 
