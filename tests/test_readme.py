@@ -1,0 +1,50 @@
+"""The README keeps its promises: its commands exist, its Python runs, its links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from bisenetv2.cli import VERBS, main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [
+    line.split("&&")[-1].strip()
+    for block in blocks("sh")
+    for line in block.splitlines()
+    if "bisenetv2 " in line
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_and_its_options_exist(command, capsys):
+    _, verb, *words = shlex.split(command)
+    assert verb in VERBS
+    recipe = words[:1] if verb == "train" else []
+    with pytest.raises(SystemExit) as stop:
+        main([verb, *recipe, "--help"])
+    assert stop.value.code == 0
+    options = capsys.readouterr().out
+    for word in words:
+        if word.startswith("-"):
+            assert word in options
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_runs(code):
+    if "BiSeNetV2(" in code:
+        pytest.importorskip("torch")
+    exec(compile(code, "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(((?:src|docs)/[^)]+)\)", README))
+def test_link_leads_to_a_file(link):
+    assert (ROOT / link).is_file()
