@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 EXAMPLES = """\
   bisenetv2 export runs/camvid/best.safetensors -o model.onnx
+  bisenetv2 export runs/camvid/best.safetensors --data ../shared/camvid --score-split val
 """
 
 
@@ -21,6 +22,7 @@ def export(
     data: str = "streets",
     split: str = "val",
     frames: int = 8,
+    score_split: str | None = None,
 ) -> int:
     """Write a model file (.onnx) from a checkpoint, run it, and print how far they agree.
 
@@ -30,6 +32,7 @@ def export(
         data: Where the frames for the comparison come from: CamVid's folder or `streets`.
         split: Split of that data.
         frames: Number of frames to compare on.
+        score_split: Split of that data to score the file on; the figure goes into its card.
     """
     from bisenetv2.data.catalogue import open_dataset
     from bisenetv2.data.dataset import FirstSamples
@@ -37,7 +40,8 @@ def export(
 
     target = output or checkpoint.with_suffix(".onnx")
     dataset = FirstSamples(open_dataset(data, split), frames)
-    agreement = export_onnx(checkpoint, target, dataset)
+    score_on = open_dataset(data, score_split) if score_split else None
+    agreement = export_onnx(checkpoint, target, dataset, score_on)
     print(
         f"{target}: {target.stat().st_size / 1e6:.1f} MB, agrees with {checkpoint} on "
         f"{100 * agreement.share:.4f} % of pixels ({agreement.frames} frames of {dataset.name})"

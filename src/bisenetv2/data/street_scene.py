@@ -8,14 +8,9 @@ from math import cos, pi, sin, sqrt
 import numpy as np
 
 from bisenetv2.data.street_canvas import Camera, Light, Tint
+from bisenetv2.data.street_cars import BUS, HATCHBACK, SALOON, VAN, Body, Car
 from bisenetv2.data.street_ground import KERB, Ground
 from bisenetv2.data.street_objects import (
-    BUS,
-    HATCHBACK,
-    SALOON,
-    VAN,
-    Body,
-    Car,
     Cyclist,
     Figure,
     Lamp,

@@ -57,6 +57,11 @@ class Evaluation:
         """Names of the classes without a truth pixel, which no mean includes."""
         return tuple(self.labels.names[index] for index in self.matrix.absent)
 
+    @property
+    def merit(self) -> str:
+        """One line for a model card: the mIoU, on what, by which protocol."""
+        return f"{100 * self.matrix.mean_iou:.2f} % mIoU on {self.data}, {self.protocol}"
+
     def to_json_object(self) -> dict[str, Any]:
         """Returns all scores, ready for `json.dumps(..., allow_nan=False)`.
 

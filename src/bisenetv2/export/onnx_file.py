@@ -17,6 +17,7 @@ from bisenetv2 import __version__
 from bisenetv2.card import METADATA_KEY, ModelCard
 from bisenetv2.data.dataset import Dataset
 from bisenetv2.errors import UserError
+from bisenetv2.evaluation.evaluate import evaluate
 from bisenetv2.export.agreement import Agreement, compare
 from bisenetv2.images import atomic_path
 from bisenetv2.inference.segmenter import Segmenter
@@ -33,13 +34,16 @@ LEAST_AGREEMENT = 0.999
 """Share of pixels that must get the same class from the file as from the checkpoint."""
 
 
-def export_onnx(checkpoint: Path, output: Path, frames: Dataset) -> Agreement:
+def export_onnx(
+    checkpoint: Path, output: Path, frames: Dataset, score_on: Dataset | None = None
+) -> Agreement:
     """Exports a checkpoint, runs the file, and compares the masks of both.
 
     Args:
         checkpoint: `.safetensors` to read.
         output: `.onnx` to write; only appears if the agreement holds.
         frames: Frames to compare on; their truth is not used.
+        score_on: Data to score the file on; the figure of merit goes into its card.
 
     Returns:
         The agreement, at least `LEAST_AGREEMENT`.
@@ -54,14 +58,19 @@ def export_onnx(checkpoint: Path, output: Path, frames: Dataset) -> Agreement:
     model = FrameNetwork(model.network.without_boosters(), model.normalization).eval()
     card = replace(card, version=__version__)
     with atomic_path(output) as temporary:
-        onnx.save(to_onnx(model, card), temporary)
+        proto = to_onnx(model, card)
+        onnx.save(proto, temporary)
         reference = Segmenter.from_engine(TorchEngine(model), card)
-        agreement = compare(reference, Segmenter(temporary), frames)
+        exported = Segmenter(temporary)
+        agreement = compare(reference, exported, frames)
         if agreement.share < LEAST_AGREEMENT:
             raise UserError(
                 f"{output}: not written, it agrees with {checkpoint} on "
                 f"{100 * agreement.share:.2f} % of pixels; {100 * LEAST_AGREEMENT} % are needed"
             )
+        if score_on is not None:
+            _write_card(proto, replace(card, merit=evaluate(exported, score_on).merit))
+            onnx.save(proto, temporary)
     return agreement
 
 
@@ -95,10 +104,14 @@ def to_onnx(model: FrameNetwork, card: ModelCard) -> onnx.ModelProto:
         )
     assert program is not None  # only the older exporter returns nothing
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {METADATA_KEY: card.to_json()})
+    _write_card(proto, card)
     proto.doc_string = f"BiSeNet V2 trained on {card.data}"
     onnx.checker.check_model(proto)
     return proto
+
+
+def _write_card(proto: onnx.ModelProto, card: ModelCard) -> None:
+    onnx.helper.set_model_props(proto, {METADATA_KEY: card.to_json()})
 
 
 @contextmanager

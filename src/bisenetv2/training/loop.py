@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -62,13 +62,14 @@ class RunFolder:
             file.write(json.dumps(entry) + "\n")
 
     def forget_after(self, step: int) -> None:
-        """Drops metrics of steps that a resumed run takes again."""
+        """Drops metrics of steps that are about to be taken again, and a line cut short."""
         if not self.metrics.exists():
             return
         lines = self.metrics.read_text().splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("}\n")]
         with atomic_path(self.metrics) as temporary:
             temporary.write_text(
-                "".join(line for line in lines if json.loads(line)["step"] <= step)
+                "".join(line for line in whole if json.loads(line)["step"] <= step)
             )
 
 
@@ -108,20 +109,22 @@ def train(
     if folder.states.exists() and not resume:
         raise UserError(f"{run}: holds a run already; add --resume to go on, or name another --run")
     place = choose_device(device)
+    phases = _phases(recipe, dataset, mixed)
+    if val_dataset is not None:
+        _check_validation(dataset, val_dataset)
     state = _new_state(recipe, dataset, place, init)
     if resume:
         state.load(folder.states)
-        folder.forget_after(state.step)
         bar.advance(state.step)
-    run.mkdir(parents=True, exist_ok=True)
-    if not resume:
+    else:
         _write_config(recipe, dataset, folder)
+    folder.forget_after(state.step)
     steps = _Steps(recipe, dataset.labels.ignore_index, state, place)
     bfloat16 = computes_bfloat16(place, recipe.precision)
     card = _card(recipe, dataset)
     val_dataset = None if val_dataset is None else InMemory(val_dataset)
     started, trained = time.monotonic(), 0
-    for batch in _batches(recipe, dataset, mixed, state.step):
+    for batch in _batches(phases, state.step):
         loss = steps.take(batch, bfloat16)
         trained += len(batch.names)
         pace = trained / (time.monotonic() - started)
@@ -177,7 +180,7 @@ class _Steps:
         if not math.isfinite(value):
             raise UserError(
                 f"loss is {value} at step {state.step + 1}, rate {self.rate:.4g}: "
-                f"usually the rate is too high (try --recipe.rate {self.rate / 4:.2g}); "
+                f"usually the rate is too high (try --rate {self.rate / 4:.2g}); "
                 f"the batch was {', '.join(batch.names)}"
             )
         state.optimizer.zero_grad(set_to_none=True)
@@ -216,10 +219,18 @@ def _new_state(
     return RunState(model, optimizer, average)
 
 
-def _batches(
-    recipe: Recipe, dataset: Dataset, mixed: Dataset | None, start: int
-) -> Iterator[Batch]:
-    """Yields the batches from step `start` on: small crops first, where the recipe says so."""
+class _Phase(NamedTuple):
+    """Steps that share a crop and a batch size."""
+
+    start: int
+    stop: int
+    batches: Batches
+
+
+def _phases(recipe: Recipe, dataset: Dataset, mixed: Dataset | None) -> tuple[_Phase, _Phase]:
+    """Plans the batches: small crops first, where the recipe says so."""
+    if recipe.streets_share and mixed is None:
+        raise UserError(f"streets_share {recipe.streets_share}: there is no dataset to mix in")
     warm = round(recipe.warm_share * recipe.iterations)
     samples = InMemory(dataset)
     more = None if mixed is None else InMemory(mixed)
@@ -235,18 +246,34 @@ def _batches(
         ignore_index=dataset.labels.ignore_index,
     )
     small = replace(augmentation, crop=_grid(recipe.warm_crop), scales=recipe.warm_scales)
-    phases = (
-        (0, warm, small, recipe.warm_batch),
-        (warm, recipe.iterations, augmentation, recipe.batch),
+    batches = Batches(samples, augmentation, recipe.batch, recipe.seed, more, recipe.streets_share)
+    return (
+        _Phase(0, warm, replace(batches, augmentation=small, batch_size=recipe.warm_batch)),
+        _Phase(warm, recipe.iterations, batches),
     )
-    for first, stop, augment, size in phases:
-        batches = Batches(samples, augment, size, recipe.seed, more, recipe.streets_share)
-        yield from batches.prefetch(max(first, start), stop)
+
+
+def _batches(phases: Iterable[_Phase], start: int) -> Iterator[Batch]:
+    """Yields the batches from step `start` on."""
+    for phase in phases:
+        yield from phase.batches.prefetch(max(phase.start, start), phase.stop)
 
 
 def _grid(crop: tuple[int, int]) -> tuple[int, int]:
     height, width = (-(-side // STRIDE) * STRIDE for side in crop)
     return height, width
+
+
+def _check_validation(dataset: Dataset, val_dataset: Dataset) -> None:
+    """Raises now what validation would raise after hundreds of steps."""
+    if not len(val_dataset):
+        raise UserError(f"{val_dataset.name}: holds no sample to validate on")
+    if val_dataset.labels.names != dataset.labels.names:
+        raise UserError(
+            f"{val_dataset.name}: its classes ({', '.join(val_dataset.labels.names)}) are not "
+            f"those of {dataset.name} ({', '.join(dataset.labels.names)}); "
+            "validate on data with the same labels"
+        )
 
 
 def _validate(state: RunState, dataset: Dataset, folder: RunFolder, card: ModelCard) -> Evaluation:
@@ -257,18 +284,19 @@ def _validate(state: RunState, dataset: Dataset, folder: RunFolder, card: ModelC
     folder.log(step=state.step, miou=miou, pixel_accuracy=result.matrix.pixel_accuracy)
     if miou > state.best_miou:
         state.best_miou = miou
-        merit = f"{100 * miou:.2f} % mIoU on {dataset.name}, {result.protocol}"
-        save_checkpoint(folder.best, state.evaluated, replace(card, merit=merit))
+        save_checkpoint(folder.best, state.evaluated, replace(card, merit=result.merit))
     return result
 
 
 def _card(recipe: Recipe, dataset: Dataset) -> ModelCard:
     config = replace(recipe.network, num_classes=len(dataset.labels))
     height, width = dataset[0].image.shape[:2]
+    share = recipe.streets_share
+    extra = f" and {100 * share:.0f} % rendered streets" if share else ""
     return ModelCard(
         labels=dataset.labels,
         frame_size=(height, width),
-        data=dataset.name,
+        data=dataset.name + extra,
         data_licence=dataset.licence,
         recipe=f"{recipe.dataset}, {recipe.iterations} iterations, seed {recipe.seed}",
         version=__version__,

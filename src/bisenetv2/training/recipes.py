@@ -36,7 +36,7 @@ class Recipe:
     """Optimiser steps (paper, CamVid: 10,000)."""
 
     batch: int = 16
-    """Frames a step (paper: 16)."""
+    """Frames a step, 2 or more (paper: 16)."""
 
     crop: tuple[int, int] = (720, 960)
     """Height and width of the crop in pixels, rounded up to multiples of 32."""
@@ -96,10 +96,10 @@ class Recipe:
     """Online hard example mining on the main head (paper: the last row of Table 2)."""
 
     loss_stride: int = 1
-    """Stride at which the main loss is taken; 1 is full resolution."""
+    """Stride at which the main loss is taken: 1, the full resolution, or 2, 4, 8, 16 or 32."""
 
     booster_stride: int = 1
-    """Stride at which the boosters' losses are taken."""
+    """Stride at which the boosters' losses are taken, one of the same."""
 
     average: float = 0.999
     """Decay of the weight average that is validated and kept; 0 turns it off (paper: none)."""
@@ -108,7 +108,7 @@ class Recipe:
     """Autocast to bfloat16 where the machine computes in it, or always, or never."""
 
     seed: int = 0
-    """Seed of initialisation, order and augmentation."""
+    """Seed of initialisation, order and augmentation, 0 or above."""
 
     val_every: int = 500
     """Iterations between validations."""
@@ -117,24 +117,25 @@ class Recipe:
     """Iterations between saved states."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "iterations",
-            "batch",
-            "warm_batch",
-            "val_every",
-            "save_every",
-            "loss_stride",
-            "booster_stride",
-        ):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)}: expected 1 or more")
+        for name in ("batch", "warm_batch"):
+            # Batch normalisation of the CE block sees one value a frame and channel.
+            self._check(name, getattr(self, name) >= 2, "2 or more, as batch normalisation needs")
+        for name in ("iterations", "val_every", "save_every"):
+            self._check(name, getattr(self, name) >= 1, "1 or more")
+        for name in ("warmup", "seed", "power", "weight_decay", "booster_weight"):
+            self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("warm_share", "jitter", "rare_share", "streets_share", "hold"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} {getattr(self, name)}: expected 0 to 1")
-        if not 0 <= self.average < 1:
-            raise UserError(f"average {self.average}: expected 0 or more and less than 1")
-        if not 0 < self.rate <= 10:
-            raise UserError(f"rate {self.rate}: expected more than 0, at most 10")
+            self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
+        for name in ("average", "momentum"):
+            self._check(name, 0 <= getattr(self, name) < 1, "0 or more and less than 1")
+        for name in ("loss_stride", "booster_stride"):
+            # The sides of a crop are multiples of these, so that every block is whole.
+            self._check(name, getattr(self, name) in (1, 2, 4, 8, 16, 32), "1, 2, 4, 8, 16 or 32")
+        self._check("rate", 0 < self.rate <= 10, "more than 0, at most 10")
+
+    def _check(self, name: str, fits: bool, expected: str) -> None:
+        if not fits:
+            raise UserError(f"{name} {getattr(self, name)}: expected {expected}")
 
 
 RARE_IN_CAMVID = ("Pole", "SignSymbol", "Fence", "Pedestrian", "Bicyclist")
@@ -155,6 +156,7 @@ RECIPES: dict[str, Recipe] = {
         jitter=0.3,
         rare_classes=RARE_IN_CAMVID,
         rare_share=0.4,
+        streets_share=0.3,  # +2.1 % mIoU on val after 200 steps at half scale from one start
         hold=0.6,
         warmup=100,
         booster_weight=0.5,
