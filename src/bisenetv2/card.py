@@ -71,8 +71,13 @@ class ModelCard:
                 labels=Labels.from_json(json.dumps(content.pop("labels"))),
                 frame_size=(int(height), int(width)),
                 input_scale=float(content.pop("input_scale")),
-                network=tuple(content.pop("network").items()),
+                network=tuple((k, _immutable(v)) for k, v in content.pop("network").items()),
                 **{name: str(value) for name, value in content.items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UserError(f"damaged card in the model's metadata: {error!r}") from error
+
+
+def _immutable(value: Any) -> Any:
+    """Turns JSON's lists back into the tuples they were written from."""
+    return tuple(map(_immutable, value)) if isinstance(value, list) else value

@@ -41,7 +41,10 @@ def save_checkpoint(path: str | Path, model: FrameNetwork, card: ModelCard) -> N
     metadata = {CONFIG_KEY: json.dumps(config), METADATA_KEY: card.to_json()}
     tensors = {name: t.contiguous() for name, t in model.network.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        try:
+            save_file(tensors, temporary, metadata)
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path}: cannot be written ({error}); choose another place") from error
 
 
 def load_checkpoint(path: str | Path) -> tuple[FrameNetwork, ModelCard]:
@@ -64,9 +67,11 @@ def load_checkpoint(path: str | Path) -> tuple[FrameNetwork, ModelCard]:
             tuple(map(float, content["normalization"]["mean"])),
             tuple(map(float, content["normalization"]["std"])),
         )
-    except (ValueError, KeyError, TypeError) as error:
+        card = ModelCard.from_json(metadata[METADATA_KEY])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: damaged configuration in the checkpoint ({error!r})") from error
-    card = ModelCard.from_json(metadata[METADATA_KEY])
     with torch.device("meta"):
         network = BiSeNetV2(config)
     load_strictly(network, tensors, path)
@@ -111,7 +116,9 @@ def load_strictly(network: BiSeNetV2, tensors: Mapping[str, Tensor], source: obj
         raise UserError(f"{source}: checkpoint of another network: {'; '.join(complaints)}")
     # Parameters that exist are filled in place: an optimiser may hold them.
     on_meta = any(parameter.is_meta for parameter in network.parameters())
-    network.load_state_dict(dict(tensors), assign=on_meta)
+    # Assigned tensors keep their type, and half-precision weights would not run on float32 frames.
+    fitting = {name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}
+    network.load_state_dict(fitting, assign=on_meta)
 
 
 def _config(content: dict[str, Any]) -> BiSeNetV2Config:

@@ -99,6 +99,15 @@ class BiSeNetV2Config:
     """Whether the aggregation's two 1×1 convolutions have a bias, as another code base has."""
 
     def __post_init__(self) -> None:
+        for name in (
+            "num_classes",
+            "in_channels",
+            "head_width",
+            "booster_width",
+            "expansion",
+            "depth",
+        ):
+            _whole(name, getattr(self, name))
         _in_range("num_classes", self.num_classes, 1, 255)
         _in_range("in_channels", self.in_channels, 1, 1024)
         _in_range("head_width", self.head_width, 1, 8192)
@@ -169,6 +178,11 @@ class BiSeNetV2Config:
         if size == "large":
             config = replace(config, width=2.0, depth=3, head_width=max(256, config.head_width))
         return replace(config, **overrides)
+
+
+def _whole(name: str, value: object) -> None:
+    if not isinstance(value, int):
+        raise UserError(f"{name} {value!r}: expected a whole number")
 
 
 def _in_range(name: str, value: float, low: float, high: float) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from torch import Tensor, nn
 
+from bisenetv2.errors import UserError
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 
 MEAN = (123.675, 116.28, 103.53)
@@ -12,10 +15,16 @@ STD = (58.395, 57.12, 57.375)
 
 
 class Normalization(nn.Module):
-    """Turns `uint8` frames into the network's input: zero mean, unit deviation, channels first."""
+    """Turns `uint8` frames into the network's input: zero mean, unit deviation, channels first.
+
+    Raises:
+        UserError: If mean and deviation are not one finite value a channel, deviations above 0.
+    """
 
     def __init__(self, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> None:
         super().__init__()
+        if len(mean) != len(std) or not all(map(isfinite, (*mean, *std))) or min(std) <= 0:
+            raise UserError(f"normalisation by mean {mean} and deviation {std}: not possible")
         self.mean = mean
         self.std = std
 

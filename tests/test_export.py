@@ -1,0 +1,191 @@
+"""The exported file computes what the checkpoint computes, or is not written."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass, replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+
+from bisenetv2 import __version__  # noqa: E402
+from bisenetv2.card import METADATA_KEY, ModelCard  # noqa: E402
+from bisenetv2.data.streets import RenderedStreets  # noqa: E402
+from bisenetv2.errors import UserError  # noqa: E402
+from bisenetv2.evaluation.evaluate import evaluate  # noqa: E402
+from bisenetv2.export import onnx_file  # noqa: E402
+from bisenetv2.export.agreement import Agreement, compare  # noqa: E402
+from bisenetv2.export.onnx_file import LEAST_AGREEMENT, export_onnx  # noqa: E402
+from bisenetv2.images import Image  # noqa: E402
+from bisenetv2.inference.engines import open_engine  # noqa: E402
+from bisenetv2.inference.model_file import read_card  # noqa: E402
+from bisenetv2.inference.segmenter import Segmenter  # noqa: E402
+from bisenetv2.labels import CAMVID, Mask  # noqa: E402
+from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
+from bisenetv2.network.checkpoint import save_checkpoint  # noqa: E402
+from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
+from bisenetv2.network.frames import FrameNetwork  # noqa: E402
+
+CONFIG = BiSeNetV2Config(num_classes=11, width=0.25, head_width=8, booster_width=4)
+CARD = ModelCard(CAMVID, (96, 128), data="rendered streets", network=tuple(asdict(CONFIG).items()))
+STREETS = RenderedStreets(2, (96, 128))
+
+Frames = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network, its checkpoint, and what `export_onnx` made of it."""
+
+    model: FrameNetwork
+    checkpoint: Path
+    file: Path
+    agreement: Agreement
+    said: str
+    """What the export printed and warned of."""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    torch.manual_seed(0)
+    model = FrameNetwork(BiSeNetV2(CONFIG))
+    images = np.stack([STREETS[index].image for index in range(2)])
+    with torch.no_grad():
+        for _ in range(20):  # moves the running statistics to those of the frames
+            model.train()(torch.from_numpy(images))
+    folder = tmp_path_factory.mktemp("export")
+    checkpoint, file = folder / "small.safetensors", folder / "small.onnx"
+    save_checkpoint(checkpoint, model.eval(), CARD)
+    said = StringIO()
+    with redirect_stdout(said), redirect_stderr(said), warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        agreement = export_onnx(checkpoint, file, STREETS, score_on=STREETS)
+    remarks = "".join(str(warning.message) for warning in seen)
+    return Exported(model, checkpoint, file, agreement, said.getvalue() + remarks)
+
+
+def test_the_file_and_the_checkpoint_agree_on_rendered_streets(exported: Exported) -> None:
+    assert exported.agreement.share >= LEAST_AGREEMENT
+    assert exported.agreement.pixels == 2 * 96 * 128
+    assert exported.agreement.frames == 2
+    # The masks compared were not all of one class, where agreement would say nothing.
+    assert len(np.unique(Segmenter(exported.file)(STREETS[0].image))) > 1
+
+
+def test_the_file_passes_onnx_s_own_check(exported: Exported) -> None:
+    onnx.checker.check_model(str(exported.file), full_check=True)
+
+
+def test_input_and_output_have_the_promised_names_types_and_shapes(exported: Exported) -> None:
+    graph = onnx.load(exported.file).graph
+    (frame,), (logits,) = graph.input, graph.output
+    assert (frame.name, logits.name) == ("frame", "logits")
+    assert frame.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert logits.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    frame_shape, logits_shape = frame.type.tensor_type.shape.dim, logits.type.tensor_type.shape.dim
+    assert [d.HasField("dim_value") for d in frame_shape] == [False, False, False, True]
+    assert [d.HasField("dim_value") for d in logits_shape] == [False, True, False, False]
+    assert frame_shape[3].dim_value == 3 and logits_shape[1].dim_value == 11
+
+
+def test_no_tensor_of_a_booster_is_in_the_file(exported: Exported) -> None:
+    graph = onnx.load(exported.file).graph
+    constants = [a.t for node in graph.node for a in node.attribute if a.name == "value"]
+    stored = sum(int(np.prod(t.dims)) for t in (*graph.initializer, *constants))
+    needed, boosters = (
+        sum(t.numel() for t in part.state_dict().values())
+        for part in (exported.model.network.without_boosters(), exported.model.network.boosters)
+    )
+    # Folding a normalisation into its convolution drops tensors and never adds many.
+    assert 0.8 * needed < stored < needed + boosters / 2
+    assert not any("booster" in t.name for t in graph.initializer)
+    assert not any("booster" in name for node in graph.node for name in (*node.input, node.name))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    "size", [(1, 32, 32), (1, 64, 160), (3, 96, 64)], ids=lambda size: "x".join(map(str, size))
+)
+def test_engines_compute_torch_s_logits_at_every_size(
+    engine: str, size: tuple[int, int, int], exported: Exported
+) -> None:
+    pytest.importorskip(engine)
+    frames: Frames = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    with torch.no_grad():
+        expected = exported.model(torch.from_numpy(frames)).numpy()
+    logits = open_engine(exported.file, engine, 1).logits(frames)
+    assert logits.shape == (size[0], 11, size[1] // 8, size[2] // 8)
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=2e-3 * np.abs(expected).max())
+
+
+def test_the_card_travels_with_version_and_figure_of_merit(exported: Exported) -> None:
+    merit = evaluate(Segmenter(exported.file), STREETS).merit
+    assert merit
+    assert read_card(exported.file) == replace(CARD, version=__version__, merit=merit)
+
+
+def test_the_card_is_stored_once(exported: Exported) -> None:
+    assert [p.key for p in onnx.load(exported.file).metadata_props] == [METADATA_KEY]
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model", "model.safetensors"])
+def test_another_ending_is_refused_before_anything_is_read(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model files end in \.onnx") as caught:
+        export_onnx(tmp_path / "absent.safetensors", tmp_path / name, STREETS)
+    assert str(tmp_path / name) in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_checkpoint_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.safetensors: no such checkpoint"):
+        export_onnx(tmp_path / "absent.safetensors", tmp_path / "model.onnx", STREETS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_disagrees_is_not_written(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = onnx.load(exported.file)
+    monkeypatch.setattr(onnx_file, "to_onnx", lambda *_: stored)
+    # The same network that sees one class everywhere: the file computes something else.
+    network = BiSeNetV2(CONFIG)
+    network.load_state_dict(exported.model.network.state_dict())
+    torch.nn.init.constant_(network.head.classifier.bias[4], 1e3)
+    checkpoint = tmp_path / "other.safetensors"
+    save_checkpoint(checkpoint, FrameNetwork(network), CARD)
+    output = tmp_path / "model.onnx"
+    output.write_bytes(b"older file")
+    with pytest.raises(UserError, match=r"not written, it agrees with .* 99\.9 % are needed"):
+        export_onnx(checkpoint, output, STREETS)
+    assert output.read_bytes() == b"older file"
+    assert sorted(tmp_path.iterdir()) == [output, checkpoint]
+
+
+def test_the_exporter_keeps_silent(exported: Exported) -> None:
+    assert exported.said == ""
+
+
+# Agreement
+
+
+def test_agreement_counts_equal_pixels_over_all_frames() -> None:
+    def zeros(frame: Image) -> Mask:
+        return np.zeros(frame.shape[:2], np.uint8)
+
+    def first_row_differs(frame: Image) -> Mask:
+        mask = zeros(frame)
+        mask[0] = 1
+        return mask
+
+    agreement = compare(zeros, first_row_differs, STREETS)
+    assert agreement == Agreement(equal=2 * 95 * 128, pixels=2 * 96 * 128, frames=2)
+    assert agreement.share == pytest.approx(95 / 96)
+    assert compare(zeros, zeros, STREETS).share == 1
