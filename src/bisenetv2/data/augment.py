@@ -60,6 +60,8 @@ class Augmentation:
         for name in ("flip", "brightness", "contrast", "saturation", "rare_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} {getattr(self, name)}: expected 0 to 1")
+        if not all(0 <= index <= 255 for index in self.rare_classes):
+            raise UserError(f"rare_classes {self.rare_classes}: give class indices of 0 to 255")
 
     def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
         """Augments one sample (image `uint8` H×W×3, mask `uint8` H×W) to the crop's size."""
@@ -127,14 +129,8 @@ class Augmentation:
         else:
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
             crop = cv2.warpAffine(image, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        truth = cv2.warpAffine(
-            mask,
-            matrix,
-            size,
-            flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=self.ignore_index,
-        )
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        truth = cv2.warpAffine(mask, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         outside = np.ones(self.crop, bool)
         outside[max(-top, 0) : height - top, max(-left, 0) : width - left] = False
         crop[outside] = 0

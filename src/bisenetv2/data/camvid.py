@@ -82,7 +82,7 @@ def _pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     image_of = _by_stem(images)
     mask_of = _by_stem(masks)
     if not image_of:
-        raise UserError(f"{images}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+        raise UserError(f"{images}: holds no image; put frames there ({', '.join(IMAGE_SUFFIXES)})")
     for have, lack, what, where in (
         (image_of, mask_of, "mask", masks),
         (mask_of, image_of, "image", images),
@@ -92,6 +92,7 @@ def _pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
             raise UserError(
                 f"{have[lonely[0]]}: no {what} of the same name in {where}"
                 + (f" (and {len(lonely) - 1} more like it)" if len(lonely) > 1 else "")
+                + f"; add the {what} or remove this file"
             )
     return [(image_of[stem], mask_of[stem]) for stem in sorted(image_of)]
 

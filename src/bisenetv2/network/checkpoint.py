@@ -90,7 +90,9 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             # A file without metadata answers None here.
             names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+            # Copies: tensors mapped to a file die with it when it is overwritten in place.
+            tensors = {name: file.get_tensor(name).clone() for name in names}
+            return tensors, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged or truncated .safetensors file ({error})") from error
 

@@ -6,11 +6,22 @@ from typing import Literal
 
 import torch
 
+from bisenetv2.errors import UserError
+
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Returns the named device, or the best one there is: CUDA, then MPS, then the CPU."""
+    """Returns the named device, or the best one there is: CUDA, then MPS, then the CPU.
+
+    Raises:
+        UserError: If there is no such device.
+    """
     if name != "auto":
-        return torch.device(name)
+        try:
+            return torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:  # PyTorch raises either, as built
+            raise UserError(
+                f"device {name!r} cannot be used: take auto, cpu, or cuda or mps where there is one"
+            ) from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():

@@ -20,6 +20,9 @@ from bisenetv2.data.dataset import Dataset, Sample
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels
 
+MEMORY_BUDGET = 2 << 30
+"""Bytes of decoded samples kept: all of CamVid, but not all of 10,000 rendered streets."""
+
 
 class Batch(NamedTuple):
     """What one step trains on."""
@@ -30,11 +33,21 @@ class Batch(NamedTuple):
 
 
 class InMemory:
-    """A dataset that decodes every sample once and keeps it: no file is read twice."""
+    """A dataset that keeps decoded samples, as many as fit: no file of a small one is read twice.
 
-    def __init__(self, dataset: Dataset) -> None:
+    Samples are shared with whoever asks: they are not to be written to.
+    """
+
+    def __init__(self, dataset: Dataset, budget: int = MEMORY_BUDGET) -> None:
+        """Wraps a dataset.
+
+        Args:
+            dataset: Where the samples come from.
+            budget: Bytes of images and masks to keep; samples beyond are decoded at each asking.
+        """
         self.dataset = dataset
         self.samples: dict[int, Sample] = {}
+        self._left = budget
 
     @property
     def name(self) -> str:
@@ -60,9 +73,14 @@ class InMemory:
 
     def __getitem__(self, index: int) -> Sample:
         """Returns a sample, from memory if it was asked for before."""
-        if index not in self.samples:
-            self.samples[index] = self.dataset[index]
-        return self.samples[index]
+        sample = self.samples.get(index)
+        if sample is None:
+            sample = self.dataset[index]
+            size = sample.image.nbytes + sample.mask.nbytes
+            if size <= self._left:
+                self._left -= size
+                self.samples[index] = sample
+        return sample
 
 
 @dataclass(frozen=True)
@@ -95,6 +113,12 @@ class Batches:
             raise UserError(f"{self.dataset.name}: holds no sample")
         if self.batch_size < 1:
             raise UserError(f"batch size {self.batch_size}: expected 1 or more")
+        if self.seed < 0:
+            raise UserError(f"seed {self.seed}: expected 0 or more")
+        if not 0 <= self.mixed_share <= 1:
+            raise UserError(f"mixed share {self.mixed_share}: expected 0 to 1")
+        if self.mixed is not None:
+            _check_same_classes(self.dataset, self.mixed)
 
     def __getitem__(self, step: int) -> Batch:
         """Prepares the batch of a step, counted from 0."""
@@ -130,6 +154,21 @@ class Batches:
             finally:
                 for future in waiting:
                     future.cancel()
+
+
+def _check_same_classes(dataset: Dataset, mixed: Dataset) -> None:
+    if len(mixed) == 0:
+        raise UserError(f"{mixed.name}: holds no sample to mix in")
+    theirs, ours = _classes(mixed.labels), _classes(dataset.labels)
+    if theirs != ours:
+        raise UserError(
+            f"{mixed.name}: its classes ({theirs}) are not those of {dataset.name} ({ours}); "
+            "mix data with the same labels"
+        )
+
+
+def _classes(labels: Labels) -> str:
+    return f"{', '.join(labels.names)}; {labels.ignore_index} ignored"
 
 
 @lru_cache(maxsize=4)

@@ -32,7 +32,7 @@ def segmentation_loss(
         masks: Class indices `uint8` B, H, W.
         ignore_index: Mask value of pixels that do not count.
         strides: Strides at which the main loss and the boosters' losses are taken; 1 is the full
-            resolution, more is faster.
+            resolution, more is faster. H and W are multiples of both.
         booster_weight: Factor of each booster's loss; the paper's is not known, 1 is common.
         ohem: Whether the main loss is the mean over hard pixels only.
 
@@ -51,8 +51,7 @@ def segmentation_loss(
 def _cross_entropy(
     logits: Tensor, masks: Tensor, stride: int, ignore_index: int, ohem: bool
 ) -> Tensor:
-    # The pixel in the middle of each stride×stride block stands for the block.
-    targets = masks[:, stride // 2 :: stride, stride // 2 :: stride].long()  # B, H/stride, W/stride
+    targets = _thinned(masks, stride).long()  # B, H/stride, W/stride
     logits = logits.float()
     if logits.shape[-2:] != targets.shape[-2:]:
         logits = F.interpolate(logits, targets.shape[-2:], mode="bilinear")
@@ -61,6 +60,18 @@ def _cross_entropy(
         hard = _hard(losses[targets != ignore_index])
         return hard.sum() / max(1, hard.numel())
     return losses.sum() / (targets != ignore_index).sum().clamp(min=1)
+
+
+def _thinned(masks: Tensor, stride: int) -> Tensor:
+    """Lets one pixel stand for each stride×stride block: B, H, W to B, H/stride, W/stride.
+
+    An even block has no pixel in its middle. The one before and the one after it take turns from
+    sample to sample: always the same one would teach masks that lie half a pixel off.
+    """
+    before, after = (stride - 1) // 2, stride // 2
+    thinned = masks[:, before::stride, before::stride].clone()
+    thinned[1::2] = masks[1::2, after::stride, after::stride]
+    return thinned
 
 
 def _hard(losses: Tensor) -> Tensor:

@@ -68,7 +68,9 @@ class RunState:
         momentum = _group(tensors, "momentum.")
         for name, parameter in self.model.network.named_parameters():
             if name in momentum:
-                self.optimizer.state[parameter]["momentum_buffer"] = momentum[name]
+                # A copy: the tensors as read are views of the file, which is about to be dropped.
+                buffer = momentum[name].to(parameter.device, copy=True)
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer
         self.step, self.best_miou = int(content["step"]), float(content["best_miou"])
         return path
 

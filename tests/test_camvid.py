@@ -1,0 +1,259 @@
+"""CamVid's folders: what is read, and one clear sentence for each way they can be wrong."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bisenetv2.data.camvid import SPLITS, CamVid
+from bisenetv2.data.catalogue import open_dataset
+from bisenetv2.data.dataset import FirstSamples
+from bisenetv2.errors import UserError
+from bisenetv2.images import write_image, write_mask
+from bisenetv2.labels import CAMVID, IGNORE_INDEX
+
+SIZE = (12, 16)
+SUFFIXES = (".png", ".jpg", ".webp")
+
+
+def write_sample(root: Path, folder: str, stem: str, suffix: str, label: int) -> None:
+    write_image(root / folder / f"{stem}{suffix}", np.full((*SIZE, 3), 10 * label, np.uint8))
+    write_mask(root / f"{folder}annot" / f"{stem}.png", np.full(SIZE, label, np.uint8))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three training, two validation and one test sample, in a mix of image formats."""
+    for folder, count in (("train", 3), ("val", 2), ("test", 1)):
+        for number in range(count):
+            write_sample(tmp_path, folder, f"{folder}{number}", SUFFIXES[number], number)
+    return tmp_path
+
+
+def complaint(root: Path, split: str = "train") -> str:
+    """What is said when the split is opened and read."""
+    with pytest.raises(UserError) as caught:
+        dataset = CamVid.open(root, split)
+        for index in range(len(dataset)):
+            _ = dataset[index]
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_splits_hold_their_folders_and_trainval_both(root: Path) -> None:
+    counts = {split: len(CamVid.open(root, split)) for split in SPLITS}
+    assert counts == {"train": 3, "val": 2, "trainval": 5, "test": 1}
+    names = [CamVid.open(root, "trainval").sample_name(index) for index in range(5)]
+    assert [Path(name).parent.name for name in names] == ["train"] * 3 + ["val"] * 2
+
+
+def test_images_and_masks_pair_by_stem_in_every_image_format(root: Path) -> None:
+    dataset = CamVid.open(root, "train")
+    assert {Path(dataset.sample_name(index)).suffix for index in range(3)} == set(SUFFIXES)
+    for index in range(3):
+        image, mask = dataset[index]
+        assert image.shape == (*SIZE, 3)
+        assert image.dtype == mask.dtype == np.uint8
+        assert (mask == index).all()
+        np.testing.assert_allclose(image.astype(int), 10 * index, atol=3)  # JPEG is lossy
+
+
+def test_it_says_what_it_is(root: Path) -> None:
+    dataset = CamVid.open(root, "trainval")
+    assert dataset.name == "CamVid trainval"
+    assert dataset.labels == CAMVID
+    assert "research" in dataset.licence
+
+
+def test_label_11_of_the_files_is_ignored(root: Path) -> None:
+    write_mask(root / "testannot" / "test0.png", np.full(SIZE, 11, np.uint8))
+    assert (CamVid.open(root, "test")[0].mask == IGNORE_INDEX).all()
+
+
+def test_other_files_and_hidden_ones_are_passed_over(root: Path) -> None:
+    (root / "train" / "notes.txt").write_text("written on a rainy day")
+    (root / "train" / "._train0.png").write_bytes(b"left by a file manager")
+    (root / "trainannot" / "Thumbs.db").write_bytes(b"")
+    assert len(CamVid.open(root, "train")) == 3
+
+
+def test_suffixes_in_capitals_are_images_too(root: Path) -> None:
+    (root / "train" / "train0.png").rename(root / "train" / "train0.PNG")
+    assert CamVid.open(root, "train")[0].image.shape == (*SIZE, 3)
+
+
+def test_samples_are_read_alike_by_many_threads(root: Path) -> None:
+    dataset = CamVid.open(root, "train")
+    found: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(int(dataset[2].mask[0, 0]))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [2] * 8
+
+
+def test_unknown_split_names_those_there_are(root: Path) -> None:
+    text = complaint(root, "training")
+    assert "'training'" in text
+    assert "train, val, trainval, test" in text
+
+
+@pytest.mark.parametrize("missing", ["train", "trainannot"])
+def test_missing_folder_is_named(root: Path, missing: str) -> None:
+    (root / missing).rename(root / "elsewhere")
+    text = complaint(root)
+    assert text.startswith(f"{root / missing}: no such folder")
+    assert "trainannot/" in text
+
+
+def test_missing_val_folder_makes_trainval_fail_too(root: Path) -> None:
+    (root / "val").rename(root / "elsewhere")
+    assert complaint(root, "trainval").startswith(f"{root / 'val'}: no such folder")
+
+
+def test_empty_folder_is_named_with_the_endings_looked_for(root: Path) -> None:
+    for folder in ("train", "trainannot"):
+        for file in (root / folder).iterdir():
+            file.unlink()
+    text = complaint(root)
+    assert text.startswith(f"{root / 'train'}: holds no image")
+    assert ".webp" in text
+
+
+def test_image_without_mask_is_named_with_both_remedies(root: Path) -> None:
+    (root / "trainannot" / "train1.png").unlink()
+    text = complaint(root)
+    assert text.startswith(f"{root / 'train' / 'train1.jpg'}: no mask of the same name in")
+    assert str(root / "trainannot") in text
+    assert text.endswith("add the mask or remove this file")
+
+
+def test_mask_without_image_is_named_with_both_remedies(root: Path) -> None:
+    (root / "train" / "train2.webp").unlink()
+    text = complaint(root)
+    assert text.startswith(f"{root / 'trainannot' / 'train2.png'}: no image of the same name in")
+    assert text.endswith("add the image or remove this file")
+
+
+def test_many_lonely_files_are_counted_not_listed(root: Path) -> None:
+    for stem in ("train0", "train1", "train2"):
+        (root / "trainannot" / f"{stem}.png").unlink()
+    assert "(and 2 more like it)" in complaint(root)
+
+
+def test_two_images_of_one_name_are_refused(root: Path) -> None:
+    write_image(root / "train" / "train0.jpg", np.zeros((*SIZE, 3), np.uint8))
+    text = complaint(root)
+    assert "train0.jpg" in text
+    assert "train0.png" in text
+    assert "keep one" in text
+
+
+def test_size_mismatch_names_both_sizes(root: Path) -> None:
+    write_mask(root / "trainannot" / "train0.png", np.zeros((6, 8), np.uint8))
+    text = complaint(root)
+    assert text.startswith(f"{root / 'trainannot' / 'train0.png'}: mask of 8×6")
+    assert "16×12" in text
+
+
+def test_label_out_of_range_is_named_and_never_clamped(root: Path) -> None:
+    write_mask(root / "trainannot" / "train0.png", np.full(SIZE, 12, np.uint8))
+    text = complaint(root)
+    assert text.startswith(f"{root / 'trainannot' / 'train0.png'}: label 12 ")
+    assert "0-10" in text
+
+
+def test_colour_mask_is_refused_with_the_remedy(root: Path) -> None:
+    write_image(root / "trainannot" / "train0.png", np.zeros((*SIZE, 3), np.uint8))
+    text = complaint(root)
+    assert text.startswith(f"{root / 'trainannot' / 'train0.png'}: ")
+    assert "single-channel" in text
+
+
+@pytest.mark.parametrize("name", ["train/train0.png", "train/train1.jpg", "train/train2.webp"])
+def test_truncated_image_is_named(root: Path, name: str) -> None:
+    whole = (root / name).read_bytes()
+    (root / name).write_bytes(whole[: len(whole) * 2 // 3])
+    assert complaint(root).startswith(f"{root / name}: ")
+
+
+def test_truncated_mask_is_named(root: Path) -> None:
+    path = root / "trainannot" / "train1.png"
+    path.write_bytes(path.read_bytes()[:40])
+    assert complaint(root).startswith(f"{path}: ")
+
+
+def test_constructor_touches_no_disk() -> None:
+    dataset = CamVid("val", ((Path("/no/where.png"), Path("/no/where_else.png")),))
+    assert len(dataset) == 1
+    with pytest.raises(UserError, match=r"/no/where\.png: cannot be read"):
+        _ = dataset[0]
+
+
+def test_catalogue_opens_camvid_by_its_folder_and_streets_by_name(root: Path) -> None:
+    assert open_dataset(root, "trainval").name == "CamVid trainval"
+    streets = open_dataset("streets", "val")
+    assert streets.name == "rendered streets"
+    train_names = open_dataset("streets", "train").sample_name(0)
+    assert streets.sample_name(0) != train_names  # validation shows other streets
+
+
+@pytest.mark.parametrize("split", ["train", "val", "trainval", "test"])
+def test_catalogue_knows_the_same_splits_of_streets(split: str) -> None:
+    assert len(open_dataset("streets", split)) >= 100
+
+
+def test_catalogue_names_a_missing_folder_and_an_unknown_split(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere: no such folder; give .*streets"):
+        open_dataset(tmp_path / "nowhere", "train")
+    with pytest.raises(UserError, match=r"unknown split 'all': streets have train, "):
+        open_dataset("streets", "all")
+
+
+def test_first_samples_are_a_prefix_with_the_same_name_and_terms(root: Path) -> None:
+    dataset = CamVid.open(root, "train")
+    first = FirstSamples(dataset, 2)
+    assert len(first) == 2
+    assert (first.name, first.licence, first.labels) == (
+        dataset.name,
+        dataset.licence,
+        dataset.labels,
+    )
+    assert first.sample_name(1) == dataset.sample_name(1)
+    np.testing.assert_array_equal(first[1].mask, dataset[1].mask)
+    with pytest.raises(IndexError):
+        _ = first[2]
+    assert len(FirstSamples(dataset, 99)) == 3
+    with pytest.raises(UserError, match="0 frames"):
+        FirstSamples(dataset, 0)
+
+
+@pytest.mark.parametrize(
+    ("split", "count"), [("train", 367), ("val", 101), ("trainval", 468), ("test", 233)]
+)
+def test_real_camvid_has_the_split_of_the_literature(
+    camvid_root: Path, split: str, count: int
+) -> None:
+    dataset = CamVid.open(camvid_root, split)
+    assert len(dataset) == count
+    for index in (0, count // 2, count - 1):
+        image, mask = dataset[index]
+        assert image.shape == (360, 480, 3)
+        assert mask.shape == (360, 480)
+        assert (mask[mask != IGNORE_INDEX] < 11).all()
+        assert len(np.unique(mask)) > 4
+
+
+def test_no_frame_of_real_camvid_is_in_two_splits(camvid_root: Path) -> None:
+    stems = [
+        {image.stem for image, _ in CamVid.open(camvid_root, split).files}
+        for split in ("train", "val", "test")
+    ]
+    assert len(set.union(*stems)) == 701

@@ -1,0 +1,192 @@
+"""The training loss against plain cross-entropy, and what hard example mining keeps."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bisenetv2.training.loss import OHEM_SHARE, OHEM_THRESHOLD, segmentation_loss
+
+CLASSES, IGNORE = 5, 255
+
+
+def random_case(
+    batch: int = 2, height: int = 32, width: int = 64, stride: int = 8
+) -> tuple[Tensor, Tensor]:
+    """Logits at a stride with gradients, and a mask of which a fifth is ignored."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(
+        batch, CLASSES, height // stride, width // stride, generator=generator
+    )  # B, C, h, w
+    masks = torch.randint(0, CLASSES, (batch, height, width), generator=generator)
+    masks[torch.rand(masks.shape, generator=generator) < 0.2] = IGNORE
+    return logits.requires_grad_(), masks.to(torch.uint8)
+
+
+def loss_of(
+    logits: Tensor,
+    masks: Tensor,
+    *boosters: Tensor,
+    strides: tuple[int, int] = (1, 1),
+    booster_weight: float = 1.0,
+    ohem: bool = False,
+    ignore_index: int = IGNORE,
+) -> Tensor:
+    return segmentation_loss(
+        (logits, *boosters),
+        masks,
+        ignore_index=ignore_index,
+        strides=strides,
+        booster_weight=booster_weight,
+        ohem=ohem,
+    )
+
+
+def plain(logits: Tensor, masks: Tensor, ignore_index: int = IGNORE) -> Tensor:
+    """Cross-entropy of logits interpolated to the mask's size, by the library."""
+    full = F.interpolate(logits, masks.shape[-2:], mode="bilinear", align_corners=False)
+    return F.cross_entropy(full, masks.long(), ignore_index=ignore_index)
+
+
+@pytest.mark.parametrize("stride", [1, 4, 8, 32])
+def test_at_full_resolution_it_is_cross_entropy_of_upsampled_logits(stride: int) -> None:
+    logits, masks = random_case(stride=stride)
+    loss = loss_of(logits, masks)
+    torch.testing.assert_close(loss, plain(logits, masks))
+    assert loss.dtype == torch.float32
+    (ours,) = torch.autograd.grad(loss, logits)
+    (theirs,) = torch.autograd.grad(plain(logits, masks), logits)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_ignored_pixels_neither_count_nor_pull() -> None:
+    logits, masks = random_case(stride=1)
+    (gradient,) = torch.autograd.grad(loss_of(logits, masks), logits)
+    ignored = (masks == IGNORE)[:, None].expand_as(gradient)
+    assert (gradient[ignored] == 0).all()
+    assert (gradient[~ignored] != 0).any()
+
+
+def test_the_ignore_index_is_the_one_given() -> None:
+    logits, masks = random_case()
+    other = torch.where(masks == IGNORE, 11, masks)
+    torch.testing.assert_close(loss_of(logits, other, ignore_index=11), plain(logits, masks))
+
+
+@pytest.mark.parametrize("ohem", [False, True])
+def test_a_batch_of_ignored_pixels_gives_zero_and_gradients_of_zero(ohem: bool) -> None:
+    logits, masks = random_case()
+    booster = logits.detach().clone().requires_grad_()
+    loss = loss_of(logits, torch.full_like(masks, IGNORE), booster, ohem=ohem)
+    assert loss.item() == 0
+    loss.backward()  # type: ignore[no-untyped-call]
+    for tensor in (logits, booster):
+        assert tensor.grad is not None
+        assert (tensor.grad == 0).all()
+
+
+def test_half_precision_logits_are_summed_in_single_precision() -> None:
+    logits, masks = random_case()
+    loss = loss_of(logits.detach().bfloat16(), masks)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, plain(logits.detach().bfloat16().float(), masks))
+
+
+@pytest.mark.parametrize("stride", [2, 4, 8, 16])
+def test_at_a_stride_one_pixel_stands_for_each_block(stride: int) -> None:
+    height, width = 32, 64
+    logits, _ = random_case(height=height, width=width)
+    coarse = torch.randint(0, CLASSES, (2, height // stride, width // stride))
+    coarse[:, 0, 0] = IGNORE
+    masks = coarse.repeat_interleave(stride, 1).repeat_interleave(stride, 2).to(torch.uint8)
+    loss = loss_of(logits, masks, strides=(stride, 1))
+    torch.testing.assert_close(loss, plain(logits, coarse))
+
+
+@pytest.mark.parametrize("stride", [2, 4, 8])
+def test_a_stride_shifts_no_edge_on_the_mean_of_a_batch(stride: int) -> None:
+    # A step edge at each place within a block; where blocks are of the right-hand class, counted
+    # over the batch and over all places, the edge must lie where it was: in their middle.
+    side = 64
+    logits = torch.zeros(2, 2, side // stride, side // stride)
+    logits[:, 1] = -1e4  # each pixel of class 1 costs 1e4, each of class 0 nothing
+    for axis in (0, 1):
+        measured = 0.0
+        for edge in range(32, 32 + stride):
+            line = (torch.arange(side) >= edge).to(torch.uint8)
+            mask = line[:, None] if axis == 0 else line[None, :]
+            masks = mask.expand(side, side).expand(2, side, side).contiguous()
+            share = loss_of(logits, masks, strides=(stride, 1)).item() / 1e4
+            measured += (side * share - (side - edge)) / stride
+        assert measured == pytest.approx(0.0, abs=1e-3)
+
+
+def test_the_boosters_have_a_stride_of_their_own() -> None:
+    logits, _ = random_case()
+    booster, _ = random_case(stride=16)
+    coarse = torch.randint(0, CLASSES, (2, 8, 16))
+    masks = coarse.repeat_interleave(4, 1).repeat_interleave(4, 2).to(torch.uint8)
+    loss = loss_of(logits, masks, booster, strides=(1, 4))
+    torch.testing.assert_close(loss, plain(logits, masks) + plain(booster, coarse))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+def test_boosters_are_added_with_their_weight_and_without_mining(weight: float) -> None:
+    logits, masks = random_case()
+    boosters = [random_case(stride=stride)[0] for stride in (4, 8, 16, 32)]
+    main = loss_of(logits, masks, ohem=True)
+    loss = loss_of(logits, masks, *boosters, booster_weight=weight, ohem=True)
+    expected = main + weight * sum(plain(booster, masks) for booster in boosters)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_a_network_without_boosters_has_the_main_loss_alone() -> None:
+    logits, masks = random_case()
+    assert torch.equal(loss_of(logits, masks, booster_weight=7), loss_of(logits, masks))
+
+
+def case_with_losses(losses: Tensor) -> tuple[Tensor, Tensor]:
+    """Two-class logits whose cross-entropy against class 0 is exactly the one asked for."""
+    side = math.isqrt(losses.numel())
+    margin = -torch.log(torch.expm1(losses))  # loss = log(1 + exp(-margin))
+    logits = torch.stack([margin, torch.zeros_like(margin)]).reshape(1, 2, side, side)
+    return logits.requires_grad_(), torch.zeros(1, side, side, dtype=torch.uint8)
+
+
+def test_mining_keeps_every_pixel_harder_than_the_threshold() -> None:
+    losses = torch.full((64,), 0.1)
+    losses[:16] = torch.linspace(0.4, 2.0, 16)
+    losses[16] = OHEM_THRESHOLD - 0.01
+    logits, masks = case_with_losses(losses)
+    loss = loss_of(logits, masks, ohem=True)
+    torch.testing.assert_close(loss, losses[:16].mean(), rtol=1e-4, atol=1e-5)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert (gradient[0, 0].flatten() != 0).nonzero().flatten().tolist() == list(range(16))
+
+
+def test_mining_keeps_the_hardest_sixteenth_where_little_is_hard() -> None:
+    losses = torch.linspace(0.01, 0.3, 256)
+    logits, masks = case_with_losses(losses)
+    kept = int(256 * OHEM_SHARE)
+    assert kept == 16
+    torch.testing.assert_close(
+        loss_of(logits, masks, ohem=True), losses[-kept:].mean(), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_mining_counts_its_share_over_labelled_pixels_only() -> None:
+    losses = torch.linspace(0.01, 0.3, 256)
+    logits, masks = case_with_losses(losses)
+    masks.view(-1)[128:] = IGNORE  # the harder half
+    torch.testing.assert_close(
+        loss_of(logits, masks, ohem=True), losses[120:128].mean(), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_where_all_is_hard_mining_changes_nothing() -> None:
+    logits, masks = case_with_losses(torch.linspace(0.5, 3, 64))
+    torch.testing.assert_close(loss_of(logits, masks, ohem=True), loss_of(logits, masks))

@@ -1,0 +1,493 @@
+"""The training loop: its run folder, its memory, its refusals, and every recipe."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from bisenetv2.card import ModelCard
+from bisenetv2.data.dataset import Dataset, FirstSamples
+from bisenetv2.data.streets import RenderedStreets
+from bisenetv2.errors import UserError
+from bisenetv2.evaluation.evaluate import Evaluation, evaluate
+from bisenetv2.inference.segmenter import Segmenter
+from bisenetv2.inference.torch_engine import TorchEngine
+from bisenetv2.labels import CAMVID, Labels
+from bisenetv2.network.bisenetv2 import BiSeNetV2
+from bisenetv2.network.checkpoint import load_checkpoint, save_checkpoint
+from bisenetv2.network.config import BiSeNetV2Config
+from bisenetv2.network.frames import FrameNetwork
+from bisenetv2.training import loop
+from bisenetv2.training.average import WeightAverage
+from bisenetv2.training.device import choose_device, computes_bfloat16
+from bisenetv2.training.loader import Batch, InMemory
+from bisenetv2.training.loop import train
+from bisenetv2.training.recipes import RECIPES, Recipe
+
+TINY = BiSeNetV2Config(
+    num_classes=len(CAMVID), width=0.25, head_width=16, booster_width=8, expansion=2
+)
+# Kept in memory, since rendering would be most of the work.
+STREETS = InMemory(RenderedStreets(6, (64, 96), seed=1))
+VAL_STREETS = InMemory(RenderedStreets(2, (64, 96), seed=2))
+MIXED_STREETS = InMemory(RenderedStreets(3, (64, 96), seed=3))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """More threads only get in each other's way at these sizes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Bar:
+    """Notes what it is told; may break off the training."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.steps, self.texts, self.stop_after = 0, [""], stop_after
+
+    def advance(self, steps: int = 1, text: str | None = None) -> None:
+        self.steps += steps
+        self.texts.append(text or "")
+        if self.steps == self.stop_after:
+            raise KeyboardInterrupt
+
+
+def tiny(**options: Any) -> Recipe:
+    """A run of seconds."""
+    defaults: dict[str, Any] = {
+        "network": TINY,
+        "iterations": 4,
+        "batch": 2,
+        "crop": (32, 64),
+        "val_every": 2,
+        "save_every": 2,
+        "average": 0.9,
+        "precision": "float32",
+    }
+    return Recipe(**{**defaults, **options})
+
+
+def run(recipe: Recipe, folder: Path, val: Dataset | None = None, **options: Any) -> Path:
+    return train(recipe, STREETS, val, folder, **{"bar": Bar(), **options})
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def scores(folder: Path) -> list[tuple[float, float]]:
+    """Steps of the validations and what they found."""
+    return [(line["step"], line["miou"]) for line in metrics(folder) if "miou" in line]
+
+
+def states(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "last").iterdir())
+
+
+def test_a_run_leaves_config_metrics_states_and_the_best_checkpoint(tmp_path: Path) -> None:
+    folder, bar = tmp_path / "run", Bar()
+    best = run(tiny(), folder, VAL_STREETS, bar=bar)
+    assert best == folder / "best.safetensors"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.safetensors", "config.yaml", "last", "metrics.jsonl",
+    ]  # fmt: skip
+    assert states(folder) == ["state-00000002.safetensors", "state-00000004.safetensors"]
+    assert bar.steps == 4
+    assert bar.texts[-1].startswith("loss ")
+
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["recipe"]["network"]["head_width"] == 16
+    assert (config["data"], config["samples"]) == (STREETS.name, 6)
+
+    assert [step for step, _ in scores(folder)] == [2, 4]
+    assert [line["step"] for line in metrics(folder) if "loss" in line] == [4]
+
+    network, card = load_checkpoint(best)
+    assert network.network.config == TINY
+    assert card.frame_size == (64, 96)
+    assert (card.labels, card.data, card.data_licence) == (CAMVID, STREETS.name, STREETS.licence)
+    assert f"{100 * max(miou for _, miou in scores(folder)):.2f}" in card.merit
+
+
+def test_the_best_checkpoint_is_the_average_at_the_best_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = iter([0.3, 0.1, 0.2])
+    kept: list[dict[str, torch.Tensor]] = []
+
+    def scripted(segmenter: Segmenter, dataset: Dataset) -> Evaluation:
+        result = evaluate(segmenter, dataset)
+        assert isinstance(segmenter.engine, TorchEngine)
+        kept.append(copy.deepcopy(segmenter.engine._network.network.state_dict()))
+        monkeypatch.setattr(type(result.matrix), "mean_iou", next(scripts))
+        return result
+
+    monkeypatch.setattr(loop, "evaluate", scripted)
+    best = run(tiny(iterations=3, val_every=1), tmp_path, VAL_STREETS)
+    shipped = load_file(best)
+    assert all(torch.equal(tensor, shipped[name]) for name, tensor in kept[0].items())
+    assert any(not torch.equal(tensor, shipped[name]) for name, tensor in kept[2].items())
+    last = load_file(tmp_path / "last" / "state-00000003.safetensors")
+    assert all(torch.equal(tensor, last[f"average.{name}"]) for name, tensor in kept[2].items())
+
+
+def test_without_validation_the_last_average_is_kept(tmp_path: Path) -> None:
+    shipped = load_file(run(tiny(iterations=2), tmp_path))
+    last = load_file(tmp_path / "last" / "state-00000002.safetensors")
+    assert all(torch.equal(tensor, last[f"average.{name}"]) for name, tensor in shipped.items())
+    assert any(not torch.equal(tensor, last[f"model.{name}"]) for name, tensor in shipped.items())
+
+
+def test_without_average_the_network_itself_is_kept(tmp_path: Path) -> None:
+    shipped = load_file(run(tiny(iterations=2, average=0.0), tmp_path))
+    last = load_file(tmp_path / "last" / "state-00000002.safetensors")
+    assert all(torch.equal(tensor, last[f"model.{name}"]) for name, tensor in shipped.items())
+    assert not any(name.startswith("average.") for name in last)
+
+
+def test_training_on_two_streets_learns_them(tmp_path: Path) -> None:
+    recipe = tiny(iterations=40, crop=(64, 96), scales=(1.0,), average=0.0, save_every=40)
+    bar = Bar()
+    train(recipe, FirstSamples(STREETS, 2), None, tmp_path, bar=bar)
+    losses = [float(text.split()[1]) for text in bar.texts if text]
+    assert len(losses) == 40
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+
+
+def test_a_run_broken_off_and_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    recipe = tiny(
+        iterations=6,
+        warm_share=0.5,
+        warm_crop=(32, 32),
+        warm_batch=3,
+        jitter=0.3,
+        streets_share=0.3,
+        warmup=2,
+        ohem=True,
+    )
+    straight = tmp_path / "straight"
+    run(recipe, straight, VAL_STREETS, mixed=MIXED_STREETS)
+    for stop_after in (3, 5):  # goes on from step 2, with small crops, and from step 4, without
+        broken, bar = tmp_path / f"broken{stop_after}", Bar()
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe, broken, VAL_STREETS, mixed=MIXED_STREETS, bar=Bar(stop_after))
+        run(recipe, broken, VAL_STREETS, mixed=MIXED_STREETS, bar=bar, resume=True)
+        assert bar.steps == 6
+        for name in ("last/state-00000006.safetensors", "best.safetensors"):
+            expected, found = load_file(straight / name), load_file(broken / name)
+            assert expected.keys() == found.keys()
+            assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
+        assert scores(broken) == scores(straight)
+
+
+def test_resuming_moves_on_from_the_saved_weights(tmp_path: Path) -> None:
+    run(tiny(iterations=1), tmp_path)
+    before = load_file(tmp_path / "last" / "state-00000001.safetensors")
+    run(tiny(iterations=2), tmp_path, resume=True)
+    after = load_file(tmp_path / "last" / "state-00000002.safetensors")
+    assert not torch.equal(
+        before["model.head.classifier.weight"], after["model.head.classifier.weight"]
+    )
+
+
+def test_resuming_falls_back_to_the_state_before_a_damaged_one(tmp_path: Path) -> None:
+    run(tiny(), tmp_path)
+    expected = load_file(tmp_path / "last" / "state-00000004.safetensors")
+    newest = tmp_path / "last" / "state-00000004.safetensors"
+    half = newest.read_bytes()[:1000]
+    newest.unlink()  # `expected` is still mapped from it
+    newest.write_bytes(half)
+    bar = Bar()
+    run(tiny(), tmp_path, resume=True, bar=bar)
+    assert bar.steps == 4
+    found = load_file(newest)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+
+
+def test_a_metrics_line_cut_short_is_dropped_on_resuming(tmp_path: Path) -> None:
+    run(tiny(val_every=1, iterations=2), tmp_path, VAL_STREETS)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "mi')
+    run(tiny(val_every=1, iterations=3), tmp_path, VAL_STREETS, resume=True)
+    assert [step for step, _ in scores(tmp_path)] == [1, 2, 3]
+
+
+def test_a_second_attempt_after_an_early_end_starts_its_metrics_anew(tmp_path: Path) -> None:
+    recipe = tiny(iterations=3, val_every=1, save_every=100)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path, VAL_STREETS, bar=Bar(stop_after=3))
+    run(recipe, tmp_path, VAL_STREETS)
+    assert [step for step, _ in scores(tmp_path)] == [1, 2, 3]
+
+
+def test_a_folder_in_use_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    run(tiny(iterations=1), tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with pytest.raises(UserError, match=r"holds a run already; add --resume"):
+        run(tiny(), tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"last: no saved state to resume from"):
+        run(tiny(), tmp_path, resume=True)
+
+
+def test_a_run_of_another_network_is_not_resumed(tmp_path: Path) -> None:
+    run(tiny(iterations=1), tmp_path)
+    other = tiny(network=replace(TINY, head_width=24))
+    with pytest.raises(UserError, match=r"state-00000001.*: checkpoint of another network"):
+        run(other, tmp_path, resume=True)
+
+
+def checkpoint(path: Path, config: BiSeNetV2Config = TINY, poison: bool = False) -> Path:
+    torch.manual_seed(7)
+    network = BiSeNetV2(config)
+    if poison:
+        with torch.no_grad():
+            next(network.head.parameters()).fill_(torch.inf)
+    save_checkpoint(path, FrameNetwork(network), ModelCard(CAMVID, (64, 96)))
+    return path
+
+
+def test_training_may_start_from_a_checkpoint(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "start.safetensors")
+    recipe = tiny(iterations=1, rate=1e-12, average=0.0)
+    shipped, started = load_file(run(recipe, tmp_path / "run", init=init)), load_file(init)
+    for name, tensor in started.items():
+        if name.endswith("weight"):
+            torch.testing.assert_close(shipped[name], tensor)
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_its_path(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "start.safetensors", replace(TINY, head_width=24))
+    with pytest.raises(UserError, match=r"start\.safetensors: checkpoint of another network"):
+        run(tiny(), tmp_path / "run", init=init)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "start.safetensors", poison=True)
+    with pytest.raises(UserError) as caught:
+        run(tiny(), tmp_path / "run", init=init)
+    text = str(caught.value)
+    assert text.startswith("loss is nan at step 1, rate 0.05: ")
+    assert "--rate 0.0" in text
+    assert text.count("rendered street 1/") == 2
+    assert "\n" not in text
+    assert not (tmp_path / "run" / "last").exists()
+
+
+OTHER = Labels(("road", "sky"), ((1, 2, 3), (4, 5, 6)))
+
+
+class Relabelled(RenderedStreets):
+    @property
+    def labels(self) -> Labels:
+        return OTHER
+
+
+class Empty(RenderedStreets):
+    def __len__(self) -> int:
+        return 0
+
+
+MISTAKES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "validation data of other classes": (
+        lambda path: run(tiny(), path, Relabelled(2, (64, 96))),
+        r"its classes \(road, sky\) are not those of",
+    ),
+    "empty validation data": (
+        lambda path: run(tiny(), path, Empty(1)),
+        r"holds no sample to validate on",
+    ),
+    "empty data": (
+        lambda path: train(tiny(), Empty(1), None, path, bar=Bar()),
+        r"holds no sample",
+    ),
+    "mixed data of other classes": (
+        lambda path: run(tiny(streets_share=0.5), path, mixed=Relabelled(2)),
+        r"its classes \(road, sky; .* are not those of",
+    ),
+    "nothing to mix in": (
+        lambda path: run(tiny(streets_share=0.5), path),
+        r"streets_share 0\.5: there is no dataset to mix in",
+    ),
+    "unknown rare class": (
+        lambda path: run(tiny(rare_classes=("Dragon",)), path),
+        r"unknown class 'Dragon'",
+    ),
+    "impossible crop": (lambda path: run(tiny(crop=(0, 96)), path), r"crop \(0, 96\)"),
+    "unknown device": (lambda path: run(tiny(), path, device="gpu"), r"device 'gpu'"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_found_before_anything_is_written(tmp_path: Path, mistake: str) -> None:
+    attempt, complaint = MISTAKES[mistake]
+    with pytest.raises(UserError, match=complaint):
+        attempt(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains(tmp_path: Path, name: str) -> None:
+    original = RECIPES[name]
+    recipe = replace(
+        original,
+        network=replace(original.network, width=0.25, head_width=16, booster_width=8, expansion=2),
+        iterations=2,
+        batch=2,
+        crop=(64, 96),
+        warm_crop=(32, 64),
+        warm_batch=2,
+        val_every=2,
+    )
+    val = VAL_STREETS if recipe.val_split else None
+    mixed = MIXED_STREETS if recipe.streets_share else None
+    best = run(recipe, tmp_path, val, mixed=mixed)
+    _, card = load_checkpoint(best)
+    assert bool(card.merit) == bool(recipe.val_split)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("batch", 1, "2 or more"),
+        ("warm_batch", 0, "2 or more"),
+        ("iterations", 0, "1 or more"),
+        ("val_every", 0, "1 or more"),
+        ("save_every", -5, "1 or more"),
+        ("seed", -1, "0 or more"),
+        ("warmup", -1, "0 or more"),
+        ("power", -0.1, "0 or more"),
+        ("weight_decay", -1e-4, "0 or more"),
+        ("booster_weight", float("nan"), "0 or more"),
+        ("hold", 1.1, "0 to 1"),
+        ("warm_share", -0.1, "0 to 1"),
+        ("streets_share", 2, "0 to 1"),
+        ("average", 1.0, "less than 1"),
+        ("momentum", 1.0, "less than 1"),
+        ("loss_stride", 3, "1, 2, 4"),
+        ("booster_stride", 64, "1, 2, 4"),
+        ("rate", 0, "more than 0"),
+        ("rate", 1e9, "at most 10"),
+    ],
+)
+def test_recipe_values_out_of_range_are_refused(name: str, value: float, expected: str) -> None:
+    options: dict[str, Any] = {name: value}
+    with pytest.raises(UserError, match=f"^{name} {value}: expected .*{expected}"):
+        replace(RECIPES["camvid"], **options)
+
+
+def test_the_smallest_batch_and_crop_that_are_allowed_train(tmp_path: Path) -> None:
+    run(tiny(iterations=1, batch=2, crop=(1, 1), loss_stride=32, booster_stride=32), tmp_path)
+
+
+def test_decay_falls_on_convolution_weights_alone() -> None:
+    state = loop._new_state(tiny(weight_decay=0.1), STREETS, torch.device("cpu"), None)
+    names = {id(parameter): name for name, parameter in state.model.network.named_parameters()}
+    decayed, others = (
+        {names[id(parameter)] for parameter in group["params"]}
+        for group in state.optimizer.param_groups
+    )
+    assert [group["weight_decay"] for group in state.optimizer.param_groups] == [0.1, 0]
+    assert decayed | others == set(names.values())
+    modules = dict(state.model.network.named_modules())
+    for name in decayed | others:
+        owner, _, kind = name.rpartition(".")
+        is_convolution_weight = isinstance(modules[owner], torch.nn.Conv2d) and kind == "weight"
+        assert (name in decayed) == is_convolution_weight
+
+
+def test_the_seed_decides_the_first_weights() -> None:
+    def weights(seed: int) -> torch.Tensor:
+        state = loop._new_state(tiny(seed=seed), STREETS, torch.device("cpu"), None)
+        return next(state.model.parameters()).detach()
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))
+
+
+def test_small_crops_come_first_and_both_phases_follow_the_seed() -> None:
+    def batches(seed: int, start: int = 0) -> list[Batch]:
+        recipe = tiny(warm_share=0.5, warm_crop=(20, 40), warm_batch=3, seed=seed)
+        return list(loop._batches(loop._phases(recipe, STREETS, None), start))
+
+    first, again, other = batches(0), batches(0), batches(1)
+    shapes = [batch.images.shape for batch in first]
+    assert shapes == [(3, 32, 64, 3)] * 2 + [(2, 32, 64, 3)] * 2  # sides rounded up to 32
+    late = batches(0, start=1)
+    assert len(late) == 3
+    for step in range(4):
+        assert (first[step].images == again[step].images).all()
+        assert (first[step].images != other[step].images).any()
+        assert step == 0 or (late[step - 1].images == first[step].images).all()
+
+
+def test_the_network_takes_its_number_of_classes_from_the_data() -> None:
+    recipe = tiny(network=replace(TINY, num_classes=19))
+    state = loop._new_state(recipe, STREETS, torch.device("cpu"), None)
+    assert state.model.network.config.num_classes == len(CAMVID)
+
+
+def test_average_is_an_exponential_mean_that_starts_fast() -> None:
+    model = FrameNetwork(BiSeNetV2(replace(TINY, boosters=())))
+    average = WeightAverage(model, decay=0.5)
+    name = "network.head.conv.bn.running_mean"
+    value = average.model.state_dict()[name].clone()
+    for step in (1, 2, 50):
+        with torch.no_grad():
+            for tensor in model.state_dict().values():
+                tensor.fill_(step)
+        average.update(model, step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        value = decay * value + (1 - decay) * step
+        torch.testing.assert_close(average.model.state_dict()[name], value)
+    counter = average.model.state_dict()["network.head.conv.bn.num_batches_tracked"]
+    assert counter == 50  # counted, not averaged
+    assert not average.model.training
+    assert not any(parameter.requires_grad for parameter in average.model.parameters())
+
+
+def test_the_average_is_a_copy_that_leaves_the_network_alone() -> None:
+    model = FrameNetwork(BiSeNetV2(replace(TINY, boosters=()))).train()
+    before = copy.deepcopy(model.state_dict())
+    average = WeightAverage(model, decay=0.9)
+    average.update(model, 1)
+    assert model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    owned = {tensor.data_ptr() for tensor in average.model.state_dict().values()}
+    assert not owned & {tensor.data_ptr() for tensor in model.state_dict().values()}
+
+
+def test_devices_go_by_name_and_auto_takes_one_that_computes() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    assert (torch.ones(2, device=choose_device()) + 1).sum().item() == 4
+    with pytest.raises(UserError, match=r"device 'cuda:99' cannot be used: take auto"):
+        choose_device("cuda:99")
+
+
+def test_precision_is_the_one_asked_for() -> None:
+    cpu = torch.device("cpu")
+    assert computes_bfloat16(cpu, "bfloat16")
+    assert not computes_bfloat16(cpu, "float32")
+    assert isinstance(computes_bfloat16(cpu, "auto"), bool)
+
+
+def test_a_run_in_bfloat16_keeps_single_precision_weights(tmp_path: Path) -> None:
+    best = run(tiny(iterations=1, precision="bfloat16"), tmp_path)
+    floats = [tensor for tensor in load_file(best).values() if tensor.is_floating_point()]
+    assert {tensor.dtype for tensor in floats} == {torch.float32}
