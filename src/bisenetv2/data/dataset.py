@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from bisenetv2.errors import UserError
@@ -40,21 +39,11 @@ class Dataset(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
 
-@dataclass(frozen=True)
-class FirstSamples:
-    """The first samples of another dataset.
+class DatasetView:
+    """Another dataset, seen as it is; subclasses change what they are for."""
 
-    Raises:
-        UserError: If fewer than one sample is asked for.
-    """
-
-    dataset: Dataset
-    count: int
-    """How many; all there are, if there are fewer."""
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UserError(f"{self.count} frames: ask for 1 or more")
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
 
     @property
     def name(self) -> str:
@@ -72,11 +61,36 @@ class FirstSamples:
         return self.dataset.labels
 
     def __len__(self) -> int:
-        return min(self.count, len(self.dataset))
+        return len(self.dataset)
 
     def sample_name(self, index: int) -> str:
         """Name of a sample."""
         return self.dataset.sample_name(index)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[index]
+
+
+class FirstSamples(DatasetView):
+    """The first samples of another dataset."""
+
+    def __init__(self, dataset: Dataset, count: int) -> None:
+        """Wraps a dataset.
+
+        Args:
+            dataset: Where the samples come from.
+            count: How many; all there are, if there are fewer.
+
+        Raises:
+            UserError: If fewer than one sample is asked for.
+        """
+        super().__init__(dataset)
+        if count < 1:
+            raise UserError(f"{count} frames: ask for 1 or more")
+        self.count = count
+
+    def __len__(self) -> int:
+        return min(self.count, len(self.dataset))
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):

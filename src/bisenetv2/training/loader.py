@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bisenetv2.data.augment import Augmentation
-from bisenetv2.data.dataset import Dataset, Sample
+from bisenetv2.data.dataset import Dataset, DatasetView, Sample
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels
 
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     names: tuple[str, ...]  # B sample names, for messages
 
 
-class InMemory:
+class InMemory(DatasetView):
     """A dataset that keeps decoded samples, as many as fit: no file of a small one is read twice.
 
     Samples are shared with whoever asks: they are not to be written to.
@@ -45,31 +45,9 @@ class InMemory:
             dataset: Where the samples come from.
             budget: Bytes of images and masks to keep; samples beyond are decoded at each asking.
         """
-        self.dataset = dataset
+        super().__init__(dataset)
         self.samples: dict[int, Sample] = {}
         self._left = budget
-
-    @property
-    def name(self) -> str:
-        """Name of the data kept."""
-        return self.dataset.name
-
-    @property
-    def licence(self) -> str:
-        """Terms of the data kept."""
-        return self.dataset.licence
-
-    @property
-    def labels(self) -> Labels:
-        """Labels of the data kept."""
-        return self.dataset.labels
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def sample_name(self, index: int) -> str:
-        """Name of a sample."""
-        return self.dataset.sample_name(index)
 
     def __getitem__(self, index: int) -> Sample:
         """Returns a sample, from memory if it was asked for before."""

@@ -18,7 +18,7 @@ from bisenetv2.card import ModelCard
 from bisenetv2.data.augment import Augmentation
 from bisenetv2.data.dataset import Dataset
 from bisenetv2.errors import UserError
-from bisenetv2.evaluation.evaluate import Evaluation, evaluate
+from bisenetv2.evaluation.evaluate import evaluate
 from bisenetv2.images import atomic_path
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
@@ -276,7 +276,7 @@ def _check_validation(dataset: Dataset, val_dataset: Dataset) -> None:
         )
 
 
-def _validate(state: RunState, dataset: Dataset, folder: RunFolder, card: ModelCard) -> Evaluation:
+def _validate(state: RunState, dataset: Dataset, folder: RunFolder, card: ModelCard) -> None:
     """Scores the network that would ship, logs it, and keeps its checkpoint if it is the best."""
     segmenter = Segmenter.from_engine(TorchEngine(state.evaluated), card)
     result = evaluate(segmenter, dataset)
@@ -285,7 +285,6 @@ def _validate(state: RunState, dataset: Dataset, folder: RunFolder, card: ModelC
     if miou > state.best_miou:
         state.best_miou = miou
         save_checkpoint(folder.best, state.evaluated, replace(card, merit=result.merit))
-    return result
 
 
 def _card(recipe: Recipe, dataset: Dataset) -> ModelCard:
