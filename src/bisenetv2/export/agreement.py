@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bisenetv2.data.dataset import Dataset
+from bisenetv2.errors import UserError
 from bisenetv2.images import Image
 from bisenetv2.labels import Mask
 
@@ -34,7 +35,13 @@ class Agreement:
 def compare(
     first: Callable[[Image], Mask], second: Callable[[Image], Mask], frames: Dataset
 ) -> Agreement:
-    """Runs both segmenters on every frame of a dataset and counts the pixels they agree on."""
+    """Runs both segmenters on every frame of a dataset and counts the pixels they agree on.
+
+    Raises:
+        UserError: If there is no frame.
+    """
+    if len(frames) == 0:
+        raise UserError(f"{frames.name}: no frames to compare on; name a split that has some")
     equal = pixels = 0
     for index in range(len(frames)):
         frame = frames[index].image

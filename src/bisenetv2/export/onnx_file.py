@@ -49,28 +49,28 @@ def export_onnx(
         The agreement, at least `LEAST_AGREEMENT`.
 
     Raises:
-        UserError: If the checkpoint cannot be read, the output has another ending, or the file
-            disagrees with the checkpoint.
+        UserError: If the checkpoint cannot be read, the output has another ending or cannot be
+            written, there is no frame, or the file disagrees with the checkpoint.
     """
-    if output.suffix != ".onnx":
+    if output.suffix.lower() != ".onnx":
         raise UserError(f"{output}: model files end in .onnx")
     model, card = load_checkpoint(checkpoint)
     model = FrameNetwork(model.network.without_boosters(), model.normalization).eval()
     card = replace(card, version=__version__)
     with atomic_path(output) as temporary:
         proto = to_onnx(model, card)
-        onnx.save(proto, temporary)
+        _save(proto, temporary, output)
         reference = Segmenter.from_engine(TorchEngine(model), card)
         exported = Segmenter(temporary)
         agreement = compare(reference, exported, frames)
         if agreement.share < LEAST_AGREEMENT:
             raise UserError(
                 f"{output}: not written, it agrees with {checkpoint} on "
-                f"{100 * agreement.share:.2f} % of pixels; {100 * LEAST_AGREEMENT} % are needed"
+                f"{100 * agreement.share:.3f} % of pixels; {100 * LEAST_AGREEMENT:g} % are needed"
             )
         if score_on is not None:
             _write_card(proto, replace(card, merit=evaluate(exported, score_on).merit))
-            onnx.save(proto, temporary)
+            _save(proto, temporary, output)
     return agreement
 
 
@@ -108,6 +108,15 @@ def to_onnx(model: FrameNetwork, card: ModelCard) -> onnx.ModelProto:
     proto.doc_string = f"BiSeNet V2 trained on {card.data}"
     onnx.checker.check_model(proto)
     return proto
+
+
+def _save(proto: onnx.ModelProto, temporary: Path, output: Path) -> None:
+    try:
+        temporary.write_bytes(proto.SerializeToString())
+    except OSError as error:
+        raise UserError(
+            f"{output}: cannot be written ({error.strerror}); choose another place"
+        ) from error
 
 
 def _write_card(proto: onnx.ModelProto, card: ModelCard) -> None:

@@ -48,7 +48,9 @@ class BiSeNetV2(nn.Module):
         stage_channels = dict(zip(STAGES, (stem, s3, s4, s5, s5), strict=True))
         self.boosters = nn.ModuleDict(
             {
-                stage: SegmentationHead(stage_channels[stage], config.booster_width, classes)
+                stage: SegmentationHead(
+                    stage_channels[stage], config.booster_width, classes, config.conv_bias
+                )
                 for stage in config.boosters
             }
         )
@@ -79,7 +81,10 @@ class BiSeNetV2(nn.Module):
         return logits, *(head(stages[stage]) for stage, head in self.boosters.items())
 
     def without_boosters(self) -> BiSeNetV2:
-        """Returns the network for inference: the same weights, no booster heads, same logits."""
+        """Returns the network for inference: no booster heads, the same logits.
+
+        It shares its weights with this one; nothing is copied.
+        """
         with torch.device("meta"):
             network = BiSeNetV2(replace(self.config, boosters=()))
         kept = {k: v for k, v in self.state_dict().items() if not k.startswith("boosters.")}

@@ -21,6 +21,12 @@ from bisenetv2.network.config import BiSeNetV2Config
 from bisenetv2.network.frames import FrameNetwork, Normalization
 
 CONFIG_KEY = "config"
+"""Key of the metadata that holds the network's configuration and the normalisation as JSON."""
+
+SUFFIX = ".safetensors"
+
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading values out of arbitrary JSON may raise."""
 
 
 def save_checkpoint(path: str | Path, model: FrameNetwork, card: ModelCard) -> None:
@@ -32,8 +38,11 @@ def save_checkpoint(path: str | Path, model: FrameNetwork, card: ModelCard) -> N
         card: Labels and provenance.
 
     Raises:
-        UserError: If the file cannot be written.
+        UserError: If the file cannot be written, or could not be read back.
     """
+    if Path(path).suffix != SUFFIX:
+        raise UserError(f"{path}: checkpoints end in {SUFFIX}")
+    _check_classes(model.network.config, card)
     config = {
         "network": asdict(model.network.config),
         "normalization": {"mean": model.normalization.mean, "std": model.normalization.std},
@@ -68,14 +77,15 @@ def load_checkpoint(path: str | Path) -> tuple[FrameNetwork, ModelCard]:
             tuple(map(float, content["normalization"]["std"])),
         )
         card = ModelCard.from_json(metadata[METADATA_KEY])
+        _check_classes(config, card)
+        with torch.device("meta"):
+            model = FrameNetwork(BiSeNetV2(config), normalization)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _DAMAGE as error:
         raise UserError(f"{path}: damaged configuration in the checkpoint ({error!r})") from error
-    with torch.device("meta"):
-        network = BiSeNetV2(config)
-    load_strictly(network, tensors, path)
-    return FrameNetwork(network, normalization).eval(), card
+    load_strictly(model.network, tensors, path)
+    return model.eval(), card
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -127,5 +137,16 @@ def _config(content: dict[str, Any]) -> BiSeNetV2Config:
     known = {field.name for field in fields(BiSeNetV2Config)}
     unknown = sorted(content.keys() - known)
     if unknown:
-        raise UserError(f"unknown network options {', '.join(unknown)}: written by a newer version")
+        raise UserError(
+            f"unknown network options {', '.join(unknown)}: written by a newer version; "
+            "update bisenetv2"
+        )
     return BiSeNetV2Config(**{**content, "boosters": tuple(content["boosters"])})
+
+
+def _check_classes(config: BiSeNetV2Config, card: ModelCard) -> None:
+    if len(card.labels) != config.num_classes:
+        raise UserError(
+            f"card with {len(card.labels)} class names for a network of {config.num_classes}: "
+            "give each class one name"
+        )

@@ -8,7 +8,7 @@ Figures 3-7; `printed-cost` is the network whose cost equals the 22 GFLOPs the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from bisenetv2.errors import UserError
@@ -99,15 +99,8 @@ class BiSeNetV2Config:
     """Whether the aggregation's two 1×1 convolutions have a bias, as another code base has."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "num_classes",
-            "in_channels",
-            "head_width",
-            "booster_width",
-            "expansion",
-            "depth",
-        ):
-            _whole(name, getattr(self, name))
+        for field in fields(self):
+            _like(field.default, field.name, getattr(self, field.name))
         _in_range("num_classes", self.num_classes, 1, 255)
         _in_range("in_channels", self.in_channels, 1, 1024)
         _in_range("head_width", self.head_width, 1, 8192)
@@ -156,7 +149,7 @@ class BiSeNetV2Config:
         Args:
             reading: `figures`, `printed-cost`, or `common-code`: the most used public code, with
                 its three additional ReLUs, nearest upsampling and head width 1024.
-            size: `base`, or `large` (α = 2, d = 3, head width 256; Table 5).
+            size: `base`, or `large` (α = 2, d = 3, head width at least 256; Table 5).
             **overrides: Fields to change.
 
         Raises:
@@ -180,8 +173,12 @@ class BiSeNetV2Config:
         return replace(config, **overrides)
 
 
-def _whole(name: str, value: object) -> None:
-    if not isinstance(value, int):
+def _like(default: object, name: str, value: object) -> None:
+    """Checks that switches are switches and counts are counts: files may hold anything."""
+    if isinstance(default, bool) != isinstance(value, bool):
+        expected = "True or False" if isinstance(default, bool) else "no True or False"
+        raise UserError(f"{name} {value!r}: expected {expected}")
+    if isinstance(default, int) and not isinstance(value, int):
         raise UserError(f"{name} {value!r}: expected a whole number")
 
 

@@ -23,7 +23,8 @@ class Normalization(nn.Module):
 
     def __init__(self, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> None:
         super().__init__()
-        if len(mean) != len(std) or not all(map(isfinite, (*mean, *std))) or min(std) <= 0:
+        finite = all(map(isfinite, (*mean, *std)))
+        if len(mean) != len(std) or not finite or min(std, default=0) <= 0:
             raise UserError(f"normalisation by mean {mean} and deviation {std}: not possible")
         self.mean = mean
         self.std = std
@@ -36,12 +37,19 @@ class Normalization(nn.Module):
 
 
 class FrameNetwork(nn.Module):
-    """Normalisation and network as one module: what is exported and what engines run."""
+    """Normalisation and network as one module: what is exported and what engines run.
+
+    Raises:
+        UserError: If the normalisation is of another number of channels than the network.
+    """
 
     def __init__(self, network: BiSeNetV2, normalization: Normalization | None = None) -> None:
         super().__init__()
         self.normalization = normalization or Normalization()
         self.network = network
+        channels, wanted = len(self.normalization.mean), network.config.in_channels
+        if channels != wanted:  # one channel would go unnoticed: it fits any number of them
+            raise UserError(f"normalisation of {channels} channels for a network of {wanted}")
 
     def forward(self, frames: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Maps RGB frames `uint8` B, H, W, 3 to what `BiSeNetV2` returns."""
