@@ -277,9 +277,14 @@ def test_a_damaged_configuration_is_refused(text: str, saved: Path, tmp_path: Pa
         ("network", {"width": "wide"}, "damaged configuration"),
         ("network", {"boosters": None}, "damaged configuration"),
         ("network", {"boosters": ["S9"]}, "take some of"),
+        ("network", {"gather_relu": "false"}, "gather_relu 'false': expected one of True, False"),
+        ("network", {"num_classes": 12}, "card with 11 class names for a network of 12"),
         ("network", {"aggregation": "mean"}, "expected one of bga, sum, concat"),
         ("network", {"depth": 2}, "checkpoint of another network"),
         ("normalization", {"mean": None}, "damaged configuration"),
+        ("normalization", {"mean": [10**400, 1, 1]}, "damaged configuration"),
+        ("normalization", {"mean": [1], "std": [1]}, "normalisation of 1 channels"),
+        ("normalization", {"mean": [], "std": []}, "normalisation by mean"),
         ("normalization", {"mean": [1, 2]}, "normalisation by mean"),
         ("normalization", {"std": [1, 2, 0]}, "normalisation by mean"),
         ("normalization", {"mean": [1, 2, float("nan")]}, "normalisation by mean"),
@@ -297,6 +302,21 @@ def test_a_damaged_card_is_refused(saved: Path, tmp_path: Path) -> None:
 
 
 # Failures while writing
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model"])
+def test_another_ending_is_not_written(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"checkpoints end in \.safetensors") as caught:
+        save_checkpoint(tmp_path / name, small_model(), CARD)
+    assert str(tmp_path / name) in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_card_of_other_classes_is_not_written(tmp_path: Path) -> None:
+    model = FrameNetwork(BiSeNetV2(replace(CONFIG, num_classes=19)))
+    with pytest.raises(UserError, match="card with 11 class names for a network of 19"):
+        save_checkpoint(tmp_path / "model.safetensors", model, CARD)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [SafetensorError("disk full"), OSError("disk full")])

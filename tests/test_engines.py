@@ -136,15 +136,6 @@ def test_a_segmenter_runs_on_it(engine: Engine) -> None:
     assert mask.max() < 3
 
 
-def test_an_engine_says_its_name(engine: Engine) -> None:
-    assert engine.name in (*ENGINES, "torch")
-    assert engine.name == {
-        "OpenVinoEngine": "openvino",
-        "OnnxRuntimeEngine": "onnxruntime",
-        "TorchEngine": "torch",
-    }.get(type(engine).__name__)
-
-
 # Choice of the engine
 
 
@@ -260,9 +251,19 @@ def test_torch_runs_a_checkpoint_as_the_network_it_was(tmp_path: Path) -> None:
     path = tmp_path / "best.safetensors"
     save_checkpoint(path, network, CARD)
     expected = TorchEngine(network).logits(frames(2, 32, 64))
-    assert np.allclose(open_engine(path).logits(frames(2, 32, 64)), expected, atol=1e-4)
+    engine = open_engine(path)
+    assert engine.name == "torch"
+    assert np.allclose(engine.logits(frames(2, 32, 64)), expected, atol=1e-4)
     assert read_card(path) == CARD
-    assert Segmenter(path)(frames(1, 50, 70)[0]).shape == (50, 70)
+
+
+def test_a_segmenter_opens_a_model_file_by_its_path(model_path: Path) -> None:
+    segmenter = Segmenter(model_path, "onnxruntime", threads=1, scale=0.5)
+    frame = frames(1, 50, 130)[0]
+    assert segmenter.card == CARD
+    assert segmenter.engine.name == "onnxruntime"
+    assert segmenter.prepare(frame).shape == (1, 32, 64, 3)
+    assert segmenter(frame).shape == (50, 130)
 
 
 def test_torch_refuses_a_device_that_is_not_there() -> None:
@@ -407,7 +408,7 @@ def test_a_damaged_checkpoint_header_is_one_line(tmp_path: Path, content: bytes)
         b"<!DOCTYPE html>",
         b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",  # graph of 2^63 bytes
         b"\x3a\x00\x72\x05\x0a\x09bis",  # metadata key longer than its entry
-        b"\x3a" + b"\x80" * 20,  # a number without end
+        b"\x3a" + b"\x80" * 20 + b"\x00",  # a number of more than 64 bits
         b"\x3a\x00\x73",  # a group, which ONNX does not use
         b"\x3a\x00\x3d\x00",  # half a 32-bit number
     ],
@@ -416,6 +417,21 @@ def test_a_damaged_model_file_is_one_line(tmp_path: Path, content: bytes) -> Non
     path = tmp_path / "bad.onnx"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"bad\.onnx: damaged or truncated model file"):
+        read_card(path)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
+def test_no_more_metadata_is_read_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    path = tmp_path / f"large{suffix}"
+    if suffix == ".onnx":
+        write(path, model())
+    else:
+        path.write_bytes(safetensors_bytes({"__metadata__": {METADATA_KEY: CARD.to_json()}}))
+    assert read_card(path) == CARD
+    monkeypatch.setattr(model_file, "HEADER_LIMIT", 100)
+    with pytest.raises(UserError, match="damaged or truncated model file"):
         read_card(path)
 
 

@@ -169,6 +169,22 @@ def test_a_file_that_disagrees_is_not_written(
     assert sorted(tmp_path.iterdir()) == [output, checkpoint]
 
 
+def test_a_full_disk_is_told_in_one_line(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(onnx_file, "to_onnx", lambda *_: None)
+    monkeypatch.setattr(onnx, "save", fill)
+    output = tmp_path / "model.onnx"
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)") as caught:
+        export_onnx(exported.checkpoint, output, STREETS)
+    assert str(output) in str(caught.value) and "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_exporter_keeps_silent(exported: Exported) -> None:
     assert exported.said == ""
 
@@ -189,3 +205,12 @@ def test_agreement_counts_equal_pixels_over_all_frames() -> None:
     assert agreement == Agreement(equal=2 * 95 * 128, pixels=2 * 96 * 128, frames=2)
     assert agreement.share == pytest.approx(95 / 96)
     assert compare(zeros, zeros, STREETS).share == 1
+
+
+def test_agreement_on_no_frames_is_refused() -> None:
+    class NoFrames(RenderedStreets):
+        def __len__(self) -> int:
+            return 0
+
+    with pytest.raises(UserError, match="no frames to compare on"):
+        compare(lambda frame: frame[..., 0], lambda frame: frame[..., 0], NoFrames(1, (96, 128)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,10 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from bisenetv2.errors import UserError  # noqa: E402
-from bisenetv2.network.aggregation import BilateralGuidedAggregation  # noqa: E402
+from bisenetv2.network.aggregation import (  # noqa: E402
+    BilateralGuidedAggregation,
+    PlainAggregation,
+)
 from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
 from bisenetv2.network.config import STAGES, BiSeNetV2Config  # noqa: E402
 from bisenetv2.network.context import ContextEmbedding  # noqa: E402
@@ -103,7 +107,7 @@ def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
 # Shapes
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(batch=st.integers(1, 2), rows=st.integers(1, 5), columns=st.integers(1, 5))
 def test_logits_are_at_an_eighth_of_any_size_divisible_by_32(
     batch: int, rows: int, columns: int
@@ -165,6 +169,54 @@ def test_every_switch_gives_logits_at_an_eighth(switch: str) -> None:
     assert len(outputs) == 1 + len(config.boosters)
 
 
+@st.composite
+def configs(draw: st.DrawFn) -> BiSeNetV2Config:
+    """Any network that can be, at few channels: every switch in every combination."""
+    branches = draw(st.sampled_from(("both", "detail", "semantic")))
+    context_embedding = draw(st.booleans())
+    places = () if branches == "detail" else STAGES if context_embedding else STAGES[:-1]
+    taken = [stage for stage in places if draw(st.booleans())]
+    options = {
+        "num_classes": st.integers(1, 4),
+        "in_channels": st.integers(1, 4),
+        "semantic_ratio": st.sampled_from((1 / 16, 0.3, 1)),
+        "expansion": st.integers(1, 3),
+        "width": st.sampled_from((0.5, 0.7)),
+        "depth": st.integers(1, 2),
+        "aggregation": st.sampled_from(("bga", "sum", "concat")),
+        "gather_kernel": st.sampled_from((1, 3)),
+        "expand_in": st.sampled_from(("depthwise", "gather")),
+        "stem_fuse_kernel": st.sampled_from((1, 3)),
+        "context_tail": st.sampled_from(("bare", "bn-relu")),
+        "upsample": st.sampled_from(("bilinear", "nearest")),
+    }
+    switches = ("double_depthwise", "refine", "gather_relu", "aggregation_relu")
+    options |= {name: st.booleans() for name in (*switches, "conv_bias", "pointwise_bias")}
+    return BiSeNetV2Config(
+        branches=branches,
+        context_embedding=context_embedding,
+        boosters=tuple(taken),
+        head_width=8,
+        booster_width=4,
+        **draw(st.fixed_dictionaries(options)),
+    )
+
+
+@settings(deadline=None, max_examples=10)
+@given(config=configs())
+def test_switches_go_together_in_every_combination(config: BiSeNetV2Config) -> None:
+    strides = {"S2": 4, "S3": 8, "S4": 16, "S5": 32, "CE": 32}
+    with torch.device("meta"):  # shapes cost no arithmetic there
+        network = BiSeNetV2(config)
+        image = torch.empty(2, config.in_channels, 64, 96)
+        sizes = [tuple(logits.shape) for logits in network(image)]
+        lean = network.without_boosters().eval()(image)
+    wanted = [(2, config.num_classes, 8, 12)]
+    wanted += [(2, config.num_classes, 64 // s, 96 // s) for s in map(strides.get, config.boosters)]
+    assert sizes == wanted
+    assert tuple(lean.shape) == wanted[0]
+
+
 @pytest.mark.parametrize("switch", FUNCTION_SWITCHES)
 def test_a_switch_without_tensors_changes_the_logits_of_the_same_weights(switch: str) -> None:
     base, other = build(), build(seed=1, **FUNCTION_SWITCHES[switch])
@@ -175,7 +227,7 @@ def test_a_switch_without_tensors_changes_the_logits_of_the_same_weights(switch:
 
 
 def test_convolution_bias_reaches_every_convolution_of_the_network() -> None:
-    network = build(conv_bias=True, boosters=(), refine=True)
+    network = build(conv_bias=True, refine=True)
     assert all(m.bias is not None for m in network.modules() if isinstance(m, nn.Conv2d))
 
 
@@ -249,6 +301,8 @@ def test_dropping_the_boosters_drops_all_their_tensors_and_moves_no_logit() -> N
     assert gone and gone == {name for name in shapes(network) if name.startswith("boosters.")}
     assert lean.config.boosters == () and network.config.boosters == STAGES
     assert all(parameter.requires_grad for parameter in lean.parameters())
+    pairs = zip(lean.detail.parameters(), network.detail.parameters(), strict=True)
+    assert all(mine.data_ptr() == its.data_ptr() for mine, its in pairs)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -330,6 +384,13 @@ def test_a_frame_network_is_normalisation_then_network() -> None:
         assert torch.equal(logits, network(normalization(frames)))
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_a_normalisation_of_other_channels_than_the_network_s_is_refused(channels: int) -> None:
+    normalization = Normalization((1.0,) * channels, (2.0,) * channels)
+    with pytest.raises(UserError, match=f"normalisation of {channels} channels for .* of 3"):
+        FrameNetwork(build(), normalization)
+
+
 # Configuration
 
 
@@ -347,6 +408,8 @@ def test_a_frame_network_is_normalisation_then_network() -> None:
         ({"depth": 0}, "depth 0: expected 1 to 64"),
         ({"depth": 1.5}, "depth 1.5: expected a whole number"),
         ({"num_classes": 11.0}, "num_classes 11.0: expected a whole number"),
+        ({"gather_kernel": 3.0}, "gather_kernel 3.0: expected a whole number"),
+        ({"refine": "false"}, "refine 'false': expected one of True, False"),
         ({"branches": "one"}, "branches 'one': expected one of both, detail, semantic"),
         ({"aggregation": "mean"}, "aggregation 'mean': expected one of bga, sum, concat"),
         ({"gather_kernel": 2}, "gather_kernel 2: expected one of 1, 3"),
@@ -447,10 +510,20 @@ def head(w: Weights, x: Tensor) -> Tensor:
     return w.conv("classifier", F.relu(w.conv_bn("conv", x)))
 
 
-def bga(w: Weights, detail: Tensor, semantic: Tensor) -> Tensor:
-    def up(x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
+def up(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
 
+
+def summed(w: Weights, detail: Tensor, semantic: Tensor) -> Tensor:
+    return w.conv_bn("fuse", w.conv_bn("detail", detail) + up(w.conv_bn("semantic", semantic)))
+
+
+def concatenated(w: Weights, detail: Tensor, semantic: Tensor) -> Tensor:
+    roads = w.conv_bn("detail", detail), up(w.conv_bn("semantic", semantic))
+    return w.conv_bn("fuse", torch.cat(roads, 1))
+
+
+def bga(w: Weights, detail: Tensor, semantic: Tensor) -> Tensor:
     d_keep = w.conv("detail_keep.1", w.conv_bn("detail_keep.0", detail, depthwise=True))
     d_down = F.avg_pool2d(w.conv_bn("detail_down.0", detail, stride=2), 3, 2, 1)
     s_up = torch.sigmoid(up(w.conv_bn("semantic_up", semantic)))
@@ -475,9 +548,19 @@ CONFIG = BiSeNetV2Config(**SMALL)
             bga,
             [(2, 32, 12, 8), (2, 32, 3, 2)],
         ),
+        (
+            lambda: PlainAggregation(replace(CONFIG, aggregation="sum")),
+            summed,
+            [(2, 32, 12, 8), (2, 32, 3, 2)],
+        ),
+        (
+            lambda: PlainAggregation(replace(CONFIG, aggregation="concat")),
+            concatenated,
+            [(2, 32, 12, 8), (2, 32, 3, 2)],
+        ),
         (lambda: SegmentationHead(32, 8, 3), head, [(2, 32, 12, 8)]),
     ],
-    ids=["stem", "gather stride 1", "gather stride 2", "context", "aggregation", "head"],
+    ids=["stem", "gather 1", "gather 2", "context", "bga", "sum", "concat", "head"],
 )
 def test_a_block_computes_what_its_figure_draws(
     module: Callable[[], nn.Module],

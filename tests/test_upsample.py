@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -108,6 +110,18 @@ def test_the_division_of_the_work_does_not_change_the_mask(monkeypatch: pytest.M
     monkeypatch.setattr(upsample, "LONGEST_RUN", 7)
     monkeypatch.setattr(upsample, "CHUNK_PIXELS", 100)
     assert np.array_equal(upsample_argmax(logits, (301, 402)), whole)
+
+
+@pytest.mark.parametrize(("shape", "side"), [((3, 2, 2), 2000), ((19, 100, 100), 800)])
+def test_memory_stays_within_a_few_times_logits_and_mask(
+    shape: tuple[int, int, int], side: int
+) -> None:
+    logits = np.random.default_rng(6).normal(size=shape).astype(np.float32)  # all tiles disagree
+    tracemalloc.start()
+    mask = upsample_argmax(logits, (side, side))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * mask.nbytes + 12 * logits.nbytes
 
 
 def test_255_classes_fit() -> None:

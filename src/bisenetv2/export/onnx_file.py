@@ -112,7 +112,7 @@ def to_onnx(model: FrameNetwork, card: ModelCard) -> onnx.ModelProto:
 
 def _save(proto: onnx.ModelProto, temporary: Path, output: Path) -> None:
     try:
-        temporary.write_bytes(proto.SerializeToString())
+        onnx.save(proto, temporary)
     except OSError as error:
         raise UserError(
             f"{output}: cannot be written ({error.strerror}); choose another place"

@@ -100,7 +100,7 @@ class BiSeNetV2Config:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _like(field.default, field.name, getattr(self, field.name))
+            _of_kind(field.default, field.name, getattr(self, field.name))
         _in_range("num_classes", self.num_classes, 1, 255)
         _in_range("in_channels", self.in_channels, 1, 1024)
         _in_range("head_width", self.head_width, 1, 8192)
@@ -173,12 +173,11 @@ class BiSeNetV2Config:
         return replace(config, **overrides)
 
 
-def _like(default: object, name: str, value: object) -> None:
-    """Checks that switches are switches and counts are counts: files may hold anything."""
-    if isinstance(default, bool) != isinstance(value, bool):
-        expected = "True or False" if isinstance(default, bool) else "no True or False"
-        raise UserError(f"{name} {value!r}: expected {expected}")
-    if isinstance(default, int) and not isinstance(value, int):
+def _of_kind(default: object, name: str, value: object) -> None:
+    """Checks that switches are switches and counts are counts: a file may hold anything."""
+    if isinstance(default, bool):
+        _one_of(name, value, (True, False))
+    elif isinstance(default, int) and not isinstance(value, int):
         raise UserError(f"{name} {value!r}: expected a whole number")
 
 
