@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
 from bisenetv2.card import ModelCard
-from bisenetv2.data.dataset import Dataset, FirstSamples
+from bisenetv2.data.augment import Augmentation
+from bisenetv2.data.dataset import Dataset, DatasetView, FirstSamples, Sample
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
-from bisenetv2.labels import CAMVID, Labels
+from bisenetv2.labels import CAMVID, IGNORE_INDEX, Labels
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.checkpoint import load_checkpoint, save_checkpoint
 from bisenetv2.network.config import BiSeNetV2Config
@@ -143,6 +145,40 @@ def test_the_best_checkpoint_is_the_average_at_the_best_validation(
     assert all(torch.equal(tensor, last[f"average.{name}"]) for name, tensor in kept[2].items())
 
 
+def test_a_worse_validation_after_resuming_does_not_replace_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = iter([0.3, 0.1])
+
+    def scripted(segmenter: Segmenter, dataset: Dataset) -> Evaluation:
+        result = evaluate(segmenter, dataset)
+        monkeypatch.setattr(type(result.matrix), "mean_iou", next(scripts))
+        return result
+
+    monkeypatch.setattr(loop, "evaluate", scripted)
+    best = run(tiny(iterations=2), tmp_path, VAL_STREETS)
+    kept = best.read_bytes()
+    run(tiny(iterations=4), tmp_path, VAL_STREETS, resume=True)
+    assert [miou for _, miou in scores(tmp_path)] == [0.3, 0.1]
+    assert best.read_bytes() == kept
+
+
+class Unlabelled(DatasetView):
+    def __getitem__(self, index: int) -> Sample:
+        image, mask = self.dataset[index]
+        return Sample(image, np.full_like(mask, IGNORE_INDEX))
+
+
+def test_validation_data_without_a_labelled_pixel_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^rendered streets: has no labelled pixel to validate"):
+        run(tiny(), tmp_path, Unlabelled(VAL_STREETS))
+
+
+def test_frames_without_a_labelled_pixel_leave_the_weights_finite(tmp_path: Path) -> None:
+    best = train(tiny(ohem=True), Unlabelled(STREETS), None, tmp_path, bar=Bar())
+    assert all(torch.isfinite(tensor).all() for tensor in load_file(best).values())
+
+
 def test_without_validation_the_last_average_is_kept(tmp_path: Path) -> None:
     shipped = load_file(run(tiny(iterations=2), tmp_path))
     last = load_file(tmp_path / "last" / "state-00000002.safetensors")
@@ -202,6 +238,15 @@ def test_resuming_moves_on_from_the_saved_weights(tmp_path: Path) -> None:
     )
 
 
+def test_the_two_newest_states_are_kept_and_the_newest_is_taken(tmp_path: Path) -> None:
+    recipe, bar = tiny(iterations=3, save_every=1), Bar()
+    run(recipe, tmp_path)
+    assert states(tmp_path) == ["state-00000002.safetensors", "state-00000003.safetensors"]
+    run(recipe, tmp_path, resume=True, bar=bar)
+    assert bar.steps == 3
+    assert not any(bar.texts)  # finished: no step is taken again
+
+
 def test_resuming_falls_back_to_the_state_before_a_damaged_one(tmp_path: Path) -> None:
     run(tiny(), tmp_path)
     expected = load_file(tmp_path / "last" / "state-00000004.safetensors")
@@ -216,10 +261,11 @@ def test_resuming_falls_back_to_the_state_before_a_damaged_one(tmp_path: Path) -
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
 
 
-def test_a_metrics_line_cut_short_is_dropped_on_resuming(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ['{"step": 2, "mi', '{"step": 2}', "\0\0}\n", "[]\n", "{}\n"])
+def test_a_damaged_metrics_line_is_dropped_on_resuming(tmp_path: Path, damage: str) -> None:
     run(tiny(val_every=1, iterations=2), tmp_path, VAL_STREETS)
     with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 2, "mi')
+        file.write(damage)
     run(tiny(val_every=1, iterations=3), tmp_path, VAL_STREETS, resume=True)
     assert [step for step, _ in scores(tmp_path)] == [1, 2, 3]
 
@@ -269,6 +315,79 @@ def test_training_may_start_from_a_checkpoint(tmp_path: Path) -> None:
     for name, tensor in started.items():
         if name.endswith("weight"):
             torch.testing.assert_close(shipped[name], tensor)
+
+
+def test_the_schedule_sets_the_rate_of_the_steps(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "start.safetensors")
+    recipe = tiny(iterations=1, warmup=10**12, average=0.0)  # a first step of next to nothing
+    shipped, started = load_file(run(recipe, tmp_path / "slow", init=init)), load_file(init)
+    for name, tensor in started.items():
+        if name.endswith("weight"):
+            torch.testing.assert_close(shipped[name], tensor)
+
+    run(tiny(rate=0.08, hold=0.5, power=2), tmp_path / "falling")
+    assert metrics(tmp_path / "falling")[-1]["rate"] == pytest.approx(0.08 * 0.5**2)
+
+
+def test_momentum_is_the_recipes() -> None:
+    state = loop._new_state(tiny(momentum=0.7), STREETS, torch.device("cpu"), None)
+    assert [group["momentum"] for group in state.optimizer.param_groups] == [0.7, 0.7]
+
+
+def test_the_loss_is_taken_as_the_recipe_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def spy(logits: Sequence[torch.Tensor], masks: torch.Tensor, **options: Any) -> torch.Tensor:
+        seen.update(options)
+        return logits[0].sum()
+
+    monkeypatch.setattr(loop, "segmentation_loss", spy)
+    recipe = tiny(booster_weight=0.3, ohem=True, loss_stride=2, booster_stride=8)
+    cpu = torch.device("cpu")
+    steps = loop._Steps(recipe, 11, loop._new_state(recipe, STREETS, cpu, None), cpu)
+    steps.take(next(loop._batches(loop._phases(recipe, STREETS, None), 0)), bfloat16=False)
+    assert seen == {"ignore_index": 11, "strides": (2, 8), "booster_weight": 0.3, "ohem": True}
+
+
+def test_samples_are_drawn_and_augmented_as_the_recipe_says() -> None:
+    class OtherIgnore(RenderedStreets):
+        @property
+        def labels(self) -> Labels:
+            return replace(CAMVID, ignore_index=200, raw_ids=None)
+
+    recipe = tiny(
+        iterations=10,
+        scales=(0.7, 1.1),
+        continuous_scales=True,
+        warm_share=0.4,
+        warm_crop=(32, 32),
+        warm_scales=(0.3, 0.9),
+        warm_batch=3,
+        jitter=0.2,
+        rare_classes=("Pole", "Car"),
+        rare_share=0.6,
+        streets_share=0.25,
+        seed=5,
+    )
+    warm, main = loop._phases(recipe, OtherIgnore(3), OtherIgnore(2))
+    augmentation = Augmentation(
+        (32, 64),
+        (0.7, 1.1),
+        continuous=True,
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.2,
+        rare_classes=(CAMVID.index("Pole"), CAMVID.index("Car")),
+        rare_share=0.6,
+        ignore_index=200,
+    )
+    assert main.batches.augmentation == augmentation
+    assert warm.batches.augmentation == replace(augmentation, crop=(32, 32), scales=(0.3, 0.9))
+    assert (warm.start, warm.stop, main.start, main.stop) == (0, 4, 4, 10)
+    for phase, batch_size in ((warm, 3), (main, 2)):
+        batches = phase.batches
+        assert (batches.batch_size, batches.seed, batches.mixed_share) == (batch_size, 5, 0.25)
+        assert (len(batches.dataset), len(batches.mixed or ())) == (3, 2)
 
 
 def test_a_checkpoint_of_another_network_is_refused_by_its_path(tmp_path: Path) -> None:

@@ -62,15 +62,20 @@ class RunFolder:
             file.write(json.dumps(entry) + "\n")
 
     def forget_after(self, step: int) -> None:
-        """Drops metrics of steps that are about to be taken again, and a line cut short."""
+        """Drops metrics of steps that are about to be taken again, and damaged lines."""
         if not self.metrics.exists():
             return
-        lines = self.metrics.read_text().splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("}\n")]
+        lines = self.metrics.read_text(errors="replace").splitlines(keepends=True)
         with atomic_path(self.metrics) as temporary:
-            temporary.write_text(
-                "".join(line for line in whole if json.loads(line)["step"] <= step)
-            )
+            temporary.write_text("".join(line for line in lines if _logged_step(line) <= step))
+
+
+def _logged_step(line: str) -> float:
+    """Step of a line of the metrics; infinite if it is damaged, for instance cut short."""
+    try:
+        return float(json.loads(line)["step"]) if line.endswith("\n") else math.inf
+    except (ValueError, TypeError, KeyError):
+        return math.inf
 
 
 def train(
@@ -102,8 +107,8 @@ def train(
         Path of the best checkpoint.
 
     Raises:
-        UserError: If the run folder is in use, a checkpoint does not fit, or the loss is not
-            finite.
+        UserError: If the run folder is in use, a checkpoint does not fit, the loss is not finite,
+            or the validation data has no labelled pixel.
     """
     folder = RunFolder(run)
     if folder.states.exists() and not resume:
@@ -281,6 +286,8 @@ def _validate(state: RunState, dataset: Dataset, folder: RunFolder, card: ModelC
     segmenter = Segmenter.from_engine(TorchEngine(state.evaluated), card)
     result = evaluate(segmenter, dataset)
     miou = result.matrix.mean_iou
+    if math.isnan(miou):
+        raise UserError(f"{dataset.name}: has no labelled pixel to validate on; check its masks")
     folder.log(step=state.step, miou=miou, pixel_accuracy=result.matrix.pixel_accuracy)
     if miou > state.best_miou:
         state.best_miou = miou
