@@ -5,7 +5,8 @@ bilinear value is a convex combination of its cell's four corner logits: where t
 have the same class on top, that class is on top everywhere in the cell. So the mask is filled with
 the corners' class, and only cells whose corners disagree (those on the outlines of things) are
 interpolated. There a class that wins at no corner may still win inside, but by the same argument
-never one that some other class surpasses at all four corners: few candidates are left.
+never one that some other class surpasses at all four corners: few candidates are left. Mostly two,
+and then one plane, their difference, is all there is to interpolate: its sign decides.
 
 A *cell* is the square between four neighbouring logits. A *run* is a stretch of output rows (or
 columns) within one row (or column) of cells. A *tile* is one run of rows by one run of columns:
@@ -17,8 +18,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Mask
@@ -65,93 +68,83 @@ def upsample_argmax(logits: Floats, size: tuple[int, int]) -> Mask:
     agree &= tile_class == below[:, columns.after]
     mask = tile_class.repeat(columns.lengths, axis=1).repeat(rows.lengths, axis=0)  # H, W
     if not agree.all():
-        _fill(mask, logits, corner_classes, rows, columns, *np.nonzero(~agree))
+        tiles = _Tiles(rows, columns, *np.nonzero(~agree))
+        corners = tiles.corners(width)  # 4, tiles
+        scores = logits.reshape(classes, -1).take(corners, axis=1)  # C, 4, tiles
+        possible = _possible(scores, corner_classes.ravel()[corners])  # C, tiles
+        _fill(mask, tiles, scores, possible)
     return mask
 
 
 @dataclass(frozen=True)
 class _Runs:
-    """The runs of output pixels along one axis, each between two neighbouring logits.
-
-    Arrays over pixels are as long as the longest run; shorter ones repeat their last pixel, which
-    is then computed twice, to the same result.
-    """
+    """The runs of output pixels along one axis, each between two neighbouring logits."""
 
     before: Indices  # runs: index of the logit before the run
     after: Indices  # runs: index of the logit after it; at the edges the same
+    starts: Indices  # runs: first output pixel
     lengths: Indices  # runs: number of output pixels
-    pixels: Indices  # longest, runs: index of each output pixel
-    weights: Floats  # longest, runs: its share of the logit after, 0 to 1
+    weights: Floats  # pixels: share of the logit after, 0 to 1
 
     @classmethod
     def along(cls, extent: int, pixels: int) -> _Runs:
         """Divides an axis of `extent` logits and `pixels` output pixels into runs."""
         position = (np.arange(pixels) + 0.5) * (extent / pixels) - 0.5
         # The margins beyond the outermost logits are cells of their own, -1 and extent - 1: joined
-        # to their neighbours they would make the longest run, and with it all, half as long again.
+        # to their neighbours they would make runs of another length, half as long again.
         cell = np.floor(position).astype(np.intp)  # pixels
-        weight = (position - cell).astype(np.float32)  # pixels
-        starts = np.flatnonzero(np.diff(cell, prepend=-2))  # runs: first pixel
+        starts = np.flatnonzero(np.diff(cell, prepend=-2))
         lengths = np.diff(starts, append=pixels)
         pieces = -(-int(lengths.max()) // LONGEST_RUN)
         step = -(-int(lengths.max()) // pieces)  # cuts a long run into pieces of even length
         within = np.arange(pixels) - starts.repeat(lengths)  # pixels: position in the run
         starts = np.flatnonzero(within % step == 0)
-        lengths = np.diff(starts, append=pixels)
-        members = starts + np.minimum(np.arange(step)[:, None], lengths - 1)  # longest, runs
         return cls(
             before=np.maximum(cell[starts], 0),
             after=np.minimum(cell[starts] + 1, extent - 1),
-            lengths=lengths,
-            pixels=members,
-            weights=weight[members],
+            starts=starts,
+            lengths=np.diff(starts, append=pixels),
+            weights=(position - cell).astype(np.float32),
         )
 
+    def weights_of(self, runs: Indices, length: int) -> Floats:
+        """Returns the weights of runs that have one length: length × runs."""
+        return self.weights.take(self.starts[runs] + np.arange(length)[:, None])
 
-def _fill(
-    mask: Mask,
-    logits: Floats,
-    corner_classes: Mask,
-    rows: _Runs,
-    columns: _Runs,
-    tile_rows: Indices,
-    tile_columns: Indices,
-) -> None:
-    """Interpolates the given tiles and writes their classes into the mask.
 
-    Args:
-        mask: H×W, written in place.
-        logits: C×h×w.
-        corner_classes: h×w, the arg-max of the logits.
-        rows: Runs along the height.
-        columns: Runs along the width.
-        tile_rows: Row run of each tile.
-        tile_columns: Column run of each tile.
-    """
-    above, below = rows.before[tile_rows], rows.after[tile_rows]  # tiles
-    left, right = columns.before[tile_columns], columns.after[tile_columns]
-    # The four corners of each tile as indices into a flattened h×w plane.
-    corner = np.stack([above, below, above, below]) * logits.shape[2]
-    corner += np.stack([left, left, right, right])  # 4, tiles
-    scores = logits.reshape(len(logits), -1).take(corner, axis=1)  # C, 4, tiles
-    possible = _possible(scores, corner_classes.ravel()[corner])  # C, tiles
-    counts = possible.sum(axis=0)  # tiles
-    # Tiles with equally many candidates go together: a chunk interpolates the most any tile has.
-    order = np.argsort(counts, kind="stable")
-    chunk = max(1, CHUNK_PIXELS // (len(rows.pixels) * len(columns.pixels)))
-    for start in range(0, len(order), chunk):
-        tiles = order[start : start + chunk]
-        # Candidates by ascending class; after them come classes that cannot win and do no harm.
-        candidates = np.argsort(~possible[:, tiles], axis=0, kind="stable")[: counts[tiles[-1]]]
-        i, j = tile_rows[tiles], tile_columns[tiles]
-        planes = _interpolate(
-            np.take_along_axis(scores[:, :, tiles], candidates[:, None], axis=0),
-            down=rows.weights[:, None, i],
-            across=columns.weights[None, :, j],
-        )
-        shape = len(rows.pixels), len(columns.pixels), len(tiles)
-        winners = _argmax(planes, candidates.astype(np.uint8), shape)  # rows, columns, tiles
-        mask[rows.pixels[:, None, i], columns.pixels[None, :, j]] = winners
+@dataclass(frozen=True)
+class _Tiles:
+    """Some of the tiles that runs of rows and runs of columns make."""
+
+    rows: _Runs
+    columns: _Runs
+    i: Indices  # tiles: row run
+    j: Indices  # tiles: column run
+
+    def corners(self, width: int) -> Indices:
+        """Returns the corners as indices into a flattened plane of that width: 4 × tiles.
+
+        In this order: above left, below left, above right, below right.
+        """
+        above, below = self.rows.before[self.i] * width, self.rows.after[self.i] * width
+        left, right = self.columns.before[self.j], self.columns.after[self.j]
+        return np.stack([above + left, below + left, above + right, below + right])
+
+    def of_one_size(self, members: Indices) -> Iterator[tuple[int, int, list[Indices]]]:
+        """Divides some of the tiles by height and width, and those of one size into chunks.
+
+        Args:
+            members: Indices of tiles; their order is kept within a size.
+
+        Yields:
+            Height, width and the chunks: indices of at most `CHUNK_PIXELS` pixels' worth of tiles.
+        """
+        heights, widths = self.rows.lengths[self.i[members]], self.columns.lengths[self.j[members]]
+        sizes = heights * (LONGEST_RUN + 1) + widths  # members
+        for size in np.unique(sizes):
+            height, width = divmod(int(size), LONGEST_RUN + 1)
+            tiles, chunk = members[sizes == size], max(1, CHUNK_PIXELS // (height * width))
+            yield height, width, [tiles[k : k + chunk] for k in range(0, len(tiles), chunk)]
 
 
 def _possible(scores: Floats, corner_classes: Mask) -> npt.NDArray[np.bool_]:
@@ -171,13 +164,88 @@ def _possible(scores: Floats, corner_classes: Mask) -> npt.NDArray[np.bool_]:
     return possible
 
 
+def _fill(mask: Mask, tiles: _Tiles, scores: Floats, possible: npt.NDArray[np.bool_]) -> None:
+    """Interpolates tiles and writes their classes into the mask.
+
+    Args:
+        mask: H×W, written in place.
+        tiles: Which tiles.
+        scores: C × 4 corners × tiles.
+        possible: C × tiles: which classes may win.
+    """
+    counts = possible.sum(axis=0)  # tiles
+    if not np.isfinite(scores).all():
+        # The difference of infinities, and NaN, have no sign to decide by.
+        counts[counts == 2] = 3
+    # Tiles with equally many candidates go together: a chunk interpolates the most any tile has.
+    order = np.argsort(counts, kind="stable")
+    pairs, others = np.split(order, [np.count_nonzero(counts == 2)])
+    for members, decide in ((pairs, _better_of_two), (others, _best_of_many)):
+        for height, width, chunks in tiles.of_one_size(members):
+            windows = sliding_window_view(mask, (height, width), writeable=True)
+            for chunk in chunks:
+                i, j = tiles.i[chunk], tiles.j[chunk]
+                winners = decide(
+                    scores[:, :, chunk],
+                    possible[:, chunk],
+                    down=tiles.rows.weights_of(i, height)[:, None],
+                    across=tiles.columns.weights_of(j, width)[None],
+                )  # height, width, tiles
+                # Tile by tile, so that each is written at once; OpenCV transposes bytes several
+                # times as fast as NumPy.
+                by_tile = cv2.transpose(winners.reshape(height * width, -1))
+                corner = tiles.rows.starts[i], tiles.columns.starts[j]
+                windows[corner] = by_tile.reshape(-1, height, width)
+
+
+def _better_of_two(
+    scores: Floats, possible: npt.NDArray[np.bool_], down: Floats, across: Floats
+) -> Mask:
+    """Takes the arg-max of tiles with two candidates, by the sign of the candidates' difference.
+
+    Args:
+        scores: C × 4 × tiles, finite; the corners in the order of `_Tiles.corners`.
+        possible: C × tiles: which classes may win.
+        down: Rows × 1 × tiles: share of the corners below, 0 to 1.
+        across: 1 × columns × tiles: share of the corners on the right, 0 to 1.
+
+    Returns:
+        Rows × columns × tiles.
+    """
+    first = possible.argmax(axis=0)  # tiles
+    second = len(possible) - 1 - possible[::-1].argmax(axis=0)
+    tiles = np.arange(len(first))
+    lead = scores[second, :, tiles] - scores[first, :, tiles]  # tiles, 4
+    above_left, below_left, above_right, below_right = lead.T
+    left = above_left + (below_left - above_left) * down  # rows, 1, tiles
+    right = above_right + (below_right - above_right) * down
+    second_wins = (right - left) * across > -left  # rows, columns, tiles
+    winners: Mask = second_wins.view(np.uint8)
+    winners *= (second - first).astype(np.uint8)
+    winners += first.astype(np.uint8)
+    return winners
+
+
+def _best_of_many(
+    scores: Floats, possible: npt.NDArray[np.bool_], down: Floats, across: Floats
+) -> Mask:
+    """Takes the arg-max of tiles over all candidates; see `_better_of_two`, but any value goes."""
+    most = int(possible.sum(axis=0).max())
+    # Candidates by ascending class; after them come classes that cannot win and do no harm.
+    candidates = np.argsort(~possible, axis=0, kind="stable")[:most]
+    corners = np.take_along_axis(scores, candidates[:, None], axis=0)
+    planes = _interpolate(corners, down, across)
+    shape = down.shape[0], across.shape[1], scores.shape[2]
+    return _argmax(planes, candidates.astype(np.uint8), shape)
+
+
 def _interpolate(corners: Floats, down: Floats, across: Floats) -> Iterator[Floats]:
     """Yields plane by plane the bilinear interpolation of tiles between their corners.
 
     Tiles are the last axis, the longest by far, so that each step is one pass over memory.
 
     Args:
-        corners: Planes × 4 × tiles: above left, below left, above right, below right.
+        corners: Planes × 4 × tiles, the corners in the order of `_Tiles.corners`.
         down: Rows × 1 × tiles: share of the corners below, 0 to 1.
         across: 1 × columns × tiles: share of the corners on the right, 0 to 1.
 
