@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,11 @@ def camvid_root() -> Path:
     if not CAMVID_ROOT.is_dir():
         pytest.skip(f"{CAMVID_ROOT} is absent")
     return CAMVID_ROOT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps what the tests compile out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BISENETV2_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -1,20 +1,31 @@
 """What runs a model file: one interface over OpenVINO, ONNX Runtime and PyTorch.
 
-Each engine's package is imported when the engine is built, never before. All compute in FP32 unless
-the model file itself is quantised, so that their masks may be compared.
+Each engine's package is imported when the engine is built, never before. On a CPU all compute in
+FP32 unless the model file itself is quantised, so that their masks may be compared.
 """
 
 from __future__ import annotations
 
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    Protocol,
+    get_args,
+    runtime_checkable,
+)
 
 import numpy as np
 import numpy.typing as npt
 
 from bisenetv2.errors import UserError, require
+from bisenetv2.inference.cache import cache_folder
 from bisenetv2.inference.model_file import read_card
+from bisenetv2.labels import Mask
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -47,6 +58,22 @@ class Engine(Protocol):
         """
 
 
+@runtime_checkable
+class DeviceDecoder(Protocol):
+    """An engine that also finds the masks itself, because its logits lie on another device."""
+
+    def masks(self, frames: Frames, size: tuple[int, int]) -> Mask:
+        """Computes the arg-max of the bilinearly enlarged logits where these are.
+
+        Args:
+            frames: As for `Engine.logits`.
+            size: Height and width of the masks in pixels.
+
+        Returns:
+            `uint8` N×H×W; an array of the caller's own.
+        """
+
+
 def open_engine(
     path: str | Path, engine: EngineName = "auto", threads: int | None = None
 ) -> Engine:
@@ -54,8 +81,9 @@ def open_engine(
 
     Args:
         path: Model file (`.onnx`) or checkpoint (`.safetensors`).
-        engine: `auto` takes PyTorch for a checkpoint; for a model file OpenVINO where it is
-            installed, else ONNX Runtime.
+        engine: `auto` takes PyTorch for a checkpoint, on the GPU where there is one. For a model
+            file it takes ONNX Runtime where its GPU build is installed, else OpenVINO where that
+            is, else ONNX Runtime.
         threads: CPU threads to compute with; `None` leaves the choice to the engine.
 
     Raises:
@@ -68,10 +96,7 @@ def open_engine(
         raise UserError(f"{threads} threads: at least 1 is needed")
     is_checkpoint = Path(path).suffix.lower() == ".safetensors"
     if engine == "auto":
-        if is_checkpoint:
-            engine = "torch"
-        else:
-            engine = "openvino" if find_spec("openvino") else "onnxruntime"
+        engine = "torch" if is_checkpoint else _best_for_model_files()
     if is_checkpoint and engine != "torch":
         raise UserError(f"{path}: {engine} runs .onnx files; `bisenetv2 export` writes one")
     if engine == "torch":
@@ -81,12 +106,22 @@ def open_engine(
     return (OpenVinoEngine if engine == "openvino" else OnnxRuntimeEngine)(path, threads)
 
 
+def _best_for_model_files() -> Literal["openvino", "onnxruntime"]:
+    try:
+        metadata.version("onnxruntime-gpu")  # nobody installs it without the GPU it is for
+        return "onnxruntime"
+    except metadata.PackageNotFoundError:
+        return "openvino" if find_spec("openvino") else "onnxruntime"
+
+
 def _open_torch(path: str | Path, threads: int | None) -> Engine:
     try:
-        from bisenetv2.inference.torch_engine import TorchEngine
+        import torch
+
+        from bisenetv2.inference.torch_engine import CudaEngine, TorchEngine
     except ModuleNotFoundError as error:
         raise require(error.name or "torch", "train") from error
-    return TorchEngine(path, threads)
+    return CudaEngine(path) if torch.cuda.is_available() else TorchEngine(path, threads)
 
 
 class OpenVinoEngine:
@@ -97,8 +132,9 @@ class OpenVinoEngine:
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
         """Reads and compiles the model.
 
-        It is compiled once, for frames of every size: compiled for one size it is not measurably
-        faster.
+        It is compiled once, for frames of every size: compiled for one size it is 4 % faster, and
+        every new size would cost a compilation. What was compiled is kept in the cache folder, so
+        that the next start need not compile.
 
         Args:
             path: Model file (`.onnx`).
@@ -137,6 +173,9 @@ def _openvino_options(model: openvino.Model, threads: int | None) -> dict[str, A
         options["INFERENCE_PRECISION_HINT"] = "f32"
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
+    folder = cache_folder("openvino")
+    if folder is not None:
+        options["CACHE_DIR"] = str(folder)
     return options
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ import numpy.typing as npt
 from bisenetv2.card import ModelCard
 from bisenetv2.errors import UserError
 from bisenetv2.images import Image
-from bisenetv2.inference.engines import Engine, EngineName, Frames, open_engine
+from bisenetv2.inference.engines import DeviceDecoder, Engine, EngineName, Frames, open_engine
 from bisenetv2.inference.model_file import embedded_model, read_card
 from bisenetv2.inference.upsample import upsample_argmax
 from bisenetv2.labels import Labels, Mask
@@ -27,7 +29,7 @@ SCALES = (0.01, 8.0)
 class Segmenter:
     """Finds the class of every pixel of a frame of any size.
 
-    A segmenter is for one thread at a time; give each thread its own.
+    Threads may share a segmenter: the network runs for one at a time, all else runs side by side.
 
     Attributes:
         card: What the model was trained on.
@@ -78,6 +80,7 @@ class Segmenter:
         if scale is not None and not least <= scale <= greatest:
             raise UserError(f"scale {scale}: expected {least} to {greatest:g}")
         self.engine, self.card, self.scale = engine, card, scale
+        self._turn = Lock()
 
     @property
     def labels(self) -> Labels:
@@ -97,8 +100,31 @@ class Segmenter:
         Raises:
             UserError: If the frame has another type or shape.
         """
-        network_frame = self.prepare(frame, bgr=bgr)
-        return self.decode(self.infer(network_frame), frame.shape[:2])
+        return self._masks(self.prepare(frame, bgr=bgr), frame.shape[:2])[0]
+
+    def batch(self, frames: Sequence[Image], *, bgr: bool = False) -> list[Mask]:
+        """Finds the classes of several frames, those of one size in one run of the network.
+
+        On a GPU this is faster than frame by frame; on a CPU it is not.
+
+        Args:
+            frames: `uint8` H×W×3 of any sizes, RGB.
+            bgr: Their channels come in OpenCV's order, blue first.
+
+        Returns:
+            A mask `uint8` H×W for each frame, in their order.
+
+        Raises:
+            UserError: If a frame has another type or shape.
+        """
+        prepared = [self.prepare(frame, bgr=bgr) for frame in frames]
+        masks: dict[int, Mask] = {}
+        sizes = [(frame.shape[:2], net.shape) for frame, net in zip(frames, prepared, strict=True)]
+        for size in dict.fromkeys(sizes):
+            members = [index for index, other in enumerate(sizes) if other == size]
+            together = np.concatenate([prepared[index] for index in members])  # N, H', W', 3
+            masks |= zip(members, self._masks(together, size[0]), strict=True)
+        return [masks[index] for index in range(len(frames))]
 
     def prepare(self, frame: Image, *, bgr: bool = False) -> Frames:
         """First stage: brings a frame to the network's size.
@@ -117,7 +143,7 @@ class Segmenter:
         height, width = network_size(frame.shape[:2], self.card, self.scale)
         image = _resize(frame, height, width)  # H', W', 3
         if bgr:
-            image = image[..., ::-1]
+            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
         return np.ascontiguousarray(image)[None]
 
     def infer(self, network_frame: Frames) -> npt.NDArray[np.float32]:
@@ -126,12 +152,21 @@ class Segmenter:
         Returns:
             Logits `float32` C×H'/8×W'/8.
         """
-        logits: npt.NDArray[np.float32] = self.engine.logits(network_frame)[0]
+        with self._turn:
+            logits: npt.NDArray[np.float32] = self.engine.logits(network_frame)[0]
         return logits
 
     def decode(self, logits: npt.NDArray[np.float32], size: tuple[int, int]) -> Mask:
         """Third stage: makes a mask of the frame's size (height, width) of the logits."""
         return upsample_argmax(logits, size)
+
+    def _masks(self, network_frames: Frames, size: tuple[int, int]) -> Sequence[Mask]:
+        """Runs the second and third stage on frames of one size."""
+        with self._turn:
+            if isinstance(self.engine, DeviceDecoder):
+                return list(self.engine.masks(network_frames, size))
+            batch = self.engine.logits(network_frames)  # N, C, H'/8, W'/8
+        return [self.decode(logits, size) for logits in batch]
 
 
 def network_size(
