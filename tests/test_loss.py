@@ -9,7 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bisenetv2.training.loss import OHEM_SHARE, OHEM_THRESHOLD, segmentation_loss
+from bisenetv2.training.loss import (
+    OHEM_SHARE,
+    OHEM_THRESHOLD,
+    lovasz_softmax,
+    segmentation_loss,
+)
 
 CLASSES, IGNORE = 5, 255
 
@@ -34,6 +39,7 @@ def loss_of(
     strides: tuple[int, int] = (1, 1),
     booster_weight: float = 1.0,
     ohem: bool = False,
+    lovasz: float = 0.0,
     ignore_index: int = IGNORE,
 ) -> Tensor:
     return segmentation_loss(
@@ -43,6 +49,7 @@ def loss_of(
         strides=strides,
         booster_weight=booster_weight,
         ohem=ohem,
+        lovasz=lovasz,
     )
 
 
@@ -190,3 +197,68 @@ def test_mining_counts_its_share_over_labelled_pixels_only() -> None:
 def test_where_all_is_hard_mining_changes_nothing() -> None:
     logits, masks = case_with_losses(torch.linspace(0.5, 3, 64))
     torch.testing.assert_close(loss_of(logits, masks, ohem=True), loss_of(logits, masks))
+
+
+# Lovász-softmax
+
+
+def jaccard_loss(mistakes: Tensor, foreground: Tensor) -> float:
+    """1 - IoU of a class whose mistaken pixels are given; the set function that is extended."""
+    missed, added = (mistakes & foreground).sum(), (mistakes & ~foreground).sum()
+    return 1 - float((foreground.sum() - missed) / (foreground.sum() + added))
+
+
+def lovasz_by_its_definition(logits: Tensor, targets: Tensor) -> float:
+    """Equation 8: errors, largest first, each weighted by the growth of the set function."""
+    losses = []
+    probabilities = logits.softmax(1).permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
+    probabilities, truth = probabilities[targets.flatten() != IGNORE], targets[targets != IGNORE]
+    for index in sorted(set(truth.tolist())):
+        foreground = truth == index
+        errors = (foreground.float() - probabilities[:, index]).abs()
+        mistakes, before, loss = torch.zeros_like(foreground), 0.0, 0.0
+        for pixel in errors.argsort(descending=True).tolist():
+            mistakes[pixel] = True
+            after = jaccard_loss(mistakes, foreground)
+            loss += float(errors[pixel]) * (after - before)
+            before = after
+        losses.append(loss)
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lovasz_is_what_its_definition_says(seed: int) -> None:
+    torch.manual_seed(seed)
+    logits, targets = torch.randn(2, 4, 5, 6) * 2, torch.randint(0, 3, (2, 5, 6))
+    targets[0, :2] = IGNORE
+    expected = lovasz_by_its_definition(logits, targets)
+    assert float(lovasz_softmax(logits, targets, IGNORE)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_lovasz_of_certain_predictions_is_one_minus_their_miou() -> None:
+    targets = torch.tensor([[[0, 0, 1, 1]]])
+    chosen = torch.tensor([[[0, 1, 1, 1]]])
+    logits = torch.nn.functional.one_hot(chosen, 2).permute(0, 3, 1, 2) * 100.0
+    loss = float(lovasz_softmax(logits, targets, IGNORE))
+    assert loss == pytest.approx(1 - (1 / 2 + 2 / 3) / 2, abs=1e-5)
+
+
+def test_lovasz_is_added_on_the_main_head_alone_and_can_be_descended() -> None:
+    logits, masks = random_case()
+    booster, _ = random_case(stride=4)
+    added = loss_of(logits, masks, booster, lovasz=0.5) - loss_of(logits, masks, booster)
+    logits = logits.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss_of(logits, masks, lovasz=1), logits)
+    assert 0 < float(added.detach()) < 0.5
+    assert float(loss_of(logits - gradient, masks, lovasz=1)) < float(
+        loss_of(logits, masks, lovasz=1)
+    )
+
+
+def test_lovasz_of_nothing_labelled_is_zero() -> None:
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    loss = lovasz_softmax(logits, torch.full((1, 4, 4), IGNORE), IGNORE)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()

@@ -180,6 +180,7 @@ class _Steps:
             strides=(recipe.loss_stride, recipe.booster_stride),
             booster_weight=recipe.booster_weight,
             ohem=recipe.ohem,
+            lovasz=recipe.lovasz,
         )
         value = float(loss.detach())
         if not math.isfinite(value):

@@ -95,6 +95,9 @@ class Recipe:
     ohem: bool = False
     """Online hard example mining on the main head (paper: the last row of Table 2)."""
 
+    lovasz: float = 0.0
+    """Factor of the Lovász-softmax loss on the main head (paper: none); 1 is common."""
+
     loss_stride: int = 1
     """Stride at which the main loss is taken: 1, the full resolution, or 2, 4, 8, 16 or 32."""
 
@@ -122,7 +125,7 @@ class Recipe:
             self._check(name, getattr(self, name) >= 2, "2 or more, as batch normalisation needs")
         for name in ("iterations", "val_every", "save_every"):
             self._check(name, getattr(self, name) >= 1, "1 or more")
-        for name in ("warmup", "seed", "power", "weight_decay", "booster_weight"):
+        for name in ("warmup", "seed", "power", "weight_decay", "booster_weight", "lovasz"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("warm_share", "jitter", "rare_share", "streets_share", "hold"):
             self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
