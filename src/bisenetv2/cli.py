@@ -19,12 +19,13 @@ bisenetv2: real-time semantic segmentation with BiSeNet V2
   bisenetv2 train camvid --data ../shared/camvid        train on CamVid
   bisenetv2 train streets --iterations 200              train on rendered streets: no data needed
   bisenetv2 export runs/camvid/best.safetensors         write a model file and prove it agrees
+  bisenetv2 benchmark --against plain                   time every stage on this machine
 
 Options of a verb: bisenetv2 VERB --help. Any verb takes --debug, which shows tracebacks.
 Exit codes: 0 done, 1 done in part, 2 a mistake in what was given.
 """
 
-VERBS = ("demo", "predict", "evaluate", "train", "export")
+VERBS = ("demo", "predict", "evaluate", "train", "export", "benchmark")
 
 EXTRA_OF_PACKAGE = {
     "torch": "train",

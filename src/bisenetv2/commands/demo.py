@@ -6,15 +6,10 @@ from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
 from statistics import median
-from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import arg
-
-if TYPE_CHECKING:
-    from bisenetv2.images import Image
-    from bisenetv2.inference.segmenter import Segmenter
 
 EXAMPLES = """\
   bisenetv2 demo
@@ -47,12 +42,13 @@ def demo(
     from bisenetv2.data.streets import render_street
     from bisenetv2.evaluation.confusion import ConfusionMatrix
     from bisenetv2.images import write_image, write_mask
+    from bisenetv2.inference.benchmark import time_stages
     from bisenetv2.inference.segmenter import Segmenter
 
     street = render_street(seed, 0, size)
     segmenter = Segmenter(model, engine, threads=threads)
     mask = segmenter(street.image)  # also warms up: the first run lays out the engine's memory
-    runs = [time_stages(segmenter, street.image) for _ in range(5)]
+    runs = [time_stages(segmenter, street.image).seconds for _ in range(5)]
 
     name = f"street_{seed}"
     pictures = write_pictures(output / name, street.image, mask, segmenter.labels, 0.5)
@@ -70,23 +66,6 @@ def demo(
     print(f"  {'mean':16s} {100 * matrix.mean_iou:8.1f} % IoU on this rendered street")
     print("wrote " + ", ".join(str(path) for path in pictures))
     return 0
-
-
-def time_stages(segmenter: Segmenter, frame: Image) -> dict[str, float]:
-    """Segments a frame and returns the seconds of each stage."""
-    start = perf_counter()
-    network_frame = segmenter.prepare(frame)
-    resized = perf_counter()
-    logits = segmenter.infer(network_frame)
-    inferred = perf_counter()
-    segmenter.decode(logits, frame.shape[:2])
-    decoded = perf_counter()
-    return {
-        "resize": resized - start,
-        "network": inferred - resized,
-        "upsample-argmax": decoded - inferred,
-        "frame to mask": decoded - start,
-    }
 
 
 def main(arguments: Sequence[str]) -> int:

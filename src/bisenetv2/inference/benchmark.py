@@ -1,0 +1,177 @@
+"""Timing: the stages of a frame's road, roads run in turn, and what is quoted of their times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from bisenetv2.errors import UserError
+from bisenetv2.images import Image, read_image
+from bisenetv2.inference.overlay import overlay
+from bisenetv2.inference.segmenter import Segmenter
+from bisenetv2.labels import Mask
+
+Input = TypeVar("Input")
+Outcome = TypeVar("Outcome")
+
+READ, RESIZE, NETWORK, UPSAMPLE, OVERLAY = "read", "resize", "network", "upsample-argmax", "overlay"
+"""The stages of a frame's road."""
+
+FRAME_TO_MASK = "frame to mask"
+"""Resize, network and upsample-argmax under one clock, as the paper takes its frames a second."""
+
+FILE_TO_PICTURE = "file to picture"
+"""All five stages under one clock."""
+
+UNTRAINED = "nothing (untrained)"
+"""Name of the training data in the card of a network whose weights are random."""
+
+LEAST_RUNS = 5
+"""Runs that are taken even where a time budget would allow fewer: a median of less says little."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Frame and network size of one of the paper's speed figures."""
+
+    size: tuple[int, int]
+    """Height and width of the frame in pixels."""
+
+    scale: float
+    """Side of the network's input over the frame's, before rounding to multiples of 32."""
+
+
+PRESETS = {
+    "cityscapes": Preset((1024, 2048), 0.5),
+    "camvid": Preset((720, 960), 1.0),
+    "coco-stuff": Preset((640, 640), 1.0),
+}
+"""The paper's rows, by the name of their data (section 3 of the specification)."""
+
+
+class Timed(NamedTuple):
+    """One frame's passage."""
+
+    seconds: dict[str, float]
+    """Seconds of each stage, in the order of the road."""
+
+    mask: Mask
+    """The mask it ended in."""
+
+
+def time_stages(segmenter: Segmenter, frame: Image) -> Timed:
+    """Segments a frame and takes the time of each stage and of the whole."""
+    start = perf_counter()
+    network_frame = segmenter.prepare(frame)
+    resized = perf_counter()
+    logits = segmenter.infer(network_frame)
+    inferred = perf_counter()
+    mask = segmenter.decode(logits, frame.shape[:2])
+    decoded = perf_counter()
+    seconds = {
+        RESIZE: resized - start,
+        NETWORK: inferred - resized,
+        UPSAMPLE: decoded - inferred,
+        FRAME_TO_MASK: decoded - start,
+    }
+    return Timed(seconds, mask)
+
+
+def time_file(segmenter: Segmenter, path: Path) -> Timed:
+    """Reads a file, segments it, lays the colours over it; takes the time of each stage.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
+    start = perf_counter()
+    frame = read_image(path)
+    read = perf_counter()
+    seconds, mask = time_stages(segmenter, frame)
+    segmented = perf_counter()
+    overlay(frame, mask, segmenter.labels)
+    done = perf_counter()
+    return Timed(
+        {READ: read - start, **seconds, OVERLAY: done - segmented, FILE_TO_PICTURE: done - start},
+        mask,
+    )
+
+
+def interleave(
+    roads: Sequence[Callable[[Input], Outcome]],
+    inputs: Sequence[Input],
+    *,
+    runs: int,
+    warmup: int,
+    seconds: float | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> list[list[Outcome]]:
+    """Runs every road on one input, then every road on the next, and so on.
+
+    What slows the machine for a while then slows all roads alike, and their ratio stands. Which
+    road goes first changes from input to input.
+
+    Args:
+        roads: What to run.
+        inputs: What to run them on, over and over.
+        runs: Runs of each road whose outcome is kept, at least 1.
+        warmup: Runs of each road before those, 0 or more.
+        seconds: Stop once this time has passed, but not before `LEAST_RUNS` runs.
+        advance: Called after each run of all roads, warm-up included.
+
+    Returns:
+        For each road its outcomes, in the order of the runs.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+    if runs < 1 or warmup < 0:
+        raise UserError(f"{runs} runs after {warmup} of warm-up: at least 1 after 0 are needed")
+    if seconds is not None and not seconds > 0:
+        raise UserError(f"{seconds} seconds: expected more than 0")
+    outcomes: list[list[Outcome]] = [[] for _ in roads]
+    for run in range(warmup):
+        for road in roads:
+            road(inputs[run % len(inputs)])
+        advance()
+    start = perf_counter()
+    for run in range(runs):
+        for turn in range(len(roads)):
+            index = (run + turn) % len(roads)
+            outcomes[index].append(roads[index](inputs[run % len(inputs)]))
+        advance()
+        if seconds and perf_counter() - start > seconds and run + 1 >= LEAST_RUNS:
+            break
+    return outcomes
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is quoted of many times of one thing."""
+
+    median_ms: float
+    """Milliseconds that half of the runs stayed below."""
+
+    p95_ms: float
+    """Milliseconds that 95 % of the runs stayed below."""
+
+
+def summarise(seconds: Sequence[float]) -> Summary:
+    """Takes median and 95th percentile, interpolated, of at least one time in seconds."""
+    median, p95 = np.percentile(seconds, (50, 95))
+    return Summary(1000 * float(median), 1000 * float(p95))
+
+
+def summarise_stages(runs: Sequence[dict[str, float]]) -> dict[str, Summary]:
+    """Summarises each stage over at least one run."""
+    return {stage: summarise([run[stage] for run in runs]) for stage in runs[0]}
+
+
+def precision_of(path: str | Path) -> str:
+    """Tells by the operations in a model file whether it computes in `INT8` or in `FP32`."""
+    # Every quantised file holds this operation's name; no other bytes of a file spell it.
+    return "INT8" if b"QuantizeLinear" in Path(path).read_bytes() else "FP32"

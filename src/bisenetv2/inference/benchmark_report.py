@@ -1,0 +1,216 @@
+"""A benchmark as text: Markdown tables that a person can paste, with all that qualifies them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from textwrap import wrap
+from typing import Any
+
+from bisenetv2.inference.benchmark import FILE_TO_PICTURE, FRAME_TO_MASK, NETWORK
+from bisenetv2.inference.machine import Machine
+
+WIDTH = 100
+"""Columns of running text."""
+
+SLOWEST = 12
+"""Layers listed one by one."""
+
+
+def report(result: Mapping[str, Any]) -> str:
+    """Writes out what `bisenetv2 benchmark --json` prints as an object."""
+    parts = [_heading(result), _stages(result), _roads(result)]
+    if result.get("against"):
+        parts.append(_ratios(result))
+    if result["peak"]:
+        parts.append(_peak(result))
+    if result["layers"]:
+        parts.append(_layers(result))
+    return "\n\n".join(parts)
+
+
+def _heading(result: Mapping[str, Any]) -> str:
+    model, machine = result["model"], Machine(**result["machine"])
+    preset = f"preset {result['preset']}, " if result["preset"] else ""
+    frame, seen = _size(result["frame"]), _size(result["network_input"])
+    lines = [
+        f"{preset}frame {frame} → network {seen} → mask {frame}; {result['frames']}; "
+        f"{result['runs']} frames after {result['warmup']} of warm-up, {_threads(result)}",
+        f"model {model['file']}, trained on {model['trained_on']}: {_cost(model)}",
+        f"machine {machine}",
+        f"{result['date']}, bisenetv2 {result['bisenetv2']}",
+    ]
+    if not model["trained"]:
+        lines.append(
+            "untrained: timings of the network are valid, those of upsample-argmax are not "
+            "(noise logits)"
+        )
+    lines += [f"left out: {name} ({why})" for name, why in result["left_out"].items()]
+    return "\n".join(lines)
+
+
+def _stages(result: Mapping[str, Any]) -> str:
+    road = result["roads"][0]
+    rows = []
+    for name, summary in road["stages"].items():
+        shown = f"read ({result['read_from']})" if name == "read" else name
+        bold = "**" if name in (FRAME_TO_MASK, FILE_TO_PICTURE) else ""
+        median, p95 = summary["median_ms"], summary["p95_ms"]
+        rows.append((f"{bold}{shown}{bold}", f"{median:.2f}", f"{p95:.2f}", f"{1000 / median:.1f}"))
+    heading = (f"{road['road']}, {road['precision']}", "median ms", "p95 ms", "frames/s")
+    return _table(heading, rows)
+
+
+def _roads(result: Mapping[str, Any]) -> str:
+    model = result["model"]
+    rows = []
+    for road in result["roads"]:
+        whole, network = road["stages"][FRAME_TO_MASK], road["stages"][NETWORK]
+        equal = road["equal_to_first"]
+        rows.append(
+            (
+                f"{road['road']}",
+                road["version"],
+                road["precision"],
+                "?" if model["macs"] is None else f"{model['macs'] / 1e9:.2f}",
+                "?" if model["parameters"] is None else f"{model['parameters'] / 1e6:.2f}",
+                str(model["head_width"] or "?"),
+                f"{network['median_ms']:.1f}",
+                f"{whole['median_ms']:.1f}",
+                f"{whole['p95_ms']:.1f}",
+                f"{1000 / whole['median_ms']:.1f}",
+                "" if equal is None else f"{100 * equal:.3f}",
+            )
+        )
+    heading = (
+        "road",
+        "version",
+        "precision",
+        "GMAC",
+        "M parameters",
+        "head width",
+        "network ms",
+        "frame to mask ms",
+        "p95 ms",
+        "frames/s",
+        "% of pixels as first",
+    )
+    return _table(heading, rows)
+
+
+def _ratios(result: Mapping[str, Any]) -> str:
+    against = result["against"]
+    ratios = against["ratios"]
+    road = result["roads"][-1]
+    text = (
+        f"frame to mask is {against['median_ratio']:.2f} times as fast as the {road['road']} road "
+        f"(median of {len(ratios)} frames, {min(ratios):.2f} to {max(ratios):.2f}). "
+    )
+    if road["equal_to_first"] is None:
+        text += (
+            "The plain road's network has the same shape and weights of its own, since a quantised "
+            "file's cannot be read back: its time is valid, its masks are not compared. "
+        )
+    text += "Frame by frame: " + " ".join(f"{ratio:.2f}" for ratio in ratios)
+    return "\n".join(wrap(text, WIDTH))
+
+
+def _peak(result: Mapping[str, Any]) -> str:
+    peak, model = result["peak"], result["model"]
+    floor = 1000 * model["macs"] / peak["macs_per_second"]
+    text = (
+        f"The network computes {peak['network_macs_per_second'] / 1e9:.1f} GMAC/s, "
+        f"{100 * peak['network_share']:.0f} % of the machine's {peak['precision']} convolution "
+        f"peak: {peak['macs_per_second'] / 1e9:.1f} GMAC/s, one 3×3 convolution of 128 to 128 "
+        f"channels at 128×64 ({peak['kernel']}, {peak['threads']} threads). At the peak it would "
+        f"take {floor:.1f} ms."
+    )
+    return "\n".join(wrap(text, WIDTH))
+
+
+def _layers(result: Mapping[str, Any]) -> str:
+    """Where the network's time goes: by kind, then layer by layer."""
+    layers, peak = result["layers"], result["peak"]["macs_per_second"]
+    whole = sum(layer["milliseconds"] for layer in layers)
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for layer in layers:
+        groups[layer["kind"], layer["kernel"]].append(layer)
+    sums = [
+        (f"{len(members)} × {kind}", kernel, _sum(members, "milliseconds"), _sum(members, "macs"))
+        for (kind, kernel), members in groups.items()
+    ]
+    sums.sort(key=lambda row: row[2], reverse=True)
+    single = [
+        (layer["name"], layer["kernel"], layer["milliseconds"], layer["macs"]) for layer in layers
+    ]
+    text = (
+        f"Layer by layer, the clocks included, the network takes {whole:.1f} ms; by kind, then the "
+        f"{SLOWEST} slowest:"
+    )
+    return "\n\n".join(
+        [
+            "\n".join(wrap(text, WIDTH)),
+            _layer_table("layers", sums, whole, peak),
+            _layer_table("layer", single[:SLOWEST], whole, peak),
+        ]
+    )
+
+
+def _layer_table(
+    heading: str, rows: Iterable[tuple[str, str, float, float]], whole: float, peak: float
+) -> str:
+    return _table(
+        (heading, "kernel", "ms", "% of time", "GMAC", "% of peak"),
+        [
+            (
+                name,
+                kernel,
+                f"{milliseconds:.2f}",
+                f"{100 * milliseconds / whole:.1f}",
+                f"{macs / 1e9:.2f}" if macs else "",
+                f"{100 * macs / (milliseconds / 1000) / peak:.0f}" if macs else "",
+            )
+            for name, kernel, milliseconds, macs in rows
+        ],
+    )
+
+
+def _sum(layers: Sequence[Mapping[str, Any]], key: str) -> float:
+    return float(sum(layer[key] for layer in layers))
+
+
+def _cost(model: Mapping[str, Any]) -> str:
+    cost = "cost unknown without openvino"
+    if model["macs"] is not None:
+        cost = f"{model['macs'] / 1e9:.2f} GMAC, {model['parameters']:,} parameters"
+    return f"{cost}, head width {model['head_width'] or 'unknown'}, {model['classes']} classes"
+
+
+def _threads(result: Mapping[str, Any]) -> str:
+    threads = result["threads"]
+    if threads is None:
+        return "threads as the engine chooses"
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+def _size(size: Sequence[int]) -> str:
+    return f"{size[1]}×{size[0]}"
+
+
+def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Sets a Markdown table, its columns aligned for reading as plain text."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
+    lines = [
+        "| "
+        + " | ".join(
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        + " |"
+        for row in (heading, *rows)
+    ]
+    rule = "|".join(
+        "-" * (width + 1) + ("-" if index == 0 else ":") for index, width in enumerate(widths)
+    )
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
