@@ -1,0 +1,123 @@
+"""Runs the benchmarks and writes what they printed, with machine and date, into `RESULTS.md`.
+
+    python benchmarks/write_results.py
+
+It takes about half an hour on two cores; leave the machine alone meanwhile. A name or several run
+only those sections and leave the others as they are: `python benchmarks/write_results.py training`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from bisenetv2 import __version__
+from bisenetv2.images import atomic_path
+from bisenetv2.inference.machine import describe_machine
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+HEADER = """\
+# Results
+
+What the commands printed. Everything compared was run in turn in one process on the machine named;
+other machines, other figures. `python benchmarks/write_results.py` writes this file.
+"""
+
+
+class Section(NamedTuple):
+    """A command and what its output means."""
+
+    title: str
+    text: str
+    command: str
+
+
+SECTIONS = {
+    "frame": Section(
+        "Frame to mask",
+        "The paper's operating point, both resizes inside the clock, against the plain road, and "
+        "where the network's time goes.",
+        "bisenetv2 benchmark --preset cityscapes --against plain --profile",
+    ),
+    "upsample": Section(
+        "Upsample-argmax",
+        "On the trained network's logits, against PyTorch's `interpolate` and `argmax`.",
+        "python benchmarks/upsample_argmax.py",
+    ),
+    "engines": Section(
+        "Engines",
+        "The paper's three rows, V2 and V2-Large, on every engine.",
+        "python benchmarks/engines.py",
+    ),
+    "training": Section(
+        "Training",
+        "Images a second of a step of the recipe, against the plain loop.",
+        "python benchmarks/training_speed.py",
+    ),
+    "cold": Section(
+        "Cold start",
+        "`bisenetv2 predict` on one picture, from the start of the process to the files written.",
+        "python benchmarks/cold_start.py --imports",
+    ),
+}
+
+
+def main() -> None:
+    """Runs the sections asked for and rewrites them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    asked = parser.parse_args().sections or list(SECTIONS)
+    unknown = [name for name in asked if name not in SECTIONS]
+    if unknown:
+        parser.error(f"unknown section {unknown[0]}: the sections are {', '.join(SECTIONS)}")
+    for name in asked:
+        print(f"{name}: {SECTIONS[name].command}", file=sys.stderr, flush=True)
+        write(name, measure(SECTIONS[name]))
+
+
+def measure(section: Section) -> str:
+    """Runs a section's command and returns the section's text."""
+    words = shlex.split(section.command)
+    module = ["-m", "bisenetv2"] if words[0] == "bisenetv2" else []
+    done = subprocess.run(
+        [sys.executable, *module, *words[1:]],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    head = f"{section.text}\n\n```sh\n{section.command}\n```\n"
+    stand = f"{date.today().isoformat()}, bisenetv2 {__version__}, {describe_machine()}:\n"
+    return f"{head}\n{stand}\n{done.stdout.strip()}\n"
+
+
+def write(name: str, text: str) -> None:
+    """Puts a section's text into its place in the file."""
+    sections = read()
+    sections[name] = text
+    with atomic_path(RESULTS) as temporary:
+        parts = [
+            f"## {SECTIONS[key].title}\n\n{sections[key]}" for key in SECTIONS if key in sections
+        ]
+        temporary.write_text("\n".join([HEADER, *parts]))
+
+
+def read() -> dict[str, str]:
+    """Reads the sections that were written before."""
+    if not RESULTS.exists():
+        return {}
+    _, *parts = RESULTS.read_text().split("\n## ")
+    titles = {section.title: name for name, section in SECTIONS.items()}
+    split = (part.partition("\n\n") for part in parts)
+    return {titles[title]: text.rstrip("\n") + "\n" for title, _, text in split if title in titles}
+
+
+if __name__ == "__main__":
+    main()
