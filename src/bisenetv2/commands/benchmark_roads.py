@@ -35,7 +35,7 @@ DEFAULT_PRESET = "cityscapes"
 STREETS = 4
 """Rendered streets that take turns: the upsample-argmax takes longer where there is more to see."""
 
-ENGINES: tuple[EngineName, ...] = ("openvino", "onnxruntime", "torch")
+ENGINES = ("openvino", "onnxruntime", "torch")
 """What `all` stands for."""
 
 
@@ -105,7 +105,10 @@ class Road:
     """What runs it."""
 
     path: Path
-    """The model."""
+    """The file it runs."""
+
+    source: Path
+    """The model that was asked for: `path`, or the checkpoint that was exported there."""
 
     comparable: bool = True
     """Whether its weights are the model's, so that its masks can be held against the others'."""
@@ -126,10 +129,10 @@ class Road:
         """
         from bisenetv2.export.plain_road import PlainRoad, read_network
 
-        path = model or self.path
+        path = model or self.source
         network, comparable = read_network(path)
         segmenter = PlainRoad.of(network, self.segmenter.card, self.segmenter.scale, threads)
-        return Road("plain", _version("torch"), "FP32", segmenter, path, comparable)
+        return Road("plain", _version("torch"), "FP32", segmenter, path, path, comparable)
 
 
 def open_roads(
@@ -161,12 +164,16 @@ def open_roads(
     else:
         path = embedded_model() if model is None else model
     card = read_card(path)
-    names = ENGINES if "all" in engines else tuple(dict.fromkeys(engines))
+    names: Sequence[str] = tuple(dict.fromkeys(engines))
+    if "all" in names:
+        names = ENGINES
+    elif network:  # a network of the command's own is timed as it would ship
+        names = ["file" if name == "auto" else name for name in names]
     roads: list[Road] = []
     left_out: dict[str, str] = {}
     for name in names:
         try:
-            engine, runs = _open(path, cast(EngineName, name), threads, folder)
+            engine, runs = _open(path, name, threads, folder)
         except (UserError, ModuleNotFoundError) as error:
             if "all" not in engines:
                 raise
@@ -174,7 +181,7 @@ def open_roads(
             continue
         segmenter = Segmenter.from_engine(engine, card, view.scale)
         precision = "FP32" if engine.name == "torch" else precision_of(runs)
-        roads.append(Road(engine.name, _version(engine.name), precision, segmenter, runs))
+        roads.append(Road(engine.name, _version(engine.name), precision, segmenter, runs, path))
     if not roads:
         raise UserError(f"{path}: no engine runs it: {'; '.join(left_out.values())}")
     return roads, left_out
@@ -187,24 +194,34 @@ def _untrained(network: Mapping[str, Any], view: View, folder: Path) -> Path:
     options = dict(network)
     reading, size = options.pop("reading", "figures"), options.pop("size", "base")
     options.setdefault("num_classes", len(BUILTIN[view.preset or DEFAULT_PRESET]))
-    return write_untrained(BiSeNetV2Config.preset(reading, size, **options), view.size, folder)
+    path = folder / "untrained.safetensors"
+    write_untrained(BiSeNetV2Config.preset(reading, size, **options), view.size, path)
+    return path
 
 
-def _open(path: Path, name: EngineName, threads: int | None, folder: Path) -> tuple[Engine, Path]:
-    """Opens an engine; returns it and the file it runs, which may be written for it."""
+def _open(path: Path, name: str, threads: int | None, folder: Path) -> tuple[Engine, Path]:
+    """Opens an engine; returns it and the file it runs, which may be written for it.
+
+    Args:
+        path: Model file or checkpoint.
+        name: An engine, `auto`, or `file` for what `auto` would take for a model file.
+        threads: CPU threads.
+        folder: Where a checkpoint is exported to.
+    """
     is_checkpoint = path.suffix.lower() == ".safetensors"
-    if is_checkpoint and name in ("openvino", "onnxruntime"):
+    if is_checkpoint and name not in ("auto", "torch"):
         from bisenetv2.export.plain_road import write_exported
 
-        exported = folder / "exported.onnx"
+        exported = folder / f"{path.stem}.onnx"
         if not exported.exists():
             write_exported(path, exported)
-        return open_engine(exported, name, threads), exported
-    if not is_checkpoint and name == "torch":
+        path = exported
+    elif not is_checkpoint and name == "torch":
         from bisenetv2.export.plain_road import open_in_torch
 
         return open_in_torch(path, threads), path
-    return open_engine(path, name, threads), path
+    name = "auto" if name == "file" else name
+    return open_engine(path, cast(EngineName, name), threads), path
 
 
 def rows(
@@ -254,7 +271,7 @@ def facts_of(
     facts: dict[str, Any] = {
         "machine": asdict(describe_machine()),
         "model": {
-            "file": road.path.name,
+            "file": road.source.name,
             "trained_on": card.data,
             "trained": card.data != UNTRAINED,
             "classes": len(card.labels),

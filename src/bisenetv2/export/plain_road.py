@@ -29,7 +29,7 @@ from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
 from bisenetv2.labels import Labels, Mask
 from bisenetv2.network.bisenetv2 import BiSeNetV2
-from bisenetv2.network.checkpoint import load_checkpoint
+from bisenetv2.network.checkpoint import load_checkpoint, save_checkpoint
 from bisenetv2.network.config import BiSeNetV2Config
 from bisenetv2.network.frames import FrameNetwork, Normalization
 
@@ -162,16 +162,13 @@ def _fill(network: BiSeNetV2, graph: onnx.GraphProto) -> bool:
     return True
 
 
-def write_untrained(config: BiSeNetV2Config, size: tuple[int, int], folder: Path) -> Path:
-    """Writes a model file with weights at random, to take the time of its network.
+def write_untrained(config: BiSeNetV2Config, size: tuple[int, int], output: Path) -> None:
+    """Writes a checkpoint with weights at random, to take the time of its network.
 
     Args:
         config: The network.
         size: Height and width of the frames in its card.
-        folder: Folder to write to.
-
-    Returns:
-        Path of the file.
+        output: File to write (`.safetensors`).
     """
     torch.manual_seed(0)
     labels = next((x for x in BUILTIN.values() if len(x) == config.num_classes), None)
@@ -181,10 +178,7 @@ def write_untrained(config: BiSeNetV2Config, size: tuple[int, int], folder: Path
         data=UNTRAINED,
         network=tuple(asdict(config).items()),
     )
-    model = FrameNetwork(BiSeNetV2(config).without_boosters()).eval()
-    path = folder / "untrained.onnx"
-    onnx.save(to_onnx(model, card), path)
-    return path
+    save_checkpoint(output, FrameNetwork(BiSeNetV2(config).without_boosters()), card)
 
 
 def write_exported(checkpoint: Path, output: Path) -> None:
