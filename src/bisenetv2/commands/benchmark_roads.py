@@ -278,6 +278,7 @@ def facts_of(
             "head_width": dict(card.network).get("head_width"),
             "macs": macs,
             "parameters": parameters,
+            "folded": road.path.suffix.lower() == ".onnx",
         },
         "network_input": (height, width),
         "threads": threads,

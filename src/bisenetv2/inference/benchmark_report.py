@@ -108,8 +108,8 @@ def _ratios(result: Mapping[str, Any]) -> str:
     )
     if road["equal_to_first"] is None:
         text += (
-            "The plain road's network has the same shape and weights of its own, since a quantised "
-            "file's cannot be read back: its time is valid, its masks are not compared. "
+            "The plain road's network has the same shape and weights of its own, since the file's "
+            "cannot be read back: its time is valid, its masks are not compared. "
         )
     text += "Frame by frame: " + " ".join(f"{ratio:.2f}" for ratio in ratios)
     return "\n".join(wrap(text, WIDTH))
@@ -182,7 +182,8 @@ def _sum(layers: Sequence[Mapping[str, Any]], key: str) -> float:
 def _cost(model: Mapping[str, Any]) -> str:
     cost = "cost unknown without openvino"
     if model["macs"] is not None:
-        cost = f"{model['macs'] / 1e9:.2f} GMAC, {model['parameters']:,} parameters"
+        folded = " with batch normalisation folded in" if model["folded"] else ""
+        cost = f"{model['macs'] / 1e9:.2f} GMAC, {model['parameters']:,} parameters{folded}"
     return f"{cost}, head width {model['head_width'] or 'unknown'}, {model['classes']} classes"
 
 

@@ -239,7 +239,7 @@ def _weights_name(node: openvino.Node) -> str:
     source = node.input_value(1).get_node()
     while source.get_input_size():
         source = source.input_value(0).get_node()
-    return str(source.get_friendly_name()).removeprefix("network.").removesuffix(".weight")
+    return str(source.get_friendly_name()).removeprefix("network.").partition(".weight")[0]
 
 
 def _runtime_fact(node: openvino.Node, key: str) -> str:
