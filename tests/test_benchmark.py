@@ -63,6 +63,21 @@ class TestTiming:
         assert sum(seconds[s] for s in STAGES[:3]) == pytest.approx(seconds["frame to mask"])
         assert np.array_equal(mask, segmenter(frame))
 
+    def test_an_engine_that_finds_the_masks_itself_has_one_stage_less(self):
+        class OnDevice:
+            name = "torch"
+
+            def logits(self, frames):
+                raise AssertionError("logits have no reason to leave the device")
+
+            def masks(self, frames, size):
+                return np.full((len(frames), *size), 7, np.uint8)
+
+        segmenter = Segmenter.from_engine(OnDevice(), read_card(embedded_model()))
+        seconds, mask = timing.time_stages(segmenter, np.zeros((70, 90, 3), np.uint8))
+        assert list(seconds) == ["resize", "network", "frame to mask"]
+        assert np.array_equal(mask, np.full((70, 90), 7))
+
     def test_a_file_is_read_and_painted_too(self, tmp_path):
         write_image(tmp_path / "street.png", render_street(0, 0, (70, 90)).image)
         seconds, mask = timing.time_file(Segmenter(), tmp_path / "street.png")
@@ -298,9 +313,22 @@ class TestCommand:
     def test_an_untrained_network_says_what_its_figures_are_worth(self, capsys):
         pytest.importorskip("torch")
         pytest.importorskip("onnx")
-        _, out, _ = run(capsys, "benchmark", *SMALL, "--classes", "7", "--head-width", "16")
+        words = "--classes", "7", "--head-width", "16", "--engines", "torch"
+        _, out, _ = run(capsys, "benchmark", *SMALL, *words)
         assert "head width 16, 7 classes" in out
         assert "those of upsample-argmax are not" in out
+
+    @pytest.mark.slow
+    def test_an_untrained_network_is_exported_and_run_as_it_would_ship(self, capsys):
+        pytest.importorskip("torch")
+        pytest.importorskip("onnx")
+        words = "--size", "large", "--preset", "coco-stuff", "--scale", "0.1", "--runs", "1"
+        _, out, _ = run(capsys, "benchmark", *words, "--against", "plain", "--json")
+        result = json.loads(out)
+        assert result["roads"][0]["road"] in ("openvino", "onnxruntime")
+        assert result["roads"][1]["equal_to_first"] > 0.99
+        assert (result["model"]["classes"], result["model"]["head_width"]) == (171, 256)
+        assert 18e6 < result["model"]["parameters"] < 18.5e6
 
     def test_an_image_of_ones_own(self, capsys, tmp_path):
         write_image(tmp_path / "street.png", render_street(0, 0, (70, 101)).image)

@@ -23,7 +23,7 @@ from bisenetv2.inference.benchmark import (
     summarise_stages,
     time_file,
 )
-from bisenetv2.inference.engines import Engine, EngineName, open_engine
+from bisenetv2.inference.engines import DeviceDecoder, Engine, EngineName, open_engine
 from bisenetv2.inference.machine import describe_machine
 from bisenetv2.inference.model_file import embedded_model, read_card
 from bisenetv2.inference.segmenter import Segmenter
@@ -99,7 +99,7 @@ class Road:
     """Version of the engine."""
 
     precision: str
-    """`FP32` or `INT8`."""
+    """`FP32`, `INT8` or, on a GPU, `FP16`."""
 
     segmenter: Segmenter
     """What runs it."""
@@ -180,8 +180,12 @@ def open_roads(
             left_out[name] = str(error)
             continue
         segmenter = Segmenter.from_engine(engine, card, view.scale)
-        precision = "FP32" if engine.name == "torch" else precision_of(runs)
-        roads.append(Road(engine.name, _version(engine.name), precision, segmenter, runs, path))
+        version = _version(engine.name)
+        if isinstance(engine, DeviceDecoder):
+            precision, version = "FP16", f"{version} on {_gpu()}"
+        else:
+            precision = "FP32" if engine.name == "torch" else precision_of(runs)
+        roads.append(Road(engine.name, version, precision, segmenter, runs, path))
     if not roads:
         raise UserError(f"{path}: no engine runs it: {'; '.join(left_out.values())}")
     return roads, left_out
@@ -318,6 +322,12 @@ def _cost(road: Road, size: tuple[int, int]) -> tuple[int | None, int | None]:
 
     graph = graph_cost(road.path, size)
     return graph.macs, graph.parameters
+
+
+def _gpu() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name())
 
 
 def _version(engine: str) -> str:

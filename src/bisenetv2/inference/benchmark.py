@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple, TypeVar
@@ -12,6 +13,7 @@ import numpy as np
 
 from bisenetv2.errors import UserError
 from bisenetv2.images import Image, read_image
+from bisenetv2.inference.engines import DeviceDecoder
 from bisenetv2.inference.overlay import overlay
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.labels import Mask
@@ -65,21 +67,27 @@ class Timed(NamedTuple):
 
 
 def time_stages(segmenter: Segmenter, frame: Image) -> Timed:
-    """Segments a frame and takes the time of each stage and of the whole."""
-    start = perf_counter()
+    """Segments a frame and takes the time of each stage and of the whole.
+
+    An engine that finds the masks on its own device does two stages in one: their time is the
+    network's, and upsample-argmax has none.
+    """
+    size, engine = frame.shape[:2], segmenter.engine
+    clock = [perf_counter()]
     network_frame = segmenter.prepare(frame)
-    resized = perf_counter()
-    logits = segmenter.infer(network_frame)
-    inferred = perf_counter()
-    mask = segmenter.decode(logits, frame.shape[:2])
-    decoded = perf_counter()
-    seconds = {
-        RESIZE: resized - start,
-        NETWORK: inferred - resized,
-        UPSAMPLE: decoded - inferred,
-        FRAME_TO_MASK: decoded - start,
-    }
-    return Timed(seconds, mask)
+    clock.append(perf_counter())
+    stages = [RESIZE, NETWORK]
+    if isinstance(engine, DeviceDecoder):
+        mask = engine.masks(network_frame, size)[0]
+    else:
+        logits = segmenter.infer(network_frame)
+        clock.append(perf_counter())
+        stages.append(UPSAMPLE)
+        mask = segmenter.decode(logits, size)
+    clock.append(perf_counter())
+    laps = (after - before for before, after in pairwise(clock))
+    seconds = dict(zip(stages, laps, strict=True))
+    return Timed({**seconds, FRAME_TO_MASK: clock[-1] - clock[0]}, mask)
 
 
 def time_file(segmenter: Segmenter, path: Path) -> Timed:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from bisenetv2.inference.benchmark import FILE_TO_PICTURE, FRAME_TO_MASK, NETWORK
+from bisenetv2.inference.benchmark import FILE_TO_PICTURE, FRAME_TO_MASK, NETWORK, READ, UPSAMPLE
 from bisenetv2.inference.machine import Machine
 
 WIDTH = 100
@@ -53,7 +53,11 @@ def _stages(result: Mapping[str, Any]) -> str:
     road = result["roads"][0]
     rows = []
     for name, summary in road["stages"].items():
-        shown = f"read ({result['read_from']})" if name == "read" else name
+        shown = name
+        if name == READ:
+            shown = f"{name} ({result['read_from']})"
+        elif name == NETWORK and UPSAMPLE not in road["stages"]:
+            shown = f"{name} with {UPSAMPLE}"
         bold = "**" if name in (FRAME_TO_MASK, FILE_TO_PICTURE) else ""
         median, p95 = summary["median_ms"], summary["p95_ms"]
         rows.append((f"{bold}{shown}{bold}", f"{median:.2f}", f"{p95:.2f}", f"{1000 / median:.1f}"))
