@@ -31,7 +31,15 @@ def main() -> int:
         common = ["--preset", preset, "--engines", "all", *threads]
         rows = {
             f"V2, {preset}": [*model, *common, "--runs", str(options.runs)],
-            f"V2-Large, {preset}": [*common, "--size", "large", "--runs", str(options.large_runs)],
+            f"V2-Large, {preset}": [
+                *common,
+                "--size",
+                "large",
+                "--warmup",
+                "2",
+                "--runs",
+                str(options.large_runs),
+            ],
         }
         for title, words in rows.items():
             print(f"### {title}\n\n    bisenetv2 benchmark {' '.join(words)}\n", flush=True)

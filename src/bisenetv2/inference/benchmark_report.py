@@ -35,7 +35,7 @@ def _heading(result: Mapping[str, Any]) -> str:
     frame, seen = _size(result["frame"]), _size(result["network_input"])
     lines = [
         f"{preset}frame {frame} → network {seen} → mask {frame}; {result['frames']}; "
-        f"{result['runs']} frames after {result['warmup']} of warm-up, {_threads(result)}",
+        f"frames timed: {result['runs']}, after {result['warmup']} of warm-up; {_threads(result)}",
         f"model {model['file']}, trained on {model['trained_on']}: {_cost(model)}",
         f"machine {machine}",
         f"{result['date']}, bisenetv2 {result['bisenetv2']}",
