@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["BiSeNetV2", "BiSeNetV2Config", "Labels", "Segmenter", "__version__"]
+__all__ = ["BiSeNetV2", "BiSeNetV2Config", "Labels", "Segmenter", "__version__", "segment_video"]
 
 if TYPE_CHECKING:
     from bisenetv2.inference.segmenter import Segmenter
+    from bisenetv2.inference.video.pipeline import segment_video
     from bisenetv2.labels import Labels
     from bisenetv2.network.bisenetv2 import BiSeNetV2
     from bisenetv2.network.config import BiSeNetV2Config
@@ -23,6 +24,7 @@ _HOMES = {
     "BiSeNetV2Config": "bisenetv2.network.config",
     "Labels": "bisenetv2.labels",
     "Segmenter": "bisenetv2.inference.segmenter",
+    "segment_video": "bisenetv2.inference.video.pipeline",
 }
 
 

@@ -15,6 +15,7 @@ bisenetv2: real-time semantic segmentation with BiSeNet V2
 
   bisenetv2 demo                                        segment a rendered street: no data needed
   bisenetv2 predict street.jpg -o out                   segment an image, a folder or a glob
+  bisenetv2 predict clip.mp4 -o out                     segment a video, camera:0, rtsp://…
   bisenetv2 evaluate --data ../shared/camvid            score a model on CamVid's test split
   bisenetv2 train camvid --data ../shared/camvid        train on CamVid
   bisenetv2 train streets --iterations 200              train on rendered streets: no data needed
@@ -34,6 +35,7 @@ EXTRA_OF_PACKAGE = {
     "onnx": "train",
     "onnxscript": "train",
     "onnxruntime": "onnxruntime",
+    "av": "video",
 }
 """Which extra brings an optional package."""
 

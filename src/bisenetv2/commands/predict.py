@@ -1,4 +1,4 @@
-"""`bisenetv2 predict`: segment images."""
+"""`bisenetv2 predict`: segment images, videos, cameras and streams."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from bisenetv2.errors import UserError
 
 if TYPE_CHECKING:
     from bisenetv2.images import Image
+    from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.labels import Labels, Mask
 
 EXAMPLES = """\
   bisenetv2 predict street.jpg
-  bisenetv2 predict photos/ -o masks
-  bisenetv2 predict 'photos/*.png' -m runs/camvid/best.onnx
+  bisenetv2 predict 'photos/*.png' -m runs/camvid/best.onnx -o masks
+  bisenetv2 predict clip.mp4 -o segmented.mp4
+  bisenetv2 predict clip.mp4 --no-overlay --masks ffv1
+  bisenetv2 predict frames/%05d.png --fps 30 -o segmented.mp4
+  bisenetv2 predict camera:0 --seconds 60
+  bisenetv2 predict rtsp://192.168.1.20/stream
 """
 
 
@@ -33,30 +38,73 @@ def predict(
     threads: int | None = None,
     scale: float | None = None,
     alpha: float = 0.5,
+    overlay: bool = True,
+    masks: Literal["none", "png", "ffv1"] = "none",
+    fps: float | None = None,
+    seconds: float | None = None,
+    preset: Literal[
+        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"
+    ] = "ultrafast",
+    crf: int = 20,
 ) -> int:
-    """Segment images; write NAME_mask.png (class indices), NAME_color.png and NAME_overlay.png.
+    """Segment images, videos, cameras and streams.
+
+    An image gives NAME_mask.png (class indices), NAME_color.png and NAME_overlay.png. A video, a
+    camera or a stream gives NAME_overlay.mp4 with the source's frame times, size and sound and,
+    with --masks, the masks. Ctrl-C ends it with a whole file.
 
     Args:
-        sources: Images, folders of images, or glob patterns.
+        sources: Images, videos, folders, glob patterns, numbered images (frames/%05d.png),
+            camera:N, or URLs (rtsp://, http://, ...).
         model: Model file (.onnx) or checkpoint (.safetensors); the embedded model if left out.
-        output: Folder to write to.
+        output: Folder to write to; or, ending in .mp4, .mov or .mkv, the video to make of one
+            source, also of a folder of images.
         engine: What runs the network.
         threads: CPU threads; all by default.
         scale: Side of the network's input over the frame's; by default as in training.
         alpha: Opacity of the colours in the overlay, 0 to 1.
+        overlay: Write a video with overlay.
+        masks: Write a video's masks: png, a folder NAME_masks of numbered PNG files; ffv1, a
+            lossless video NAME_masks.mkv. Grey values are class indices.
+        fps: Frames a second of an image sequence (25 by default), or to ask a camera for.
+        seconds: Stop after this much of a video.
+        preset: Encoder's trade of speed for size; slower gives smaller files.
+        crf: Encoder's quality, 0 to 51; less is better and larger.
     """
-    from bisenetv2.images import read_image
+    from bisenetv2.commands.predict_video import INTERRUPTED, VideoOptions, predict_video
     from bisenetv2.inference.segmenter import Segmenter
-    from bisenetv2.progress import progress_bar
 
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha {alpha}: expected 0 to 1")
-    paths = [path for source in sources for path in find_images(source)]
-    names = output_names(paths)
+    images, videos = find_jobs(sources, output)
     segmenter = Segmenter(model, engine, threads=threads, scale=scale)
+    codes = [predict_images(images, segmenter, alpha)] if images else []
+    options = VideoOptions(overlay, masks, alpha, fps, seconds, preset, crf)
+    for source, stem in videos:
+        try:
+            codes.append(predict_video(source, segmenter, stem, options))
+        except UserError as error:
+            if len(images) + len(videos) == 1:
+                raise
+            print(f"bisenetv2 predict: {error}", file=sys.stderr)
+            codes.append(2)
+        if codes[-1] == INTERRUPTED:
+            return INTERRUPTED
+    return codes[0] if len(set(codes)) == 1 else 1
+
+
+def predict_images(images: Sequence[tuple[Path, Path]], segmenter: Segmenter, alpha: float) -> int:
+    """Segments images, each a path and the path of its outputs without ending.
+
+    Returns:
+        Exit code: 0, 1 if some could not be read, 2 if none could.
+    """
+    from bisenetv2.images import read_image
+    from bisenetv2.progress import progress_bar
+
     failed = 0
-    with progress_bar("predict", len(paths), enabled=len(paths) > 1) as bar:
-        for path, name in zip(paths, names, strict=True):
+    with progress_bar("predict", len(images), enabled=len(images) > 1) as bar:
+        for path, stem in images:
             bar.advance()
             try:
                 frame = read_image(path)
@@ -65,22 +113,62 @@ def predict(
                 failed += 1
                 continue
             mask = segmenter(frame)
-            write_pictures(output / name, frame, mask, segmenter.labels, alpha)
+            write_pictures(stem, frame, mask, segmenter.labels, alpha)
             print(f"{path}: {shares_line(mask, segmenter.labels)}")
-    done = len(paths) - failed
+    done = len(images) - failed
     if failed and not done:
         return 2
-    print(f"{done} of {len(paths)} segmented, pictures in {output}/")
+    print(f"{done} of {len(images)} segmented, pictures in {images[0][1].parent}/")
     return 1 if failed else 0
 
 
-def find_images(source: str) -> Iterator[Path]:
-    """Yields the images behind a path, a folder or a glob pattern, sorted by name.
+def find_jobs(
+    sources: Sequence[str], output: Path
+) -> tuple[list[tuple[Path, Path]], list[tuple[str | Sequence[Path], Path]]]:
+    """Sorts sources into images and moving pictures, each with the path of its outputs.
+
+    Args:
+        sources: As the user gave them.
+        output: Folder, or the path of the one video to make.
+
+    Returns:
+        Images and moving pictures; paths of outputs are without ending, but for the one video's.
+
+    Raises:
+        UserError: If a source holds nothing, or several are to go to one video.
+    """
+    from bisenetv2.inference.video.sources import is_moving, is_video_file, short_name
+
+    found: list[tuple[str, Path]] = []  # what to open, and a path to name the outputs by
+    for source in sources:
+        if is_moving(source):
+            found.append((source, Path(short_name(source))))
+        else:
+            found += [(str(path), path) for path in find_files(source)]
+    if output.suffix.lower() in (".mp4", ".mov", ".mkv"):
+        if len(found) == 1 and (is_moving(found[0][0]) or is_video_file(found[0][1])):
+            return [], [(found[0][0], output)]
+        if len(sources) > 1 or any(is_video_file(path) for _, path in found):
+            raise UserError(f"{output}: is one video, of {len(found)} sources; name a folder")
+        return [], [([path for _, path in found], output)]
+    images: list[tuple[Path, Path]] = []
+    videos: list[tuple[str | Sequence[Path], Path]] = []
+    for (name, path), stem in zip(found, output_names([path for _, path in found]), strict=True):
+        if is_moving(name) or is_video_file(path):
+            videos.append((name, output / stem))
+        else:
+            images.append((path, output / stem))
+    return images, videos
+
+
+def find_files(source: str) -> Iterator[Path]:
+    """Yields the images and videos behind a path, a folder or a glob pattern, sorted by name.
 
     Raises:
         UserError: If there is none.
     """
     from bisenetv2.images import IMAGE_SUFFIXES
+    from bisenetv2.inference.video.sources import is_video_file
 
     path = Path(source)
     if path.is_file():
@@ -88,12 +176,12 @@ def find_images(source: str) -> Iterator[Path]:
         return
     # Path.glob takes no absolute patterns.
     matches = path.iterdir() if path.is_dir() else map(Path, glob.glob(source))  # noqa: PTH207
-    found = sorted(matches)
-    images = [file for file in found if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES]
-    if not images:
+    files = sorted(file for file in matches if file.is_file())
+    usable = [f for f in files if f.suffix.lower() in IMAGE_SUFFIXES or is_video_file(f)]
+    if not usable:
         what = "holds no image" if path.is_dir() else "no such file, and no pattern that finds one"
-        raise UserError(f"{source}: {what} ({', '.join(IMAGE_SUFFIXES)})")
-    yield from images
+        raise UserError(f"{source}: {what} or video ({', '.join(IMAGE_SUFFIXES)}, .mp4, .mkv, ...)")
+    yield from usable
 
 
 def output_names(paths: Sequence[Path]) -> list[str]:

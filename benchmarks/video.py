@@ -1,0 +1,121 @@
+"""Measure how much of the plain frame rate is left when video is decoded and encoded as well.
+
+Run, with the extra `video` installed:
+
+    python benchmarks/video.py
+    python benchmarks/video.py --model model.onnx --size 1080 1920 --preset veryfast
+    python benchmarks/video.py --clip drive.mp4
+
+Two rates are measured in one process, on the same cores, in turns, so that whatever else the
+machine does hits both: `segmenter(frame)` over frames that lie decoded in memory, and
+`bisenetv2 predict clip.mp4` (H.264 in, overlay as H.264 out) over the same frames. The aim is at
+least 70 % of the first.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Annotated
+
+import av
+import numpy as np
+import tyro
+from tyro.conf import arg
+
+from bisenetv2 import Segmenter, segment_video
+from bisenetv2.data.streets import render_street
+from bisenetv2.inference.video.pipeline import convert
+from bisenetv2.inference.video.sources import open_source
+from bisenetv2.inference.video.writers import Preset, overlay_writer
+
+
+def main(
+    *,
+    clip: Path | None = None,
+    model: Annotated[Path | None, arg(aliases=["-m"])] = None,
+    size: tuple[int, int] = (720, 1280),
+    frames: int = 60,
+    rounds: int = 5,
+    cores: int = 2,
+    threads: int | None = None,
+    preset: Preset = "ultrafast",
+) -> None:
+    """Measure both rates and print their ratio.
+
+    Args:
+        clip: Video to use; a pan over rendered streets if left out.
+        model: Model file or checkpoint; the embedded model if left out.
+        size: Height and width of the rendered clip.
+        frames: Frames a round.
+        rounds: Rounds of each rate.
+        cores: CPU cores to use for everything, where the system allows to choose.
+        threads: Threads of the segmenter; all of the cores by default.
+        preset: x264's preset of the written video.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    segmenter = Segmenter(model, threads=threads)
+    with tempfile.TemporaryDirectory() as folder:
+        path = clip or render_clip(Path(folder) / "clip.mp4", size, frames)
+        images = [image.copy() for image, _ in islice(segment_video(path, segmenter), frames)]
+        plain, video = [], []
+        for _ in range(rounds):
+            plain.append(plain_rate(segmenter, images))
+            video.append(video_rate(segmenter, path, Path(folder) / "out.mp4", len(images), preset))
+    ratios = [v / p for v, p in zip(video, plain, strict=True)]
+    height, width = images[0].shape[:2]
+    print(f"{width}×{height}, {len(images)} frames a round, {cores} cores, preset {preset}")
+    for name, rates in (("segmenter(frame)", plain), ("H.264 in and out", video)):
+        spread = f"{min(rates):.1f} to {max(rates):.1f}"
+        print(f"  {name:18s} {median(rates):6.1f} frames a second ({spread})")
+    low, high = 100 * min(ratios), 100 * max(ratios)
+    print(f"  {'ratio':18s} {100 * median(ratios):6.1f} % ({low:.1f} to {high:.1f})")
+
+
+def render_clip(path: Path, size: tuple[int, int], frames: int) -> Path:
+    """Writes a pan over a rendered street, with the noise of a sensor, as H.264 at 30 a second."""
+    height, width = size
+    street = render_street(0, 0, (height, width + 2 * frames)).image
+    noise = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "20"})
+        stream.height, stream.width = size
+        for number in range(frames):
+            view = street[:, 2 * number : 2 * number + width].astype(np.int16)
+            view += noise.integers(-4, 5, view.shape, np.int16)
+            image = np.clip(view, 0, 255).astype(np.uint8)
+            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+            picture.pts, picture.time_base = number, Fraction(1, 30)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return path
+
+
+def plain_rate(segmenter: Segmenter, images: list[np.ndarray]) -> float:
+    """Segments decoded frames one after the other; returns frames a second."""
+    start = perf_counter()
+    for image in images:
+        segmenter(image)
+    return len(images) / (perf_counter() - start)
+
+
+def video_rate(
+    segmenter: Segmenter, clip: Path, output: Path, frames: int, preset: Preset
+) -> float:
+    """Does what `bisenetv2 predict` does, opening and closing files included; frames a second."""
+    start = perf_counter()
+    source = open_source(clip, sound=True)
+    limit = frames / float(source.rate)
+    with overlay_writer(output, source, segmenter.labels, preset=preset) as writer:
+        done = convert(source, segmenter, [writer], seconds=limit)
+    return done.frames / (perf_counter() - start)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

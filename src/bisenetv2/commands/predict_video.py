@@ -1,0 +1,179 @@
+"""`bisenetv2 predict` on moving pictures: names, progress, Ctrl-C and what is said at the end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bisenetv2.errors import UserError
+
+if TYPE_CHECKING:
+    from bisenetv2.inference.segmenter import Segmenter
+    from bisenetv2.inference.video.frames import Source
+    from bisenetv2.inference.video.pipeline import Tally
+    from bisenetv2.inference.video.writers import Preset, Writer
+
+Masks = Literal["none", "png", "ffv1"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C on a file, as shells have it."""
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """What `bisenetv2 predict` lets its user choose for moving pictures; see there."""
+
+    overlay: bool
+    masks: Masks
+    alpha: float
+    fps: float | None
+    seconds: float | None
+    preset: Preset
+    crf: int
+
+
+def predict_video(
+    source: str | Sequence[Path], segmenter: Segmenter, stem: Path, options: VideoOptions
+) -> int:
+    """Segments one source of moving pictures.
+
+    Args:
+        source: As `open_source` takes it.
+        segmenter: Finds the masks.
+        stem: Path of the outputs without ending: `STEM_overlay.mp4`, `STEM_masks`. With an ending
+            that names a container it is the overlay's own path.
+        options: What to write and how.
+
+    Returns:
+        Exit code: 0; 1 if a part could not be read; 130 after Ctrl-C on what is not live.
+
+    Raises:
+        UserError: If the source or a value cannot be used.
+    """
+    from bisenetv2.inference.video.pipeline import convert
+    from bisenetv2.inference.video.sources import open_source
+    from bisenetv2.progress import progress_bar
+
+    if not options.overlay and options.masks == "none":
+        raise UserError("--no-overlay leaves nothing to write: add --masks png or --masks ffv1")
+    if options.seconds is not None and not options.seconds > 0:
+        raise UserError(f"seconds {options.seconds:g}: expected more than 0")
+    opened = open_source(source, fps=options.fps, sound=options.overlay)
+    try:
+        outputs = output_paths(opened, stem, options)
+        with ExitStack() as stack:
+            writers = [
+                stack.enter_context(open_writer(path, opened, segmenter, options))
+                for path in outputs
+            ]
+            stop = stack.enter_context(stop_on_signal())
+            total = expected_frames(opened, options.seconds)
+            bar = stack.enter_context(progress_bar(Path(opened.name).name, total))
+
+            def report(tally: Tally) -> None:
+                dropped = f"  dropped {tally.dropped}" if opened.live else ""
+                bar.advance(text=f"latency {1000 * tally.latency:.0f} ms{dropped}")
+
+            tally = convert(
+                opened, segmenter, writers, seconds=options.seconds, stop=stop, report=report
+            )
+    finally:
+        opened.stop()
+    return say_what_was_done(opened, tally, outputs, stop.is_set())
+
+
+def output_paths(source: Source, stem: Path, options: VideoOptions) -> list[Path]:
+    """Names the outputs; an overlay is MP4, or Matroska where the source is, if that holds its sound.
+
+    Raises:
+        UserError: If an output would overwrite the source.
+    """
+    from bisenetv2.inference.video.writers import OVERLAY_SUFFIXES, suffix_for_sound
+
+    overlay = stem
+    if stem.suffix.lower() in OVERLAY_SUFFIXES:
+        stem = stem.with_suffix("")
+    else:
+        preferred = ".mkv" if Path(source.name).suffix.lower() in (".mkv", ".webm") else ".mp4"
+        suffix = suffix_for_sound(source, preferred)
+        if suffix != preferred:
+            print(f"{source.name}: {preferred} cannot hold its sound; writing {suffix}")
+        overlay = stem.with_name(f"{stem.name}_overlay{suffix}")
+    outputs = [overlay] if options.overlay else []
+    if options.masks != "none":
+        ending = ".mkv" if options.masks == "ffv1" else ""
+        outputs.append(stem.with_name(f"{stem.name}_masks{ending}"))
+    for path in outputs:
+        if path.exists() and Path(source.name).exists() and path.samefile(source.name):
+            raise UserError(f"{path}: is the source itself; choose another output")
+    return outputs
+
+
+def open_writer(
+    path: Path, source: Source, segmenter: Segmenter, options: VideoOptions
+) -> AbstractContextManager[Writer]:
+    """Opens what writes to one of the paths that `output_paths` gave."""
+    from bisenetv2.inference.video import writers
+
+    if not path.suffix:
+        return writers.mask_folder_writer(path)
+    if path.stem.endswith("_masks"):
+        return writers.mask_video_writer(path, source)
+    return writers.overlay_writer(
+        path, source, segmenter.labels, options.alpha, options.preset, options.crf
+    )
+
+
+def expected_frames(source: Source, seconds: float | None) -> int | None:
+    """Tells how many frames the progress bar is to expect; `None` where only Ctrl-C ends it."""
+    limit = None if seconds is None else max(1, round(seconds * source.rate))
+    counts = [count for count in (source.total, limit) if count is not None]
+    return min(counts, default=None)
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[threading.Event]:
+    """Yields what Ctrl-C or a polite kill sets, so that files are closed; a second one kills."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    signals = signal.SIGINT, signal.SIGTERM
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def on_signal(number: int, _: object) -> None:
+        stop.set()
+        restore()
+
+    for number in signals:
+        signal.signal(number, on_signal)
+    try:
+        yield stop
+    finally:
+        restore()
+
+
+def say_what_was_done(
+    source: Source, tally: Tally, outputs: Sequence[Path], interrupted: bool
+) -> int:
+    """Prints what was written and what was lost; returns the exit code."""
+    for line in source.damage:
+        print(f"bisenetv2 predict: {source.name}: {line}", file=sys.stderr)
+    rate = tally.frames / tally.seconds if tally.seconds else 0.0
+    dropped = f", {tally.dropped} dropped" if source.live else ""
+    ended = "interrupted after " if interrupted and not source.live else ""
+    written = ", ".join(map(str, outputs))
+    print(f"{source.name}: {ended}{tally.frames} frames, {rate:.1f} a second{dropped}: {written}")
+    if interrupted:
+        return 0 if source.live else INTERRUPTED
+    return 1 if source.damage else 0

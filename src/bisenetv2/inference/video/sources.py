@@ -1,0 +1,234 @@
+"""Which source a name means, and the sources that need no PyAV."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bisenetv2.errors import UserError, require
+from bisenetv2.images import Image, read_image
+from bisenetv2.inference.video.frames import DEFAULT_RATE, Frame, Source
+from bisenetv2.inference.video.live import LiveSource, print_notice
+
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".wmv",
+    ".flv", ".3gp", ".ogv", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".265",
+)  # fmt: skip
+"""File name endings taken for videos, in lower case."""
+
+CAMERA = re.compile(r"camera:(\d+)")
+NUMBERED = re.compile(r"%(0?\d*)d")
+URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+CLOCK = Fraction(1, 90_000)
+"""Time base of cameras, in seconds."""
+
+
+def is_video_file(path: Path) -> bool:
+    """Tells by its ending whether a path is a video file's."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def is_moving(name: str) -> bool:
+    """Tells whether a name means moving pictures but no one file: camera, URL, numbered images."""
+    numbered = NUMBERED.search(Path(name).name) is not None and not Path(name).exists()
+    return numbered or bool(CAMERA.fullmatch(name) or URL.match(name))
+
+
+def short_name(name: str) -> str:
+    """Makes a file name of a camera, a URL (without password and query) or numbered images."""
+    if URL.match(name):
+        address = re.sub(r"^[^/]*://([^/@]*@)?", "", name).partition("?")[0]
+        return re.sub(r"[^\w-]+", "_", address).strip("_") or "stream"
+    if CAMERA.fullmatch(name):
+        return name.replace(":", "_")
+    before = re.sub(r"[\W_]+$", "", name[: name.rindex("%")])
+    return Path(before).name or "frames"
+
+
+def open_source(
+    source: str | Path | Iterable[str | Path],
+    *,
+    fps: float | None = None,
+    sound: bool = False,
+    notice: Callable[[str], None] = print_notice,
+) -> Source:
+    """Opens what yields frames and reads its first frame.
+
+    Args:
+        source: Video file; URL (`rtsp://`, `http://`, …); `camera:N`; numbered images such as
+            `frames/%05d.png`; or the paths of images in their order.
+        fps: Frames a second of an image sequence (25 if left out), or to ask a camera for.
+        sound: Also yield the packets of the source's audio.
+        notice: Takes a line for each loss and return of a live source's connection.
+
+    Raises:
+        UserError: If it cannot be opened or holds no frame, or PyAV is needed and missing.
+    """
+    if fps is not None and not 0 < fps <= 1000:
+        raise UserError(f"fps {fps:g}: expected more than 0 and at most 1000")
+    rate = None if fps is None else Fraction(fps).limit_denominator(1001)
+    if not isinstance(source, (str, Path)):
+        return ImageSequence([Path(path) for path in source], rate or DEFAULT_RATE)
+    name = str(source)
+    camera = CAMERA.fullmatch(name)
+    if camera:
+        return LiveSource(partial(Camera, int(camera[1]), rate), notice)
+    if is_moving(name) and not URL.match(name):
+        return ImageSequence(numbered_images(name), rate or DEFAULT_RATE, name)
+    try:
+        from bisenetv2.inference.video.containers import ContainerSource
+    except ModuleNotFoundError as error:
+        raise require(error.name or "av", "video") from error
+    opened = ContainerSource(name, sound)
+    if not opened.live:
+        return opened
+    # The connection just made is the live source's first.
+    made = [opened]
+    return LiveSource(lambda: made.pop() if made else ContainerSource(name, sound), notice)
+
+
+def numbered_images(pattern: str) -> list[Path]:
+    """Finds the images of a pattern with one `%d` or `%05d` in its name, in order of number.
+
+    Raises:
+        UserError: If there is none.
+    """
+    folder, name = Path(pattern).parent, Path(pattern).name
+    found = NUMBERED.search(name)
+    assert found is not None
+    digits = int(found[1] or 0)
+    number = rf"(\d{{{digits},}})" if digits else r"(\d+)"
+    expression = re.compile(
+        re.escape(name[: found.start()]) + number + re.escape(name[found.end() :])
+    )
+    matches = []
+    if folder.is_dir():
+        matches = [(m, path) for path in folder.iterdir() if (m := expression.fullmatch(path.name))]
+    if not matches:
+        raise UserError(f"{pattern}: no such images; expected files such as {_example(pattern)}")
+    return [path for _, path in sorted((int(m[1]), path) for m, path in matches)]
+
+
+def _example(pattern: str) -> str:
+    return NUMBERED.sub(lambda found: f"{1:{found[1]}d}", pattern)
+
+
+class ImageSequence(Source):
+    """Images as the frames of a film; see `Source`. One that cannot be read is left out."""
+
+    def __init__(self, paths: Sequence[Path], rate: Fraction, name: str | None = None) -> None:
+        """Reads the first image.
+
+        Args:
+            paths: The images in order.
+            rate: Frames a second.
+            name: What to call the sequence; the first path's folder if left out.
+
+        Raises:
+            UserError: If there is no image or none can be read.
+        """
+        if not paths:
+            raise UserError("an image sequence of no images: give at least one path")
+        super().__init__(str(paths[0].parent) if name is None else name)
+        self.rate, self.time_base, self.total = rate, 1 / rate, len(paths)
+        self._frames = self._read(paths)
+        first = next(self._frames, None)
+        if first is None:
+            raise UserError(f"{self.name}: no image can be read ({self.damage[0]})")
+        self.first = first
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield self.first
+        yield from self._frames
+
+    def close(self) -> None:
+        """Holds nothing open."""
+
+    def _read(self, paths: Sequence[Path]) -> Iterator[Frame]:
+        for number, path in enumerate(paths):
+            if self._stopped.is_set():
+                return
+            try:
+                yield Frame(read_image(path), number, 1, self.time_base)
+            except UserError as error:
+                self.damage.append(str(error))
+
+
+class Camera(Source):
+    """One connection to a camera of this machine; see `Source`.
+
+    OpenCV reads it: the base install has it, and it numbers cameras alike on every system.
+    """
+
+    live = True
+    time_base = CLOCK
+
+    def __init__(self, number: int, rate: Fraction | None = None) -> None:
+        """Opens a camera and takes its first frame.
+
+        Args:
+            number: Which camera, from 0.
+            rate: Frames a second to ask for.
+
+        Raises:
+            UserError: If there is no such camera or it gives no picture.
+        """
+        super().__init__(f"camera:{number}")
+        with _silent_opencv():
+            self._capture = cv2.VideoCapture(number)
+        if rate is not None:
+            self._capture.set(cv2.CAP_PROP_FPS, float(rate))
+        stated = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate or (
+            Fraction(stated).limit_denominator(1001) if 0 < stated <= 1000 else DEFAULT_RATE
+        )
+        self._start: float | None = None
+        first = self._take()
+        if first is None:
+            self.close()
+            raise UserError(
+                f"{self.name}: gives no picture; is it plugged in, free, and the number right?"
+            )
+        self.first = first
+
+    def __iter__(self) -> Iterator[Frame]:
+        frame: Frame | None = self.first
+        while frame is not None and not self._stopped.is_set():
+            yield frame
+            frame = self._take()
+        if frame is None:
+            self.damage.append("the camera gives no more pictures")
+
+    def close(self) -> None:
+        """Frees the camera."""
+        self._capture.release()
+
+    def _take(self) -> Frame | None:
+        taken, picture = self._capture.read()
+        if not taken:
+            return None
+        now = time.perf_counter()
+        self._start = now if self._start is None else self._start
+        image: Image = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+        pts, duration = round((now - self._start) / CLOCK), round(1 / (self.rate * CLOCK))
+        return Frame(image, pts, duration, CLOCK, now)
+
+
+@contextmanager
+def _silent_opencv() -> Iterator[None]:
+    """Keeps OpenCV from printing its own account of a camera that is not there."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)

@@ -1,0 +1,287 @@
+"""What a segmented video becomes: H.264 with overlay, masks as FFV1 or as a folder of PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+import av
+import av.error
+
+from bisenetv2.errors import UserError
+from bisenetv2.images import atomic_path, write_mask
+from bisenetv2.inference.video.containers import reason
+from bisenetv2.inference.video.frames import Frame, Sound, Source
+from bisenetv2.inference.video.planes import PictureFormat, blend, scale_mask
+from bisenetv2.labels import Labels, Mask
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
+
+OVERLAY_SUFFIXES = (".mp4", ".mkv", ".mov")
+"""Containers an overlay can be written to, by file name ending."""
+
+Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"]
+"""x264's presets: slower ones give smaller files of the same quality."""
+
+
+class Writer(Protocol):
+    """Takes frames with their masks in order of time, and sound in between."""
+
+    def write(self, frame: Frame, mask: Mask) -> None:
+        """Writes a frame."""
+
+    def write_sound(self, sound: Sound) -> None:
+        """Passes a packet of sound on, or ignores it."""
+
+
+@contextmanager
+def overlay_writer(
+    path: Path,
+    source: Source,
+    labels: Labels,
+    alpha: float = 0.5,
+    preset: Preset = "ultrafast",
+    crf: int = 20,
+    notice: Callable[[str], None] = print,
+) -> Iterator[Writer]:
+    """Writes H.264 with the colours of the classes over the frames.
+
+    The file has the source's times, size (turned upright), shape of pixels and colour space, and
+    its audio packet by packet. It appears under its name when the block ends well, and is whole
+    then: also where the frames stop early.
+
+    Args:
+        path: Where to; the ending names the container.
+        source: What the frames come from.
+        labels: Colours of the classes.
+        alpha: Opacity of the colours, 0 to 1.
+        preset: x264's trade of speed for size.
+        crf: x264's quality: 0 to 51, less is better; 18 is all but invisible.
+        notice: Takes a line about sound that the container cannot hold.
+
+    Raises:
+        UserError: If a value is out of range or the file cannot be written.
+    """
+    if not 0 <= alpha <= 1:
+        raise UserError(f"alpha {alpha}: expected 0 to 1")
+    if not 0 <= crf <= 51:
+        raise UserError(f"crf {crf}: expected 0 to 51")
+    if preset not in get_args(Preset):
+        raise UserError(f"preset {preset!r}: choose one of {', '.join(get_args(Preset))}")
+    with _container(path) as container:
+        target = PictureFormat.of(source.first)
+        options = {"preset": preset, "crf": str(crf)}
+        stream = _add_stream(container, "libx264", source, target.size, target.pixels, options)
+        _copy_appearance(stream, source, target)
+        tracks = [add_sound(container, track) for track in source.sound_tracks]
+        for track, added in zip(source.sound_tracks, tracks, strict=True):
+            if added is None:
+                codec = track.codec_context.codec.canonical_name
+                notice(f"{path}: {path.suffix} cannot hold {codec} sound, which is left out")
+        encoder = _Encoder(path, container, stream, tracks)
+        yield _OverlayWriter(encoder, labels, alpha, target)
+        encoder.encode(None)
+
+
+@contextmanager
+def mask_video_writer(path: Path, source: Source) -> Iterator[Writer]:
+    """Writes masks as a lossless video: FFV1 in Matroska, grey values are class indices.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    with _container(path) as container:
+        size = source.first.size
+        options = {"level": "3", "slices": "4"}
+        stream = _add_stream(container, "ffv1", source, size, "gray", options)
+        encoder = _Encoder(path, container, stream, [])
+        yield _MaskWriter(encoder, size)
+        encoder.encode(None)
+
+
+@contextmanager
+def mask_folder_writer(folder: Path) -> Iterator[Writer]:
+    """Writes masks as `000000.png`, `000001.png`, …, and their times to `times.csv`.
+
+    Masks of an earlier run are removed first.
+
+    Raises:
+        UserError: If a file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("[0-9]" * 6 + ".png"):
+            old.unlink()
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
+    writer = _FolderWriter(folder)
+    yield writer
+    with atomic_path(folder / "times.csv") as temporary:
+        temporary.write_text("\n".join(["file,seconds", *writer.lines, ""]))
+
+
+class _OverlayWriter:
+    def __init__(
+        self, encoder: _Encoder, labels: Labels, alpha: float, target: PictureFormat
+    ) -> None:
+        self._encoder, self._labels, self._alpha, self._target = encoder, labels, alpha, target
+
+    def write(self, frame: Frame, mask: Mask) -> None:
+        picture = blend(frame, mask, self._labels, self._alpha, self._target)
+        self._encoder.encode(picture, frame)
+
+    def write_sound(self, sound: Sound) -> None:
+        self._encoder.pass_sound(sound)
+
+
+class _MaskWriter:
+    def __init__(self, encoder: _Encoder, size: tuple[int, int]) -> None:
+        self._encoder, self._size = encoder, size
+
+    def write(self, frame: Frame, mask: Mask) -> None:
+        if mask.shape != self._size:
+            mask = scale_mask(mask, self._size)
+        self._encoder.encode(av.VideoFrame.from_ndarray(mask, format="gray"), frame)
+
+    def write_sound(self, sound: Sound) -> None:
+        pass
+
+
+class _FolderWriter:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.lines: list[str] = []
+
+    def write(self, frame: Frame, mask: Mask) -> None:
+        name = f"{len(self.lines):06d}.png"
+        write_mask(self._folder / name, mask)
+        self.lines.append(f"{name},{frame.seconds:.6f}")
+
+    def write_sound(self, sound: Sound) -> None:
+        pass
+
+
+class _Encoder:
+    """Encodes pictures of one stream and muxes them with packets of sound."""
+
+    def __init__(
+        self,
+        path: Path,
+        container: OutputContainer,
+        stream: VideoStream,
+        sound_tracks: list[Any],
+    ) -> None:
+        self._path, self._container, self._stream = path, container, stream
+        self._sound_tracks = sound_tracks
+        self._durations: dict[int, int] = {}
+        self._last_sound = [Fraction(-(10**9))] * len(sound_tracks)
+
+    def encode(self, picture: av.VideoFrame | None, frame: Frame | None = None) -> None:
+        """Encodes a picture with the time of a frame; `None` writes out what is held back."""
+        if picture is not None and frame is not None:
+            picture.pts, picture.time_base = frame.pts, frame.time_base
+            self._durations[frame.pts] = frame.duration
+        with _named(self._path):
+            for packet in self._stream.encode(picture):
+                # The muxer can tell every frame's duration from the next one's time, but for the
+                # last.
+                if packet.pts is not None:
+                    packet.duration = self._durations.pop(packet.pts, 0) or packet.duration
+                self._container.mux(packet)
+
+    def pass_sound(self, sound: Sound) -> None:
+        """Muxes a packet of sound; one that is not later than the one before is left out."""
+        stream, packet = self._sound_tracks[sound.track], sound.packet
+        if stream is None or packet.dts is None:
+            return
+        shift = round(sound.shift / packet.time_base)
+        when = (packet.dts + shift) * packet.time_base
+        if when <= self._last_sound[sound.track]:
+            return
+        self._last_sound[sound.track] = when
+        packet.dts += shift
+        packet.pts = packet.dts if packet.pts is None else packet.pts + shift
+        packet.stream = stream
+        with _named(self._path):
+            self._container.mux(packet)
+
+
+@contextmanager
+def _container(path: Path) -> Iterator[OutputContainer]:
+    """Opens a container under a temporary name, closes and renames it."""
+    with atomic_path(path) as temporary:
+        with _named(path):
+            container = av.open(str(temporary), "w")
+        try:
+            yield container
+        except BaseException:
+            with suppress(av.error.FFmpegError, OSError):
+                container.close()
+            raise
+        with _named(path):
+            container.close()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turns what libav raises about a file into the user's error."""
+    try:
+        yield
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be written ({reason(error)})") from error
+
+
+def _add_stream(
+    container: OutputContainer,
+    codec: str,
+    source: Source,
+    size: tuple[int, int],
+    pixels: str,
+    options: dict[str, str],
+) -> VideoStream:
+    stream: VideoStream = container.add_stream(codec, rate=source.rate, options=options)  # type: ignore[assignment]
+    stream.height, stream.width = size
+    stream.pix_fmt = pixels
+    stream.codec_context.time_base = stream.time_base = source.time_base
+    return stream
+
+
+def _copy_appearance(stream: VideoStream, source: Source, target: PictureFormat) -> None:
+    """Tells players to show colours and the pixels' shape as they would show the source's."""
+    context, appearance = stream.codec_context, source.appearance
+    context.colorspace = target.matrix
+    context.color_range = 2 if target.full_range else 1
+    context.color_primaries, context.color_trc = appearance.primaries, appearance.transfer
+    aspect = appearance.pixel_aspect
+    context.sample_aspect_ratio = 1 / aspect if source.first.orientation.transpose else aspect
+
+
+def add_sound(container: OutputContainer, track: Any) -> Any:
+    """Adds a track that takes the packets of another; `None` where the container cannot hold it."""
+    try:
+        added = container.add_stream_from_template(track)
+    except ValueError:
+        return None
+    added.metadata.update(track.metadata)  # its language
+    return added
+
+
+def suffix_for_sound(source: Source, preferred: str) -> str:
+    """Chooses the container, named by its file name ending, that holds all of a source's sound.
+
+    Args:
+        source: Where the sound comes from.
+        preferred: Taken where it can be, and where none can.
+    """
+    for suffix in (preferred, *OVERLAY_SUFFIXES):
+        form = {".mkv": "matroska"}.get(suffix, suffix[1:])
+        with av.open(BytesIO(), "w", format=form) as container:
+            if all(add_sound(container, track) is not None for track in source.sound_tracks):
+                return suffix
+    return preferred

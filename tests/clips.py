@@ -1,0 +1,133 @@
+"""Clips for tests, and a segmenter that tells bright red from dark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from bisenetv2.card import ModelCard
+from bisenetv2.inference.segmenter import Segmenter
+from bisenetv2.labels import Labels
+
+LABELS = Labels(names=("dark", "red"), palette=((0, 80, 200), (200, 160, 0)))
+SIZE = 96, 128
+
+
+class RedEngine:
+    """Class 1 where red is above half."""
+
+    name = "fake"
+
+    def logits(self, frames):
+        n, h, w, _ = frames.shape
+        red = frames[..., 0].reshape(n, h // 8, 8, w // 8, 8).mean(axis=(2, 4), dtype=np.float32)
+        return np.stack([np.full_like(red, 128), red], axis=1)
+
+
+def red_segmenter() -> Segmenter:
+    return Segmenter.from_engine(RedEngine(), ModelCard(labels=LABELS, frame_size=SIZE))
+
+
+def picture(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """Dark with a red quarter above left, and a level below right that counts the frames."""
+    height, width = size
+    image = np.full((height, width, 3), 40, np.uint8)
+    image[: height // 2, : width // 2] = 230, 30, 30
+    image[height // 2 :, width // 2 :] = 40, 40 + 4 * (number % 50), 40
+    return image
+
+
+def write_clip(
+    path: Path,
+    frames: int = 6,
+    *,
+    size: tuple[int, int] = SIZE,
+    rate: Fraction | int = 30,
+    times: Sequence[int] | None = None,
+    time_base: Fraction | None = None,
+    codec: str = "libx264",
+    pixels: str = "yuv420p",
+    sound: Sequence[str] = (),
+    options: dict[str, str] | None = None,
+    aspect: Fraction | None = None,
+    colours: tuple[int, int] = (2, 0),
+) -> Path:
+    """Writes a clip of `picture`s.
+
+    Args:
+        path: Where to.
+        frames: How many.
+        size: Height and width.
+        rate: Frames a second.
+        times: Times of the frames in ticks; evenly spaced if left out.
+        time_base: Seconds a tick.
+        codec: Encoder.
+        pixels: Pixel format.
+        sound: Encoders of sound tracks with a sine as long as the video.
+        options: The container's.
+        aspect: Width of a pixel over its height.
+        colours: Numbers of colour matrix and range.
+    """
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.height, stream.width = size
+        stream.pix_fmt = pixels
+        context = stream.codec_context
+        context.time_base = time_base or 1 / Fraction(rate)
+        context.colorspace, context.color_range = colours
+        if codec == "libx264":
+            stream.options = {"g": "12", "crf": "10"}
+        if aspect is not None:
+            context.sample_aspect_ratio = aspect
+        tracks = [container.add_stream(name, rate=44100) for name in sound]
+        times = list(range(frames)) if times is None else times
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture(number, size), format="rgb24")
+            frame.pts, frame.time_base = times[number], context.time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        for track in tracks:
+            write_sine(container, track, frames / float(rate))
+    return path
+
+
+def write_sine(container, track, seconds: float) -> None:
+    import av
+
+    samples = np.arange(int(44100 * seconds))
+    wave = (12000 * np.sin(samples * 0.0627)).astype(np.int16)
+    frame = av.AudioFrame.from_ndarray(
+        np.repeat(wave, 2)[None], format="s16", layout=track.codec_context.layout.name
+    )
+    frame.sample_rate, frame.pts, frame.time_base = 44100, 0, Fraction(1, 44100)
+    resampler = av.AudioResampler(
+        track.codec_context.format, track.codec_context.layout, 44100, track.frame_size or None
+    )
+    for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+        container.mux(track.encode(piece))
+    container.mux(track.encode(None))
+
+
+def rotate_clip(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Writes a display matrix into an MP4 of one track, as a phone does."""
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44
+    matrix = (a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    content[start : start + 36] = b"".join(v.to_bytes(4, "big", signed=True) for v in matrix)
+    path.write_bytes(content)
+    return path
+
+
+def read_clip(path: Path) -> tuple[list[np.ndarray], list[float]]:
+    """Decodes a clip plainly: RGB frames as stored, and their times in seconds."""
+    import av
+
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+        return [f.to_ndarray(format="rgb24") for f in frames], [float(f.time) for f in frames]

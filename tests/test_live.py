@@ -1,0 +1,343 @@
+"""Live sources: what is late is dropped and counted, what breaks is opened again."""
+
+from __future__ import annotations
+
+import http.server
+import socketserver
+import threading
+import time
+from fractions import Fraction
+from itertools import islice, pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from bisenetv2.errors import UserError
+from bisenetv2.inference.video import sources
+from bisenetv2.inference.video.frames import Frame, Source
+from bisenetv2.inference.video.live import LiveSource
+from bisenetv2.inference.video.pipeline import ReadAhead, convert, segment_video
+from bisenetv2.inference.video.sources import Camera, open_source, short_name
+from clips import LABELS, picture, read_clip, red_segmenter, write_clip
+
+TICK = Fraction(1, 1000)
+
+
+class Connection(Source):
+    """A live connection of a few frames, as fast as they are taken."""
+
+    live = True
+    rate = Fraction(25)
+    time_base = TICK
+
+    def __init__(self, frames=5, start=0, pause=0.0, why="", time_base=TICK):
+        super().__init__("fake")
+        self.time_base = time_base
+        if why:
+            self.damage.append(why)
+        self.pause, self.closed = pause, False
+        step = int(Fraction(1, 25) / time_base)
+        self.frames = [
+            Frame(picture(n), start + step * n, step, time_base, time.perf_counter())
+            for n in range(frames)
+        ]
+        self.first = self.frames[0]
+
+    def __iter__(self):
+        for frame in self.frames:
+            if self._stopped.wait(self.pause):
+                return
+            yield frame
+
+    def close(self):
+        self.closed = True
+
+
+def connecting(*outcomes):
+    """A `connect` that returns or raises one after the other."""
+    left = iter(outcomes)
+
+    def connect():
+        outcome = next(left)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome() if callable(outcome) else outcome
+
+    return connect
+
+
+class TestDropping:
+    def test_a_live_source_drops_the_oldest_and_counts_it(self):
+        source = Connection(50)
+        taken = []
+        with ReadAhead(source) as ahead:
+            time.sleep(0.2)  # long enough for all 50 to have come
+            taken += [item.picture[80, 100, 1] for item in ahead]
+        assert ahead.dropped == 50 - len(taken)
+        assert taken == [40 + 4 * 48, 40 + 4 * 49]
+
+    def test_a_file_waits(self):
+        source = Connection(50)
+        source.live = False
+        with ReadAhead(source) as ahead:
+            time.sleep(0.2)
+            taken = [item.pts for item in ahead]
+        assert taken == [frame.pts for frame in source.frames]
+        assert ahead.dropped == 0
+
+    def test_what_is_dropped_and_what_is_written_are_all_there_were(self, tmp_path):
+        pytest.importorskip("av")
+        from bisenetv2.inference.video.writers import overlay_writer
+
+        source = Connection(60, pause=0.002)
+        segmenter, tallies = red_segmenter(), []
+        engine = segmenter.engine.logits
+        segmenter.engine.logits = lambda frames: (time.sleep(0.02), engine(frames))[1]
+        with overlay_writer(tmp_path / "out.mp4", source, LABELS) as writer:
+            tally = convert(source, segmenter, [writer], report=lambda t: tallies.append(t.frames))
+        _, times = read_clip(tmp_path / "out.mp4")
+        assert tally.dropped > 0
+        assert tally.frames + tally.dropped == 60
+        assert len(times) == tally.frames == tallies[-1]
+        assert (np.diff(times) > 0).all()
+        assert tally.latency > 0
+
+    def test_stopping_does_not_wait_for_the_source(self):
+        stop = threading.Event()
+        with ReadAhead(Connection(2, pause=60), stop) as ahead:
+            threading.Timer(0.1, stop.set).start()
+            began = time.monotonic()
+            assert list(ahead) == []
+            assert time.monotonic() - began < 5
+
+    def test_an_error_of_the_source_comes_through(self):
+        class Broken(Connection):
+            def __iter__(self):
+                yield self.first
+                raise RuntimeError("broken")
+
+        with pytest.raises(RuntimeError, match="broken"), ReadAhead(Broken()) as ahead:
+            list(ahead)
+
+
+class TestReconnection:
+    def test_it_goes_on_after_failures_and_says_so(self):
+        first, lines = Connection(3, why="connection reset"), []
+        source = LiveSource(
+            connecting(
+                first,
+                UserError("fake: no route"),
+                UserError("fake: no route"),
+                lambda: Connection(4),
+            ),
+            lines.append,
+            first_delay=0.01,
+            attempts=3,
+        )
+        frames = []
+        for frame in source:
+            frames.append(frame)
+            if len(frames) == 7:
+                source.stop()
+        assert len(frames) == 7
+        assert first.closed
+        assert "connection reset; connecting again in 0.01 s" in lines[0]
+        assert "no route; connecting again in 0.02 s" in lines[1]
+        assert "no route; connecting again in 0.04 s" in lines[2]
+        assert "connected again after" in lines[3]
+        assert source.damage == []
+
+    def test_the_time_without_connection_is_a_gap(self):
+        source = LiveSource(
+            connecting(Connection(3), lambda: Connection(3, start=7_000_000)),
+            lambda _: None,
+            first_delay=0.4,
+            attempts=1,
+        )
+        stamps = [frame.pts for frame in islice(source, 6)]
+        assert all(a < b for a, b in pairwise(stamps))
+        assert stamps[3] - stamps[0] == pytest.approx(400, abs=150)
+        assert stamps[4] - stamps[3] == 40
+
+    def test_another_time_base_is_converted(self):
+        source = LiveSource(
+            connecting(Connection(2), lambda: Connection(3, time_base=Fraction(1, 90_000))),
+            lambda _: None,
+            first_delay=0.01,
+            attempts=1,
+        )
+        frames = list(islice(source, 5))
+        assert {frame.time_base for frame in frames} == {TICK}
+        assert frames[4].pts - frames[3].pts == 40
+
+    def test_it_gives_up_and_reports(self):
+        source = LiveSource(
+            connecting(Connection(2), *[UserError("fake: no route")] * 3),
+            lambda _: None,
+            first_delay=0.001,
+            attempts=3,
+        )
+        assert len(list(source)) == 2
+        assert source.damage == ["no route; given up after 3 attempts"]
+
+    def test_a_first_connection_that_fails_is_the_users_mistake(self):
+        with pytest.raises(UserError, match="no route"):
+            LiveSource(connecting(UserError("fake: no route")))
+
+    def test_it_can_be_stopped_while_it_waits(self):
+        source = LiveSource(connecting(Connection(1)), lambda _: None, first_delay=60)
+        threading.Timer(0.1, source.stop).start()
+        began = time.monotonic()
+        assert len(list(source)) == 1
+        assert time.monotonic() - began < 5
+
+
+class FakeCapture:
+    """Stands in for OpenCV's camera."""
+
+    def __init__(self, number):
+        self.frames, self.released = 4 if number == 0 else 0, False
+
+    def read(self):
+        self.frames -= 1
+        return (True, picture(0)[..., ::-1].copy()) if self.frames >= 0 else (False, None)
+
+    def get(self, _):
+        return 15.0
+
+    def set(self, *_):
+        return True
+
+    def release(self):
+        self.released = True
+
+
+class TestCamera:
+    @pytest.fixture(autouse=True)
+    def fake(self, monkeypatch):
+        monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
+
+    def test_frames_come_in_rgb_with_the_time_of_arrival(self):
+        camera = Camera(0)
+        frames = list(camera)
+        assert camera.rate == 15
+        assert len(frames) == 4
+        assert np.array_equal(frames[0].image, picture(0))
+        assert frames[0].pts == 0
+        assert all(a.pts <= b.pts for a, b in pairwise(frames))
+        assert "no more pictures" in camera.damage[0]
+
+    def test_no_camera(self):
+        with pytest.raises(UserError, match="camera:3: gives no picture"):
+            open_source("camera:3")
+
+    def test_it_is_live(self):
+        assert open_source("camera:0").live
+
+
+def test_a_camera_that_is_not_there_is_one_line(capfd):
+    with pytest.raises(UserError, match="camera:97"):
+        open_source("camera:97")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("camera:2", "camera_2"),
+        ("rtsp://user:secret@10.0.0.7:554/live/1?token=x", "10_0_0_7_554_live_1"),
+        ("http://example.org/", "example_org"),
+        ("frames/%05d.png", "frames"),
+        ("frames/street_%d.png", "street"),
+    ],
+)
+def test_outputs_are_named_after_the_source_without_its_secrets(name, short):
+    assert sources.is_moving(name)
+    assert short_name(name) == short
+
+
+class Mjpeg(http.server.BaseHTTPRequestHandler):
+    """Serves a few pictures as a network camera does, then hangs up."""
+
+    def do_GET(self):
+        self.server.visits += 1
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace;boundary=next")
+        self.end_headers()
+        for number in range(self.server.pictures):
+            _, jpeg = cv2.imencode(".jpg", picture(number)[..., ::-1])
+            head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            try:
+                self.wfile.write(head.encode() + jpeg.tobytes() + b"\r\n")
+                self.wfile.flush()
+            except OSError:
+                return
+            time.sleep(0.02)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def network_camera():
+    pytest.importorskip("av")
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mjpeg) as server:
+        server.daemon_threads, server.visits, server.pictures = True, 0, 12
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+class TestNetworkCamera:
+    def test_it_comes_back_after_the_line_broke(self, network_camera):
+        lines = []
+        source = open_source(
+            f"http://127.0.0.1:{network_camera.server_address[1]}/", notice=lines.append
+        )
+        assert source.live
+        with ReadAhead(source) as ahead:
+            frames = []
+            for frame in ahead:
+                frames.append(frame)
+                if len(frames) + ahead.dropped >= 20:
+                    break
+        assert network_camera.visits >= 2
+        assert any("connecting again" in line for line in lines)
+        assert any("connected again" in line for line in lines)
+        assert all(a.pts < b.pts for a, b in pairwise(frames))
+        # MJPEG tells no times: those of arrival stand in.
+        assert frames[-1].seconds > 0.2
+
+    def test_the_iterator_takes_it(self, network_camera):
+        url = f"http://127.0.0.1:{network_camera.server_address[1]}/"
+        for frame, mask in segment_video(url, red_segmenter()):
+            assert frame.shape == (*mask.shape, 3)
+            break
+
+    def test_a_server_that_is_not_there(self):
+        pytest.importorskip("av")
+        with pytest.raises(UserError, match="no connection"):
+            open_source("http://127.0.0.1:9/stream")
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_file_behind_a_url_loses_no_frame(tmp_path):
+    pytest.importorskip("av")
+    write_clip(tmp_path / "clip.mp4", 30, options={"movflags": "faststart"})
+
+    def handler(*words):
+        return Files(*words, directory=str(tmp_path))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = open_source(f"http://127.0.0.1:{server.server_address[1]}/clip.mp4")
+        assert not source.live
+        assert len(list(source)) == 30
+        assert source.damage == []
+        server.shutdown()

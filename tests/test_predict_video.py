@@ -1,0 +1,214 @@
+"""`bisenetv2 predict` on moving pictures, as a user types it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from bisenetv2.cli import main
+from bisenetv2.images import read_mask, write_image
+from clips import picture, read_clip, red_segmenter, write_clip
+
+av = pytest.importorskip("av")
+
+
+@pytest.fixture(autouse=True)
+def fast_segmenter(monkeypatch):
+    monkeypatch.setattr("bisenetv2.inference.segmenter.Segmenter", lambda *_, **__: red_segmenter())
+
+
+def run(capsys, *words):
+    """Runs `predict`; returns exit code, stdout and stderr."""
+    code = main(["predict", *map(str, words)])
+    return code, *capsys.readouterr()
+
+
+def refused(capsys, *words):
+    """Runs what must be refused; returns its one line."""
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1, err
+    return err
+
+
+def test_a_video_gives_an_overlay(capsys, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", 8, rate=Fraction(30000, 1001), sound=["aac"])
+    code, out, err = run(capsys, clip, "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    assert "8 frames" in out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip_overlay.mp4"]
+    assert read_clip(tmp_path / "out" / "clip_overlay.mp4")[1] == read_clip(clip)[1]
+    with av.open(str(tmp_path / "out" / "clip_overlay.mp4")) as container:
+        assert len(container.streams.audio) == 1
+
+
+@pytest.mark.parametrize("masks", ["png", "ffv1"])
+def test_masks_come_with_or_without_the_overlay(capsys, tmp_path, masks):
+    clip = write_clip(tmp_path / "clip.mkv", 3)
+    code, _, _ = run(capsys, clip, "-o", tmp_path / "both", "--masks", masks)
+    assert code == 0
+    code, _, _ = run(capsys, clip, "-o", tmp_path / "masks", "--masks", masks, "--no-overlay")
+    assert code == 0
+    name = "clip_masks" if masks == "png" else "clip_masks.mkv"
+    assert {p.name for p in (tmp_path / "both").iterdir()} == {"clip_overlay.mkv", name}
+    assert {p.name for p in (tmp_path / "masks").iterdir()} == {name}
+    if masks == "png":
+        frames, _ = read_clip(clip)
+        mask = read_mask(tmp_path / "masks" / name / "000002.png")
+        assert np.array_equal(mask, red_segmenter()(frames[2]))
+
+
+def test_output_may_name_the_video(capsys, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", 3)
+    code, _, _ = run(capsys, clip, "-o", tmp_path / "made.mkv", "--masks", "ffv1")
+    assert code == 0
+    assert (tmp_path / "made.mkv").exists()
+    assert (tmp_path / "made_masks.mkv").exists()
+
+
+def test_folders_may_hold_images_and_videos(capsys, tmp_path):
+    write_clip(tmp_path / "in" / "a.mp4", 3)
+    write_image(tmp_path / "in" / "a.png", picture(0))
+    write_image(tmp_path / "in" / "b.png", picture(0))
+    code, out, _ = run(capsys, tmp_path / "in", "-o", tmp_path / "out")
+    assert code == 0
+    assert "2 of 2" in out
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"a_mp4_overlay.mp4", "a_png_mask.png", "b_mask.png"} <= names
+
+
+@pytest.mark.parametrize("source", ["in", "in/*.png", "in/%02d.png"])
+def test_images_become_one_video(capsys, tmp_path, source):
+    for number in range(4):
+        write_image(tmp_path / "in" / f"{number:02d}.png", picture(number))
+    code, _, _ = run(capsys, tmp_path / source, "--fps", "8", "-o", tmp_path / "out.mp4")
+    assert code == 0
+    assert read_clip(tmp_path / "out.mp4")[1] == pytest.approx([0, 0.125, 0.25, 0.375])
+
+
+def test_numbered_images_are_a_video_in_a_folder_too(capsys, tmp_path):
+    for number in range(2):
+        write_image(tmp_path / "in" / f"{number:02d}.png", picture(number))
+    code, _, _ = run(capsys, tmp_path / "in" / "%02d.png", "-o", tmp_path / "out")
+    assert code == 0
+    assert (tmp_path / "out" / "in_overlay.mp4").exists()
+
+
+def test_sound_that_mp4_cannot_hold_goes_to_another_container(capsys, tmp_path):
+    clip = write_clip(tmp_path / "clip.avi", 10, sound=["pcm_u8"])
+    code, out, _ = run(capsys, clip, "-o", tmp_path / "out")
+    assert code == 0
+    assert ".mp4 cannot hold its sound; writing .mkv" in out
+    with av.open(str(tmp_path / "out" / "clip_overlay.mkv")) as container:
+        assert len(container.streams.audio) == 1
+
+
+def test_a_damaged_file_is_exit_code_1(capsys, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", 60, options={"movflags": "faststart"})
+    clip.write_bytes(clip.read_bytes()[: int(clip.stat().st_size * 0.7)])
+    code, out, err = run(capsys, clip, "-o", tmp_path / "out")
+    assert code == 1
+    assert f"{clip}: truncated" in err
+    assert "frames" in out
+    assert len(read_clip(tmp_path / "out" / "clip_overlay.mp4")[0]) > 20
+
+
+def test_one_bad_video_does_not_keep_the_others_from_being_done(capsys, tmp_path):
+    good = write_clip(tmp_path / "good.mp4", 3)
+    (tmp_path / "bad.mp4").write_text("nothing")
+    code, _, err = run(capsys, tmp_path / "bad.mp4", good, "-o", tmp_path / "out")
+    assert code == 1
+    assert "bad.mp4" in err
+    assert (tmp_path / "out" / "good_overlay.mp4").exists()
+
+
+def test_it_stops_after_so_many_seconds(capsys, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", 30, rate=10)
+    code, out, _ = run(capsys, clip, "--seconds", "0.5", "-o", tmp_path / "out")
+    assert code == 0
+    assert "5 frames" in out
+
+
+class TestBadInput:
+    def test_missing_file(self, capsys, tmp_path):
+        assert "nowhere.mp4" in refused(capsys, tmp_path / "nowhere.mp4")
+
+    @pytest.mark.parametrize("content", [b"", b"no video"])
+    def test_unreadable_file(self, capsys, tmp_path, content):
+        (tmp_path / "clip.mp4").write_bytes(content)
+        assert "clip.mp4" in refused(capsys, tmp_path / "clip.mp4", "-o", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_the_source_is_never_overwritten(self, capsys, tmp_path):
+        clip = write_clip(tmp_path / "clip.mp4", 3)
+        content = clip.read_bytes()
+        assert "is the source itself" in refused(capsys, clip, "-o", clip)
+        assert clip.read_bytes() == content
+
+    def test_several_sources_in_one_video(self, capsys, tmp_path):
+        clips = [write_clip(tmp_path / name, 2) for name in ("a.mp4", "b.mp4")]
+        assert "one video" in refused(capsys, *clips, "-o", tmp_path / "out.mp4")
+
+    def test_nothing_to_write(self, capsys, tmp_path):
+        clip = write_clip(tmp_path / "clip.mp4", 2)
+        assert "--masks" in refused(capsys, clip, "--no-overlay")
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [("--seconds", "0"), ("--fps", "0"), ("--crf", "99"), ("--alpha", "-1")],
+    )
+    def test_values_out_of_range(self, capsys, tmp_path, option, value):
+        clip = write_clip(tmp_path / "clip.mp4", 2)
+        line = refused(capsys, clip, f"{option}={value}", "-o", tmp_path / "out")
+        assert option.strip("-") in line
+        assert value in line
+
+    def test_no_such_numbered_images(self, capsys, tmp_path):
+        assert "f0001.png" in refused(capsys, tmp_path / "f%04d.png")
+
+    def test_pyav_missing(self, capsys, tmp_path, monkeypatch):
+        clip = write_clip(tmp_path / "clip.mp4", 2)
+        monkeypatch.setitem(sys.modules, "av", None)
+        for name in ("containers", "planes", "writers"):
+            monkeypatch.delitem(sys.modules, f"bisenetv2.inference.video.{name}", raising=False)
+        assert "pip install 'bisenetv2[video]'" in refused(capsys, clip, "-o", tmp_path / "out")
+
+
+def test_the_package_needs_pyav_only_to_open_a_video():
+    code = (
+        "import sys; sys.modules['av'] = None;"
+        "import bisenetv2.inference.video.pipeline, bisenetv2.commands.predict_video;"
+        "from bisenetv2 import segment_video"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_playable_file(tmp_path, number):
+    clip = write_clip(tmp_path / "clip.mp4", 3000, sound=["aac"])
+    words = ["predict", clip, "-o", tmp_path / "out", "--masks", "ffv1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bisenetv2", *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("out/.*_masks*.mkv")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted after" in out
+    frames, _ = read_clip(tmp_path / "out" / "clip_overlay.mp4")
+    masks, _ = read_clip(tmp_path / "out" / "clip_masks.mkv")
+    assert 0 < len(frames) == len(masks) < 3000
+    assert f"{len(frames)} frames" in out
+    assert len(list((tmp_path / "out").iterdir())) == 2
