@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from bisenetv2.card import ModelCard
@@ -131,3 +134,25 @@ def read_clip(path: Path) -> tuple[list[np.ndarray], list[float]]:
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
         return [f.to_ndarray(format="rgb24") for f in frames], [float(f.time) for f in frames]
+
+
+class Mjpeg(http.server.BaseHTTPRequestHandler):
+    """Serves a few pictures as a network camera does, then hangs up."""
+
+    def do_GET(self):
+        self.server.visits += 1
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace;boundary=next")
+        self.end_headers()
+        for number in range(self.server.pictures):
+            _, jpeg = cv2.imencode(".jpg", picture(number)[..., ::-1])
+            head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            try:
+                self.wfile.write(head.encode() + jpeg.tobytes() + b"\r\n")
+                self.wfile.flush()
+            except OSError:
+                return
+            time.sleep(0.02)
+
+    def log_message(self, *_):
+        pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,3 +26,16 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BISENETV2_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def network_camera() -> Iterator[socketserver.ThreadingTCPServer]:
+    """A server on this machine that sends a few pictures and hangs up, time and again."""
+    pytest.importorskip("av")
+    from clips import Mjpeg
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mjpeg) as server:
+        server.daemon_threads, server.visits, server.pictures = True, 0, 12
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()

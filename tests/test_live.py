@@ -257,38 +257,6 @@ def test_outputs_are_named_after_the_source_without_its_secrets(name, short):
     assert short_name(name) == short
 
 
-class Mjpeg(http.server.BaseHTTPRequestHandler):
-    """Serves a few pictures as a network camera does, then hangs up."""
-
-    def do_GET(self):
-        self.server.visits += 1
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace;boundary=next")
-        self.end_headers()
-        for number in range(self.server.pictures):
-            _, jpeg = cv2.imencode(".jpg", picture(number)[..., ::-1])
-            head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-            try:
-                self.wfile.write(head.encode() + jpeg.tobytes() + b"\r\n")
-                self.wfile.flush()
-            except OSError:
-                return
-            time.sleep(0.02)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def network_camera():
-    pytest.importorskip("av")
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mjpeg) as server:
-        server.daemon_threads, server.visits, server.pictures = True, 0, 12
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
-
-
 class TestNetworkCamera:
     def test_it_comes_back_after_the_line_broke(self, network_camera):
         lines = []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from fractions import Fraction
 
@@ -191,7 +193,24 @@ def test_the_package_needs_pyav_only_to_open_a_video():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_a_playable_file(tmp_path, number):
+def test_a_live_source_is_ended_by_a_signal(capsys, tmp_path, network_camera, number):
+    before = signal.getsignal(number)
+    threading.Timer(1, os.kill, (os.getpid(), number)).start()
+    url = f"http://someone:secret@127.0.0.1:{network_camera.server_address[1]}/street"
+    code, out, err = run(capsys, url, "-o", tmp_path)
+    assert code == 0
+    assert "dropped" in out
+    assert "secret" not in out + err
+    (path,) = tmp_path.iterdir()
+    assert path.name == f"127_0_0_1_{network_camera.server_address[1]}_street_overlay.mp4"
+    frames, times = read_clip(path)
+    assert len(frames) > 5
+    assert (np.diff(times) > 0).all()
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise")
+def test_ctrl_c_leaves_a_playable_file(tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", 3000, sound=["aac"])
     words = ["predict", clip, "-o", tmp_path / "out", "--masks", "ffv1"]
     process = subprocess.Popen(
@@ -202,7 +221,7 @@ def test_ctrl_c_leaves_a_playable_file(tmp_path, number):
     while not list(tmp_path.glob("out/.*_masks*.mkv")) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err

@@ -212,7 +212,6 @@ class TestSound:
         assert sound_packets(tmp_path / "out.mp4") == []
         assert len(lines) == 1
         assert "pcm_u8" in lines[0]
-        assert ".mkv" in lines[0]
 
 
 class TestMasks:
@@ -301,7 +300,9 @@ class TestOverlayInYuv:
         clip = write_clip(tmp_path / "in.mp4", 3, pixels=pixels, colours=colours)
         to_overlay(clip, tmp_path / "out.mp4", alpha=0.0, crf=5)
         assert stream_of(tmp_path / "out.mp4")["colours"] == colours
-        for before, after in zip(read_clip(clip)[0], read_clip(tmp_path / "out.mp4")[0]):
+        for before, after in zip(
+            read_clip(clip)[0], read_clip(tmp_path / "out.mp4")[0], strict=True
+        ):
             assert np.abs(before.astype(int) - after).mean() < 3
 
     @pytest.mark.parametrize(
@@ -312,7 +313,9 @@ class TestOverlayInYuv:
         clip = write_clip(tmp_path / "in.mkv", 2, codec=codec, pixels=pixels)
         to_overlay(clip, tmp_path / "out.mp4", alpha=0.0, crf=5)
         assert stream_of(tmp_path / "out.mp4")["pixels"] == "yuv420p"
-        for before, after in zip(read_clip(clip)[0], read_clip(tmp_path / "out.mp4")[0]):
+        for before, after in zip(
+            read_clip(clip)[0], read_clip(tmp_path / "out.mp4")[0], strict=True
+        ):
             assert np.abs(before.astype(int) - after).mean() < 6
 
     def test_a_frame_of_another_size_is_brought_to_the_films(self):

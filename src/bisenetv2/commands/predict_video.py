@@ -89,7 +89,7 @@ def predict_video(
 
 
 def output_paths(source: Source, stem: Path, options: VideoOptions) -> list[Path]:
-    """Names the outputs; an overlay is MP4, or Matroska where the source is, if that holds its sound.
+    """Names the outputs; an overlay is MP4, or MKV where the source is, if that holds its sound.
 
     Raises:
         UserError: If an output would overwrite the source.

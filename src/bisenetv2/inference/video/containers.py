@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,6 +16,7 @@ from bisenetv2.errors import UserError
 from bisenetv2.inference.video.frames import DEFAULT_RATE, Appearance, Frame, Sound, Source
 
 if TYPE_CHECKING:
+    from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -43,33 +45,25 @@ class ContainerSource(Source):
     A damaged packet is passed over and counted; a container that breaks off ends the iteration.
     """
 
-    def __init__(self, name: str, sound: bool = False) -> None:
+    def __init__(self, address: str, sound: bool = False) -> None:
         """Opens a file or URL and decodes its first frame.
 
         Args:
-            name: Path or URL.
+            address: Path or URL; a password in it is kept out of `name`.
             sound: Also yield the packets of its audio streams.
 
         Raises:
             UserError: If it cannot be opened, holds no video or no frame that can be decoded.
         """
-        super().__init__(name)
-        scheme = name.partition("://")[0] if "://" in name else ""
-        if not scheme and not Path(name).is_file():
-            raise UserError(f"{name}: no such file; check the path")
-        if not scheme and not Path(name).stat().st_size:
-            raise UserError(f"{name}: an empty file; replace or remove it")
-        options = {"rtsp_transport": "tcp"} if scheme in ("rtsp", "rtsps") else {}
-        timeout = (OPEN_TIMEOUT, READ_TIMEOUT) if scheme else None
+        super().__init__(re.sub(r"(?<=://)[^/@]*@", "", address))
+        self._container = _open(address, self.name)
+        remote = "://" in address
+        scheme = address.partition("://")[0].lower()
+        self.live = remote and (scheme in LIVE_SCHEMES or self._container.duration is None)
         try:
-            self._container = av.open(name, "r", options=options, timeout=timeout)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            what = "no connection" if scheme else "not a video, or damaged from the beginning"
-            raise UserError(f"{name}: {what} ({reason(error)}); check it") from error
-        self.live = scheme in LIVE_SCHEMES or bool(scheme and self._container.duration is None)
-        try:
-            self._video = _video_stream(self._container)
+            self._video = _video_stream(self._container, self.name)
             self._describe(sound)
+            self._clock = _Clock(self._container, self._video, self.rate, self.live)
             self._items = self._decode()
             self._before: list[Frame | Sound] = []
             self.first = self._read_first()
@@ -78,25 +72,12 @@ class ContainerSource(Source):
             raise
 
     def _describe(self, sound: bool) -> None:
-        stream, container = self._video, self._container
+        container, stream, context = self._container, self._video, self._video.codec_context
         # Slices in place of whole frames: threads over frames would hold live ones back.
         stream.thread_type = "SLICE" if self.live else "AUTO"
-        self.time_base = stream.time_base or 1 / DEFAULT_RATE
         rate = stream.average_rate or stream.guessed_rate
         self.rate = Fraction(rate) if rate and 0 < rate <= HIGHEST_RATE else DEFAULT_RATE
-        # A start after zero is the muxer's habit (MPEG-TS) or a stream long under way; one before
-        # zero is an audio codec's lead-in and stays.
-        start = Fraction(max(container.start_time or 0, 0), av.time_base)
-        self._shift = self._shift_start = -round(start / self.time_base)  # ticks
-        self._shift_sound = -start  # seconds
-        self._next = 0  # ticks: where the frame after the last one is due
-        self._last = -1
-        self._cut_off: av.Packet[Any] | None = None
-        self._end = Fraction(0)  # seconds on the container's own clock
-        # AVI knows the order of decoding alone, at a constant rate: with B-frames its times are off.
-        self._counted = container.format.name == "avi" and stream.codec_context.has_b_frames
-        self._invented_times = self.live and bool(container.format.flags & NO_TIMESTAMPS)
-        context = stream.codec_context
+        self.time_base = stream.time_base or 1 / self.rate
         self.appearance = Appearance(
             context.sample_aspect_ratio or Fraction(1), context.color_primaries, context.color_trc
         )
@@ -126,79 +107,74 @@ class ContainerSource(Source):
 
     def _decode(self) -> Iterator[Frame | Sound]:
         packets = damaged = 0
+        latest = Fraction(0)  # seconds: the end of all that was read
         broken_off = True
         try:
-            for packet in self._packets():
+            for packet, is_cut_off in self._packets():
                 if self._stopped.is_set():
                     return
-                self._note_end(packet)
+                if packet.pts is not None:
+                    latest = max(latest, (packet.pts + (packet.duration or 0)) * packet.time_base)
                 if packet.stream in self.sound_tracks and packet.dts is not None:
                     track = self.sound_tracks.index(packet.stream)
-                    yield Sound(packet, track, self._shift_sound)
+                    yield Sound(packet, track, self._clock.shift * self.time_base)
                 if packet.stream is not self._video:
                     continue
                 packets += packet.size > 0
-                if packet is self._cut_off:
-                    damaged += 1
-                    continue
                 try:
-                    pictures = self._video.decode(packet)
+                    pictures = [] if is_cut_off else self._video.decode(packet)
                 except av.error.FFmpegError:
                     damaged += 1
                     continue
                 damaged += packet.is_corrupt or any(p.is_corrupt for p in pictures)
-                yield from (self._frame(picture) for picture in pictures)
+                yield from (self._clock.frame(picture) for picture in pictures)
             broken_off = False
         except (av.error.FFmpegError, OSError) as error:
             self.damage.append(f"breaks off: {reason(error)}")
         if broken_off:
-            yield from (self._frame(picture) for picture in self._flush())
+            yield from (self._clock.frame(picture) for picture in self._flush())
         if damaged:
             self.damage.append(f"{damaged} of {packets} video packets damaged")
         if not self.live:
-            self._check_length()
+            self._check_length(latest)
 
-    def _packets(self) -> Iterator[av.Packet[Any]]:
-        """Demultiplexes; sets `_cut_off` before it yields a damaged last packet of video.
+    def _packets(self) -> Iterator[tuple[av.Packet[Any], bool]]:
+        """Demultiplexes all streams; tells of a damaged packet whether it is the last of video.
 
-        Decoded, that would cost more than itself: PyAV throws away what a decoder of many threads
-        still holds when that meets an error at the end.
+        Such a one is not to be decoded. It would cost more than itself: PyAV throws away what a
+        decoder of many threads still holds when that meets an error at the end.
         """
         held = None
-        # All streams are read: the end of the longest tells whether a file is whole.
         for packet in self._container.demux():
             if packet.stream is self._video and held is not None:
-                self._cut_off = None if packet.size else held
-                yield held
+                yield held, packet.size == 0  # an empty packet marks the end
                 held = None
             if packet.stream is self._video and packet.is_corrupt:
                 held = packet
             else:
-                yield packet
+                yield packet, False
 
     def _flush(self) -> list[VideoFrame]:
         """Takes from the decoder what it still holds back."""
         try:
-            return self._video.codec_context.decode(None)
+            return self._video.decode(None)
         except av.error.FFmpegError:
             return []
 
-    def _note_end(self, packet: av.Packet[Any]) -> None:
-        if packet.pts is not None:
-            end = (packet.pts + (packet.duration or 0)) * packet.time_base
-            self._end = max(self._end, end)
+    def _check_length(self, latest: Fraction) -> None:
+        """Holds the end of what was read against the length that the header promised.
 
-    def _check_length(self) -> None:
-        """Holds the end of what was read against the length that the header promised."""
+        Args:
+            latest: End of the last packet of any stream, in seconds.
+        """
         container, stream = self._container, self._video
         name = container.format.name
         if name.startswith(("mov", "avi")) and stream.duration:
             promised = ((stream.start_time or 0) + stream.duration) * self.time_base
-            got = (self._next - self._shift_start) * self.time_base
-            slack = 2 / self.rate
+            got, slack = self._clock.end, 2 / self.rate
         elif name.startswith("matroska") and container.duration:
             promised = Fraction((container.start_time or 0) + container.duration, av.time_base)
-            got, slack = self._end, MATROSKA_SLACK
+            got, slack = latest, MATROSKA_SLACK
         else:  # what other formats say was measured on the file as it is
             return
         if got + slack < promised:
@@ -206,35 +182,74 @@ class ContainerSource(Source):
                 f"truncated: {float(got):.1f} of {float(promised):.1f} seconds are there"
             )
 
-    def _frame(self, picture: VideoFrame) -> Frame:
-        """Gives a picture its time: the container's where that can be, never a step back."""
-        step = max(1, round(1 / (self.rate * self.time_base)))
-        duration = picture.duration or step
-        stamp = picture.pts
-        if self._invented_times:
-            stamp = round(Fraction(time.perf_counter()) / self.time_base)
-            if self._last < 0:
-                self._shift = -stamp
-        pts = self._next if stamp is None or self._counted else stamp + self._shift
-        if pts <= self._last:
-            if (self._last - pts) * self.time_base > STEP_BACK:
-                jump = self._next - pts
-                self._shift += jump
-                self._shift_sound += jump * self.time_base
-                pts = self._next
+
+class _Clock:
+    """Gives pictures their times: the container's where that can be, but never a step back.
+
+    Attributes:
+        shift: Ticks that are added to the container's times.
+    """
+
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, rate: Fraction, live: bool
+    ) -> None:
+        self._time_base = stream.time_base or 1 / rate
+        self._step = max(1, round(1 / (rate * self._time_base)))
+        # A start after zero is a muxer's habit (MPEG-TS) or a stream long under way; one before
+        # zero is an audio codec's lead-in and stays.
+        start = Fraction(max(container.start_time or 0, 0), av.time_base)
+        self.shift = self._first_shift = -round(start / self._time_base)
+        self._last: int | None = None
+        self._due = 0  # where the picture after the last one is due
+        # AVI knows only the order of decoding, at a constant rate: its times are off with B-frames.
+        self._counts = container.format.name == "avi" and stream.codec_context.has_b_frames
+        self._reads_wall_clock = live and bool(container.format.flags & NO_TIMESTAMPS)
+
+    @property
+    def end(self) -> Fraction:
+        """End of the last picture on the container's own clock, in seconds."""
+        return (self._due - self._first_shift) * self._time_base
+
+    def frame(self, picture: VideoFrame) -> Frame:
+        """Makes a frame of a decoded picture."""
+        stamp = None if self._counts else picture.pts
+        if self._reads_wall_clock:
+            stamp = round(Fraction(time.perf_counter()) / self._time_base)
+            self.shift = -stamp if self._last is None else self.shift
+        pts = self._due if stamp is None else stamp + self.shift
+        if self._last is not None and pts <= self._last:
+            if (self._last - pts) * self._time_base > STEP_BACK:
+                self.shift += self._due - pts
+                pts = self._due
             else:
                 pts = self._last + 1
-        self._last, self._next = pts, pts + duration
-        return Frame(picture, pts, duration, self.time_base)
+        duration = picture.duration or self._step
+        self._last, self._due = pts, pts + duration
+        return Frame(picture, pts, duration, self._time_base)
 
 
-def _video_stream(container: av.container.InputContainer) -> VideoStream:
+def _open(address: str, name: str) -> InputContainer:
+    remote = "://" in address
+    if not remote and not Path(address).is_file():
+        raise UserError(f"{name}: no such file; check the path")
+    if not remote and not Path(address).stat().st_size:
+        raise UserError(f"{name}: an empty file; replace or remove it")
+    options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
+    timeout = (OPEN_TIMEOUT, READ_TIMEOUT) if remote else None
+    try:
+        return av.open(address, "r", options=options, timeout=timeout)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        what = "no connection" if remote else "not a video, or damaged from the beginning"
+        raise UserError(f"{name}: {what} ({reason(error)}); check it") from error
+
+
+def _video_stream(container: InputContainer, name: str) -> VideoStream:
     """Chooses the stream of moving pictures; a cover picture is none."""
-    cover = av.stream.Disposition.attached_pic
     for stream in container.streams.video:
-        if not stream.disposition & cover and stream.codec_context is not None:
+        is_cover = stream.disposition & av.stream.Disposition.attached_pic
+        if not is_cover and stream.codec_context is not None:
             return stream
-    raise UserError(f"{container.name}: holds no video, or one of an unknown codec")
+    raise UserError(f"{name}: holds no video, or one of an unknown codec")
 
 
 def reason(error: BaseException) -> str:
