@@ -13,6 +13,7 @@ import numpy as np
 
 from bisenetv2.card import ModelCard
 from bisenetv2.inference.segmenter import Segmenter
+from bisenetv2.inference.video.frames import Frame
 from bisenetv2.labels import Labels
 
 LABELS = Labels(names=("dark", "red"), palette=((0, 80, 200), (200, 160, 0)))
@@ -128,12 +129,13 @@ def rotate_clip(path: Path, a: int, b: int, c: int, d: int) -> Path:
 
 
 def read_clip(path: Path) -> tuple[list[np.ndarray], list[float]]:
-    """Decodes a clip plainly: RGB frames as stored, and their times in seconds."""
+    """Decodes a clip without the product's sources: RGB frames, and their times in seconds."""
     import av
 
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
-        return [f.to_ndarray(format="rgb24") for f in frames], [float(f.time) for f in frames]
+        images = [Frame(f, 0, 1, Fraction(1)).image for f in frames]
+        return images, [float(f.time) for f in frames]
 
 
 class Mjpeg(http.server.BaseHTTPRequestHandler):

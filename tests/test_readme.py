@@ -39,7 +39,8 @@ def test_command_and_its_options_exist(command, capsys):
 
 
 @pytest.mark.parametrize("code", blocks("python"))
-def test_python_runs(code):
+def test_python_runs(code, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     if "BiSeNetV2(" in code:
         pytest.importorskip("torch")
     exec(compile(code, "README.md", "exec"), {})

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 DEFAULT_RATE = Fraction(25)
 """Frames a second where nothing tells."""
 
+# libavutil's numbers of colour matrices and ranges.
+BT709, UNSPECIFIED, BT601 = 1, 2, 5
+LIMITED_RANGE, FULL_RANGE = 1, 2
+
 
 @dataclass(frozen=True)
 class Orientation:
@@ -90,7 +94,8 @@ class Frame:
         """RGB `uint8` H×W×3, upright; converted on first use."""
         if isinstance(self.picture, np.ndarray):
             return self.picture
-        array = np.asarray(self.picture.to_ndarray(format="rgb24"), np.uint8)
+        colours: dict[str, Any] = _colours(self.picture)
+        array = np.asarray(self.picture.to_ndarray(format="rgb24", **colours), np.uint8)
         return np.ascontiguousarray(self.orientation.apply(array))
 
     @property
@@ -105,6 +110,25 @@ class Frame:
     def seconds(self) -> float:
         """When the frame is shown, since the start of the source."""
         return float(self.pts * self.time_base)
+
+
+def is_full_range(picture: av.VideoFrame) -> bool:
+    """Tells whether the luma of a picture runs from 0 to 255, not from 16 to 235."""
+    return picture.format.name.startswith("yuvj") or picture.color_range == FULL_RANGE
+
+
+def _colours(picture: av.VideoFrame) -> dict[str, int]:
+    """Says how a YUV picture stores colours: PyAV before 17 does not look at its tags."""
+    if picture.format.is_rgb or len(picture.format.components) < 3:
+        return {}
+    # The numbers of libswscale are those of libavutil, but for "unspecified".
+    matrix = BT601 if picture.colorspace == UNSPECIFIED else int(picture.colorspace)
+    return {
+        "src_colorspace": matrix,
+        "dst_colorspace": BT601,
+        "src_color_range": FULL_RANGE if is_full_range(picture) else LIMITED_RANGE,
+        "dst_color_range": FULL_RANGE,
+    }
 
 
 @dataclass(frozen=True)
@@ -128,13 +152,13 @@ class Appearance:
 
     Attributes:
         pixel_aspect: Width of a pixel over its height.
-        primaries: libavutil's number of the colour primaries; 2 is unspecified.
-        transfer: libavutil's number of the transfer characteristic; 2 is unspecified.
+        primaries: libavutil's number of the colour primaries.
+        transfer: libavutil's number of the transfer characteristic.
     """
 
     pixel_aspect: Fraction = Fraction(1)
-    primaries: int = 2
-    transfer: int = 2
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
 
 
 class Source(ABC):

@@ -15,15 +15,20 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import ColorRange, Colorspace
 
-from bisenetv2.inference.video.frames import Frame
+from bisenetv2.inference.video.frames import (
+    BT709,
+    FULL_RANGE,
+    LIMITED_RANGE,
+    Frame,
+    is_full_range,
+)
 from bisenetv2.labels import Labels, Mask
 
 Plane = npt.NDArray[np.uint8]
 
-# libavutil's numbers of colour matrices (AVColorSpace).
-RGB, BT709, BT2020 = 0, 1, (9, 10)
+BT2020 = 9, 10
+"""libavutil's numbers of the two matrices of BT.2020, of constant and non-constant luminance."""
 
 LUMA_WEIGHTS = {BT709: (0.2126, 0.0722), **dict.fromkeys(BT2020, (0.2627, 0.0593))}
 """Share of red and of blue in the luma, for each matrix."""
@@ -57,8 +62,8 @@ class PictureFormat:
         if isinstance(picture, np.ndarray) or picture.format.is_rgb:
             return cls(frame.size, pixels, BT709, False)
         same = picture.format.name in _stored_as(pixels)
-        full = picture.format.name.startswith("yuvj") or picture.color_range == ColorRange.JPEG
-        return cls(frame.size, pixels, int(picture.colorspace), same and full)
+        full_range = same and is_full_range(picture)
+        return cls(frame.size, pixels, int(picture.colorspace), full_range)
 
 
 def _stored_as(pixels: str) -> tuple[str, str]:
@@ -75,14 +80,13 @@ def to_planes(frame: Frame, target: PictureFormat) -> list[Plane]:
     height, width = reversed(target.size) if turn.transpose else target.size
     fits = picture.format.name in _stored_as(target.pixels)
     if not fits or PictureFormat.of(frame) != target:
-        full = picture.color_range == ColorRange.JPEG or picture.format.name.startswith("yuvj")
         picture = picture.reformat(
             width=width,
             height=height,
             format=target.pixels,
-            dst_colorspace=Colorspace.ITU709 if picture.format.is_rgb else None,
-            src_color_range=ColorRange.JPEG if full else None,
-            dst_color_range=ColorRange.JPEG if target.full_range else ColorRange.MPEG,
+            dst_colorspace=BT709 if picture.format.is_rgb else None,
+            src_color_range=FULL_RANGE if is_full_range(picture) else None,
+            dst_color_range=FULL_RANGE if target.full_range else LIMITED_RANGE,
         )
     return [turn.apply(plane) for plane in plane_views(picture)]
 

@@ -15,7 +15,13 @@ import av.error
 from bisenetv2.errors import UserError
 from bisenetv2.images import atomic_path, write_mask
 from bisenetv2.inference.video.containers import reason
-from bisenetv2.inference.video.frames import Frame, Sound, Source
+from bisenetv2.inference.video.frames import (
+    FULL_RANGE,
+    LIMITED_RANGE,
+    Frame,
+    Sound,
+    Source,
+)
 from bisenetv2.inference.video.planes import PictureFormat, blend, scale_mask
 from bisenetv2.labels import Labels, Mask
 
@@ -256,7 +262,7 @@ def _copy_appearance(stream: VideoStream, source: Source, target: PictureFormat)
     """Tells players to show colours and the pixels' shape as they would show the source's."""
     context, appearance = stream.codec_context, source.appearance
     context.colorspace = target.matrix
-    context.color_range = 2 if target.full_range else 1
+    context.color_range = FULL_RANGE if target.full_range else LIMITED_RANGE
     context.color_primaries, context.color_trc = appearance.primaries, appearance.transfer
     aspect = appearance.pixel_aspect
     context.sample_aspect_ratio = 1 / aspect if source.first.orientation.transpose else aspect
