@@ -15,6 +15,7 @@ import pytest
 
 from bisenetv2.cli import main
 from bisenetv2.images import read_mask, write_image
+from bisenetv2.inference.video.pipeline import Tally
 from clips import picture, read_clip, red_segmenter, write_clip
 
 av = pytest.importorskip("av")
@@ -72,6 +73,20 @@ def test_output_may_name_the_video(capsys, tmp_path):
     assert code == 0
     assert (tmp_path / "made.mkv").exists()
     assert (tmp_path / "made_masks.mkv").exists()
+
+
+def test_names_may_hold_dots_and_look_like_masks(capsys, tmp_path):
+    clip = write_clip(tmp_path / "a.mp4.v2.mp4", 2)
+    code, _, _ = run(capsys, clip, "-o", tmp_path / "out", "--masks", "png")
+    assert code == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "a.mp4.v2_overlay.mp4",
+        "a.mp4.v2_masks",
+    }
+    code, _, _ = run(capsys, clip, "-o", tmp_path / "my_masks.mkv")
+    assert code == 0
+    frames, _ = read_clip(tmp_path / "my_masks.mkv")
+    assert frames[0][..., 0].max() > 100  # an overlay, no mask
 
 
 def test_folders_may_hold_images_and_videos(capsys, tmp_path):
@@ -207,6 +222,20 @@ def test_a_live_source_is_ended_by_a_signal(capsys, tmp_path, network_camera, nu
     assert len(frames) > 5
     assert (np.diff(times) > 0).all()
     assert signal.getsignal(number) is before
+
+
+def test_an_interruption_before_the_first_frame_leaves_nothing(capsys, tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "clip.mp4", 2)
+
+    def interrupted(*_, stop, **__):
+        stop.set()
+        return Tally()
+
+    monkeypatch.setattr("bisenetv2.inference.video.pipeline.convert", interrupted)
+    code, _, err = run(capsys, clip, "-o", tmp_path / "out")
+    assert code == 130
+    assert "interrupted" in err
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise")

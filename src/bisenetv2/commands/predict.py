@@ -73,13 +73,17 @@ def predict(
     """
     from bisenetv2.commands.predict_video import INTERRUPTED, VideoOptions, predict_video
     from bisenetv2.inference.segmenter import Segmenter
+    from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES
 
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha {alpha}: expected 0 to 1")
-    images, videos = find_jobs(sources, output)
+    one_video = output.suffix.lower() in OVERLAY_SUFFIXES
+    images, videos = find_jobs(sources, output, one_video)
     segmenter = Segmenter(model, engine, threads=threads, scale=scale)
     codes = [predict_images(images, segmenter, alpha)] if images else []
-    options = VideoOptions(overlay, masks, alpha, fps, seconds, preset, crf)
+    options = VideoOptions(
+        overlay, masks, alpha, fps, seconds, preset, crf, output if one_video else None
+    )
     for source, stem in videos:
         try:
             codes.append(predict_video(source, segmenter, stem, options))
@@ -123,16 +127,17 @@ def predict_images(images: Sequence[tuple[Path, Path]], segmenter: Segmenter, al
 
 
 def find_jobs(
-    sources: Sequence[str], output: Path
+    sources: Sequence[str], output: Path, one_video: bool
 ) -> tuple[list[tuple[Path, Path]], list[tuple[str | Sequence[Path], Path]]]:
     """Sorts sources into images and moving pictures, each with the path of its outputs.
 
     Args:
         sources: As the user gave them.
         output: Folder, or the path of the one video to make.
+        one_video: Which of the two it is; images become one sequence then.
 
     Returns:
-        Images and moving pictures; paths of outputs are without ending, but for the one video's.
+        Images and moving pictures; the paths of outputs are without ending.
 
     Raises:
         UserError: If a source holds nothing, or several are to go to one video.
@@ -145,19 +150,21 @@ def find_jobs(
             found.append((source, Path(short_name(source))))
         else:
             found += [(str(path), path) for path in find_files(source)]
-    if output.suffix.lower() in (".mp4", ".mov", ".mkv"):
+    if one_video:
+        stem = output.with_suffix("")
         if len(found) == 1 and (is_moving(found[0][0]) or is_video_file(found[0][1])):
-            return [], [(found[0][0], output)]
+            return [], [(found[0][0], stem)]
         if len(sources) > 1 or any(is_video_file(path) for _, path in found):
             raise UserError(f"{output}: is one video, of {len(found)} sources; name a folder")
-        return [], [([path for _, path in found], output)]
+        return [], [([path for _, path in found], stem)]
     images: list[tuple[Path, Path]] = []
     videos: list[tuple[str | Sequence[Path], Path]] = []
-    for (name, path), stem in zip(found, output_names([path for _, path in found]), strict=True):
-        if is_moving(name) or is_video_file(path):
-            videos.append((name, output / stem))
+    names = output_names([path for _, path in found])
+    for (source, path), name in zip(found, names, strict=True):
+        if is_moving(source) or is_video_file(path):
+            videos.append((source, output / name))
         else:
-            images.append((path, output / stem))
+            images.append((path, output / name))
     return images, videos
 
 

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -36,6 +36,8 @@ class VideoOptions:
     seconds: float | None
     preset: Preset
     crf: int
+    overlay_path: Path | None = None
+    """Where the overlay goes; `None` names it after the source."""
 
 
 def predict_video(
@@ -46,8 +48,7 @@ def predict_video(
     Args:
         source: As `open_source` takes it.
         segmenter: Finds the masks.
-        stem: Path of the outputs without ending: `STEM_overlay.mp4`, `STEM_masks`. With an ending
-            that names a container it is the overlay's own path.
+        stem: Path of the outputs without ending: `STEM_overlay.mp4`, `STEM_masks`.
         options: What to write and how.
 
     Returns:
@@ -66,12 +67,12 @@ def predict_video(
         raise UserError(f"seconds {options.seconds:g}: expected more than 0")
     opened = open_source(source, fps=options.fps, sound=options.overlay)
     try:
-        outputs = output_paths(opened, stem, options)
+        overlay = overlay_path(opened, stem, options)
+        masks = masks_path(stem, options.masks)
+        outputs = [path for path in (overlay, masks) if path is not None]
+        refuse_source(opened, outputs)
         with ExitStack() as stack:
-            writers = [
-                stack.enter_context(open_writer(path, opened, segmenter, options))
-                for path in outputs
-            ]
+            writers = open_writers(stack, opened, segmenter, overlay, masks, options)
             stop = stack.enter_context(stop_on_signal())
             total = expected_frames(opened, options.seconds)
             bar = stack.enter_context(progress_bar(Path(opened.name).name, total))
@@ -83,51 +84,69 @@ def predict_video(
             tally = convert(
                 opened, segmenter, writers, seconds=options.seconds, stop=stop, report=report
             )
+            if not tally.frames:  # what the writers began is thrown away
+                raise KeyboardInterrupt
     finally:
         opened.stop()
     return say_what_was_done(opened, tally, outputs, stop.is_set())
 
 
-def output_paths(source: Source, stem: Path, options: VideoOptions) -> list[Path]:
-    """Names the outputs; an overlay is MP4, or MKV where the source is, if that holds its sound.
+def overlay_path(source: Source, stem: Path, options: VideoOptions) -> Path | None:
+    """Names the overlay: MP4, or Matroska where the source is, if that can hold its sound."""
+    from bisenetv2.inference.video.writers import suffix_for_sound
+
+    if not options.overlay or options.overlay_path is not None:
+        return options.overlay_path if options.overlay else None
+    preferred = ".mkv" if Path(source.name).suffix.lower() in (".mkv", ".webm") else ".mp4"
+    suffix = suffix_for_sound(source, preferred)
+    if suffix != preferred:
+        print(f"{source.name}: {preferred} cannot hold its sound; writing {suffix}")
+    return stem.with_name(f"{stem.name}_overlay{suffix}")
+
+
+def masks_path(stem: Path, masks: Masks) -> Path | None:
+    """Names the file or the folder of masks."""
+    if masks == "none":
+        return None
+    return stem.with_name(f"{stem.name}_masks{'.mkv' if masks == 'ffv1' else ''}")
+
+
+def refuse_source(source: Source, outputs: Sequence[Path]) -> None:
+    """Keeps a source from being overwritten.
 
     Raises:
-        UserError: If an output would overwrite the source.
+        UserError: If it is among the outputs.
     """
-    from bisenetv2.inference.video.writers import OVERLAY_SUFFIXES, suffix_for_sound
-
-    overlay = stem
-    if stem.suffix.lower() in OVERLAY_SUFFIXES:
-        stem = stem.with_suffix("")
-    else:
-        preferred = ".mkv" if Path(source.name).suffix.lower() in (".mkv", ".webm") else ".mp4"
-        suffix = suffix_for_sound(source, preferred)
-        if suffix != preferred:
-            print(f"{source.name}: {preferred} cannot hold its sound; writing {suffix}")
-        overlay = stem.with_name(f"{stem.name}_overlay{suffix}")
-    outputs = [overlay] if options.overlay else []
-    if options.masks != "none":
-        ending = ".mkv" if options.masks == "ffv1" else ""
-        outputs.append(stem.with_name(f"{stem.name}_masks{ending}"))
     for path in outputs:
         if path.exists() and Path(source.name).exists() and path.samefile(source.name):
             raise UserError(f"{path}: is the source itself; choose another output")
-    return outputs
 
 
-def open_writer(
-    path: Path, source: Source, segmenter: Segmenter, options: VideoOptions
-) -> AbstractContextManager[Writer]:
-    """Opens what writes to one of the paths that `output_paths` gave."""
+def open_writers(
+    stack: ExitStack,
+    source: Source,
+    segmenter: Segmenter,
+    overlay: Path | None,
+    masks: Path | None,
+    options: VideoOptions,
+) -> list[Writer]:
+    """Opens what writes overlay and masks; the stack closes it."""
     from bisenetv2.inference.video import writers
 
-    if not path.suffix:
-        return writers.mask_folder_writer(path)
-    if path.stem.endswith("_masks"):
-        return writers.mask_video_writer(path, source)
-    return writers.overlay_writer(
-        path, source, segmenter.labels, options.alpha, options.preset, options.crf
-    )
+    opened: list[Writer] = []
+    if overlay is not None:
+        opened.append(
+            stack.enter_context(
+                writers.overlay_writer(
+                    overlay, source, segmenter.labels, options.alpha, options.preset, options.crf
+                )
+            )
+        )
+    if masks is not None and options.masks == "ffv1":
+        opened.append(stack.enter_context(writers.mask_video_writer(masks, source)))
+    elif masks is not None:
+        opened.append(stack.enter_context(writers.mask_folder_writer(masks)))
+    return opened
 
 
 def expected_frames(source: Source, seconds: float | None) -> int | None:

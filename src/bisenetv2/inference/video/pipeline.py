@@ -227,7 +227,7 @@ def convert(
         source: What to segment; closed at the end.
         segmenter: Finds the masks, in the calling thread.
         writers: What takes the frames.
-        seconds: Stop where the source's time reaches this.
+        seconds: Stop after this much of the source.
         stop: Once set, the conversion ends after the frame in hand.
         report: Called after every frame.
 
@@ -240,7 +240,7 @@ def convert(
             if isinstance(item, Sound):
                 behind.put(item)
                 continue
-            if seconds is not None and item.seconds >= seconds:
+            if seconds is not None and item.seconds - source.first.seconds >= seconds:
                 break
             behind.put((item, segmenter(item.image)))
             tally.frames += 1

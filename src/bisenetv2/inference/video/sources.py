@@ -24,6 +24,9 @@ VIDEO_SUFFIXES = (
 )  # fmt: skip
 """File name endings taken for videos, in lower case."""
 
+OVERLAY_SUFFIXES = (".mp4", ".mkv", ".mov")
+"""Containers an overlay can be written to, by file name ending."""
+
 CAMERA = re.compile(r"camera:(\d+)")
 NUMBERED = re.compile(r"%(0?\d*)d")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)

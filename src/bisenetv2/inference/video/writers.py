@@ -23,14 +23,12 @@ from bisenetv2.inference.video.frames import (
     Source,
 )
 from bisenetv2.inference.video.planes import PictureFormat, blend, scale_mask
+from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES
 from bisenetv2.labels import Labels, Mask
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
-
-OVERLAY_SUFFIXES = (".mp4", ".mkv", ".mov")
-"""Containers an overlay can be written to, by file name ending."""
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"]
 """x264's presets: slower ones give smaller files of the same quality."""
