@@ -66,7 +66,7 @@ class Orientation:
 UPRIGHT = Orientation()
 
 
-@dataclass
+@dataclass(eq=False)
 class Frame:
     """One frame: the picture as decoded or as an array, and when it is shown.
 
