@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -70,19 +70,28 @@ def main(
         for _ in range(rounds):
             plain.append(run_plain(segmenter, images))
             video.append(run_video(segmenter, path, Path(folder) / "out.mp4", len(images), preset))
-    ratios = [v.rate / p.rate for v, p in zip(video, plain, strict=True)]
-    height, width = images[0].shape[:2]
-    print(f"{width}×{height}, {len(images)} frames a round, {cores} cores, preset {preset}")
-    for name, runs in (("segmenter(frame)", plain), ("H.264 in and out", video)):
+    print_table(images[0].shape, len(images), cores, preset, plain, video)
+
+
+def print_table(
+    shape: tuple[int, ...],
+    frames: int,
+    cores: int,
+    preset: str,
+    plain: Sequence[Run],
+    video: Sequence[Run],
+) -> None:
+    """Prints medians, and the least and the greatest of the rounds in brackets."""
+    size = f"{shape[1]}×{shape[0]}, {frames} frames a round, {cores} cores, preset {preset}"
+    print(f"| {size} | frames a second | processor time a frame |")
+    print("|---|---|---|")
+    for name, runs in (("`segmenter(frame)`", plain), ("H.264 in and out", video)):
         rates = [run.rate for run in runs]
-        spread = f"{min(rates):.1f} to {max(rates):.1f}"
         processor = 1000 * median(run.processor for run in runs)
-        print(
-            f"  {name:18s} {median(rates):6.1f} frames a second ({spread}), "
-            f"{processor:.1f} ms of processor time a frame"
-        )
-    low, high = 100 * min(ratios), 100 * max(ratios)
-    print(f"  {'ratio':18s} {100 * median(ratios):6.1f} % ({low:.1f} to {high:.1f})")
+        spread = f"{min(rates):.1f} to {max(rates):.1f}"
+        print(f"| {name} | {median(rates):.1f} ({spread}) | {processor:.1f} ms |")
+    ratios = [100 * v.rate / p.rate for v, p in zip(video, plain, strict=True)]
+    print(f"\nRatio: {median(ratios):.0f} % ({min(ratios):.0f} to {max(ratios):.0f}).")
 
 
 class Run(NamedTuple):

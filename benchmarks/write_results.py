@@ -56,6 +56,12 @@ SECTIONS = {
         "The paper's three rows, V2 and V2-Large, on every engine.",
         "python benchmarks/engines.py",
     ),
+    "video": Section(
+        "Video",
+        "H.264 in and out against the same frames segmented one after the other from memory, in "
+        "turns on the same cores.",
+        "python benchmarks/video.py",
+    ),
     "training": Section(
         "Training",
         "Images a second of a step of the recipe, against the plain loop.",

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -260,3 +261,14 @@ def test_ctrl_c_leaves_a_playable_file(tmp_path):
     assert 0 < len(frames) == len(masks) < 3000
     assert f"{len(frames)} frames" in out
     assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_the_benchmark_script_prints_both_rates():
+    script = Path(__file__).parents[1] / "benchmarks" / "video.py"
+    words = ["--size", "64", "96", "--frames", "3", "--rounds", "1"]
+    done = subprocess.run(
+        [sys.executable, script, *words], check=True, capture_output=True, text=True
+    )
+    assert "| `segmenter(frame)` |" in done.stdout
+    assert "| H.264 in and out |" in done.stdout
+    assert "Ratio: " in done.stdout
