@@ -342,11 +342,17 @@ def test_the_loss_is_taken_as_the_recipe_says(monkeypatch: pytest.MonkeyPatch) -
         return logits[0].sum()
 
     monkeypatch.setattr(loop, "segmentation_loss", spy)
-    recipe = tiny(booster_weight=0.3, ohem=True, loss_stride=2, booster_stride=8)
+    recipe = tiny(booster_weight=0.3, ohem=True, lovasz=0.5, loss_stride=2, booster_stride=8)
     cpu = torch.device("cpu")
     steps = loop._Steps(recipe, 11, loop._new_state(recipe, STREETS, cpu, None), cpu)
     steps.take(next(loop._batches(loop._phases(recipe, STREETS, None), 0)), bfloat16=False)
-    assert seen == {"ignore_index": 11, "strides": (2, 8), "booster_weight": 0.3, "ohem": True}
+    assert seen == {
+        "ignore_index": 11,
+        "strides": (2, 8),
+        "booster_weight": 0.3,
+        "ohem": True,
+        "lovasz": 0.5,
+    }
 
 
 def test_samples_are_drawn_and_augmented_as_the_recipe_says() -> None:
