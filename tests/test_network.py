@@ -416,7 +416,10 @@ def test_a_normalisation_of_other_channels_than_the_network_s_is_refused(channel
         ({"stem_fuse_kernel": 5}, "stem_fuse_kernel 5: expected one of 1, 3"),
         ({"expand_in": "both"}, "expand_in 'both': expected one of depthwise, gather"),
         ({"context_tail": "relu"}, "context_tail 'relu': expected one of bare, bn-relu"),
-        ({"upsample": "cubic"}, "upsample 'cubic': expected one of bilinear, nearest"),
+        (
+            {"upsample": "cubic"},
+            "upsample 'cubic': expected one of bilinear, bilinear-corners, nearest",
+        ),
         ({"boosters": ("S3", "S2")}, "take some of"),
         ({"boosters": ("S1",)}, "take some of"),
         ({"boosters": ("S2", "S2")}, "take some of"),

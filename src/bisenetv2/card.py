@@ -26,6 +26,9 @@ class ModelCard:
     input_scale: float = 1.0
     """Side of the network's input over the side of such a frame; 0.5 for the paper's Cityscapes."""
 
+    logits_stride: int = 8
+    """Side of the square of input pixels that shares a logit: 8, or 1 for logits of every pixel."""
+
     data: str = "unknown"
     """Name of the training data."""
 
@@ -38,6 +41,9 @@ class ModelCard:
     recipe: str = ""
     """The command or recipe that trained it."""
 
+    origin: str = ""
+    """Of imported weights: the family of the file, its name and hash, the licence of its code."""
+
     version: str = ""
     """Version of bisenetv2 that wrote the file."""
 
@@ -49,6 +55,8 @@ class ModelCard:
             raise UserError(f"frame size {self.frame_size}: both sides must be at least 1")
         if not 0.01 <= self.input_scale <= 8:
             raise UserError(f"input scale {self.input_scale}: expected 0.01 to 8")
+        if self.logits_stride not in (1, 8):
+            raise UserError(f"logits of stride {self.logits_stride}: expected 1 or 8")
 
     def to_json(self) -> str:
         """Serialises to JSON that `from_json` reads back."""
@@ -71,13 +79,15 @@ class ModelCard:
                 labels=Labels.from_json(json.dumps(content.pop("labels"))),
                 frame_size=(int(height), int(width)),
                 input_scale=float(content.pop("input_scale")),
-                network=tuple((k, _immutable(v)) for k, v in content.pop("network").items()),
+                # Cards of the first version do not have it.
+                logits_stride=int(content.pop("logits_stride", 8)),
+                network=tuple((k, immutable(v)) for k, v in content.pop("network").items()),
                 **{name: str(value) for name, value in content.items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UserError(f"damaged card in the model's metadata: {error!r}") from error
 
 
-def _immutable(value: Any) -> Any:
+def immutable(value: Any) -> Any:
     """Turns JSON's lists back into the tuples they were written from."""
-    return tuple(map(_immutable, value)) if isinstance(value, list) else value
+    return tuple(map(immutable, value)) if isinstance(value, list) else value

@@ -17,6 +17,13 @@ def _depthwise_separable(channels: int, config: BiSeNetV2Config) -> nn.Sequentia
     )
 
 
+def _upsampling(config: BiSeNetV2Config) -> nn.Upsample:
+    if config.upsample == "nearest":
+        return nn.Upsample(scale_factor=4, mode="nearest")
+    align_corners = config.upsample == "bilinear-corners"
+    return nn.Upsample(scale_factor=4, mode="bilinear", align_corners=align_corners)
+
+
 class BilateralGuidedAggregation(nn.Module):
     """Each branch gates the other, at the scale of both.
 
@@ -29,12 +36,14 @@ class BilateralGuidedAggregation(nn.Module):
         channels, bias = config.detail_channels[-1], config.conv_bias
         self.detail_keep = _depthwise_separable(channels, config)
         self.detail_down = nn.Sequential(
-            ConvBN(channels, channels, 3, stride=2, bias=bias),
-            nn.AvgPool2d(3, stride=2, padding=1),
+            ConvBN(
+                channels, channels, 3, stride=2, bias=bias, stride2_padding=config.stride2_padding
+            ),
+            nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=config.pool_counts_padding),
         )
         self.semantic_up = ConvBN(channels, channels, 3, bias=bias)
         self.semantic_keep = _depthwise_separable(channels, config)
-        self.upsample = nn.Upsample(scale_factor=4, mode=config.upsample)
+        self.upsample = _upsampling(config)
         last = ConvBNReLU if config.aggregation_relu else ConvBN
         self.fuse = last(channels, channels, 3, bias=bias)
 
@@ -63,7 +72,7 @@ class PlainAggregation(nn.Module):
             self.detail = ConvBN(channels, channels, 1, bias=bias)
         if config.branches != "detail":
             self.semantic = ConvBN(channels, channels, 1, bias=bias)
-            self.upsample = nn.Upsample(scale_factor=4, mode=config.upsample)
+            self.upsample = _upsampling(config)
         if config.branches == "both":
             self.fuse = ConvBN(channels * (2 if self.concat else 1), channels, 3, bias=bias)
 

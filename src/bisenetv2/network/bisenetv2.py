@@ -5,12 +5,11 @@ Semantic Segmentation", https://arxiv.org/abs/2004.02147, IJCV 129, 2021.
 
 Deliberate departures from the text, all of them switches of `BiSeNetV2Config`: the figures, not
 the prose, say where the channels expand; the head width is 128 where the paper gives none; the
-logits stay at 1/8 of the input, since upsampling belongs to the loss or to the decoder.
+logits stay at 1/8 of the input, since upsampling belongs to the loss or to the decoder. The
+switches also span the networks of public code; see `PRESETS`.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -43,15 +42,15 @@ class BiSeNetV2(nn.Module):
             if config.refine
             else nn.Identity()
         )
-        self.head = SegmentationHead(channels, config.head_width, classes, config.conv_bias)
+        self.head = SegmentationHead(
+            channels, config.head_width, classes, config.conv_bias, 8 // config.logits_stride
+        )
         stem, s3, s4, s5 = config.semantic_channels
         stage_channels = dict(zip(STAGES, (stem, s3, s4, s5, s5), strict=True))
         self.boosters = nn.ModuleDict(
             {
-                stage: SegmentationHead(
-                    stage_channels[stage], config.booster_width, classes, config.conv_bias
-                )
-                for stage in config.boosters
+                stage: SegmentationHead(stage_channels[stage], width, classes, config.conv_bias)
+                for stage, width in zip(config.boosters, config.booster_widths, strict=True)
             }
         )
         self.apply(_kaiming)
@@ -63,8 +62,9 @@ class BiSeNetV2(nn.Module):
             image: Normalised float image B, 3, H, W; H and W multiples of 32.
 
         Returns:
-            In evaluation, logits B, classes, H/8, W/8. In training, a tuple of these and of each
-            booster head's logits, at 1/4 (S2), 1/8 (S3), 1/16 (S4) or 1/32 (S5, CE) of the input.
+            In evaluation, logits B, classes, H/8, W/8 (H, W with `logits_stride` 1). In training, a
+            tuple of these and of each booster head's logits, at 1/4 (S2), 1/8 (S3), 1/16 (S4) or
+            1/32 (S5, CE) of the input.
 
         Raises:
             UserError: If a side is not a multiple of 32.
@@ -75,7 +75,7 @@ class BiSeNetV2(nn.Module):
         stages = {} if self.semantic is None else self.semantic(image)
         semantic = stages.get("CE")  # B, 128, H/32, W/32
         features = self.refine(self.aggregation(detail, semantic))  # B, 128, H/8, W/8
-        logits: Tensor = self.head(features)  # B, classes, H/8, W/8
+        logits: Tensor = self.head(features)  # B, classes, H/8, W/8 or H, W
         if not self.training:
             return logits
         return logits, *(head(stages[stage]) for stage, head in self.boosters.items())
@@ -86,7 +86,7 @@ class BiSeNetV2(nn.Module):
         It shares its weights with this one; nothing is copied.
         """
         with torch.device("meta"):
-            network = BiSeNetV2(replace(self.config, boosters=()))
+            network = BiSeNetV2(self.config.without_boosters())
         kept = {k: v for k, v in self.state_dict().items() if not k.startswith("boosters.")}
         network.load_state_dict(kept, assign=True)
         return network.train(self.training)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bisenetv2.card import METADATA_KEY, ModelCard
+from bisenetv2.card import METADATA_KEY, ModelCard, immutable
 from bisenetv2.errors import UserError
 from bisenetv2.images import atomic_path
 from bisenetv2.network.bisenetv2 import BiSeNetV2
@@ -42,7 +42,7 @@ def save_checkpoint(path: str | Path, model: FrameNetwork, card: ModelCard) -> N
     """
     if Path(path).suffix != SUFFIX:
         raise UserError(f"{path}: checkpoints end in {SUFFIX}")
-    _check_classes(model.network.config, card)
+    _check_card(model.network.config, card)
     config = {
         "network": asdict(model.network.config),
         "normalization": {"mean": model.normalization.mean, "std": model.normalization.std},
@@ -77,7 +77,7 @@ def load_checkpoint(path: str | Path) -> tuple[FrameNetwork, ModelCard]:
             tuple(map(float, content["normalization"]["std"])),
         )
         card = ModelCard.from_json(metadata[METADATA_KEY])
-        _check_classes(config, card)
+        _check_card(config, card)
         with torch.device("meta"):
             model = FrameNetwork(BiSeNetV2(config), normalization)
     except UserError as error:
@@ -141,12 +141,17 @@ def _config(content: dict[str, Any]) -> BiSeNetV2Config:
             f"unknown network options {', '.join(unknown)}: written by a newer version; "
             "update bisenetv2"
         )
-    return BiSeNetV2Config(**{**content, "boosters": tuple(content["boosters"])})
+    return BiSeNetV2Config(**{name: immutable(value) for name, value in content.items()})
 
 
-def _check_classes(config: BiSeNetV2Config, card: ModelCard) -> None:
+def _check_card(config: BiSeNetV2Config, card: ModelCard) -> None:
     if len(card.labels) != config.num_classes:
         raise UserError(
             f"card with {len(card.labels)} class names for a network of {config.num_classes}: "
             "give each class one name"
+        )
+    if card.logits_stride != config.logits_stride:
+        raise UserError(
+            f"card with logits of stride {card.logits_stride} for a network whose logits have "
+            f"stride {config.logits_stride}: let the card say the network's"
         )

@@ -13,7 +13,17 @@ from typing import Any, Literal
 
 from bisenetv2.errors import UserError
 
-Reading = Literal["figures", "printed-cost", "common-code"]
+Reading = Literal[
+    "figures",
+    "printed-cost",
+    "common-code",
+    "coincheung-first",
+    "coincheung-2020-05",
+    "coincheung-2020-09",
+    "coincheung-2021-07",
+    "mmseg",
+    "paddleseg",
+]
 Size = Literal["base", "large"]
 
 STAGES = ("S2", "S3", "S4", "S5", "CE")
@@ -38,8 +48,8 @@ class BiSeNetV2Config:
     head_width: int = 128
     """C_t, channels between the head's two convolutions (Fig. 7; the paper gives no number)."""
 
-    booster_width: int = 64
-    """C_t of the booster heads, which exist in training only."""
+    booster_width: int | tuple[int, ...] = 64
+    """C_t of the booster heads, which exist in training only; one number, or one a booster."""
 
     boosters: tuple[str, ...] = ("S2", "S3", "S4", "S5")
     """Stages with a booster head (Fig. 3; Table 4 moves them); any of `STAGES`, in that order."""
@@ -89,8 +99,9 @@ class BiSeNetV2Config:
     aggregation_relu: bool = False
     """ReLU after the aggregation's last BN: not in Fig. 6, but in common code."""
 
-    upsample: Literal["bilinear", "nearest"] = "bilinear"
-    """Interpolation inside the aggregation: bilinear in Fig. 6, nearest in common code."""
+    upsample: Literal["bilinear", "bilinear-corners", "nearest"] = "bilinear"
+    """Interpolation inside the aggregation: bilinear in Fig. 6, nearest in common code, and in its
+    first version bilinear with the corners of both grids aligned."""
 
     conv_bias: bool = False
     """Whether every convolution has a bias beside its BN, as one public code base has."""
@@ -98,13 +109,25 @@ class BiSeNetV2Config:
     pointwise_bias: bool = False
     """Whether the aggregation's two 1×1 convolutions have a bias, as another code base has."""
 
+    stride2_padding: Literal["both", "end"] = "both"
+    """Where convolutions of stride 2 pad: alike on both sides, or, as 'same' padding of some
+    frameworks amounts to on even sides, one row and column less at the beginning."""
+
+    pool_counts_padding: bool = True
+    """Whether the aggregation's average pooling divides by padded positions too (PyTorch's way)."""
+
+    logits_stride: Literal[1, 8] = 8
+    """Side of the square of pixels that shares a logit. 1: the head's classifier gives 64 values a
+    class and position, which a pixel shuffle spreads, as one generation of common code does."""
+
     def __post_init__(self) -> None:
         for field in fields(self):
             _of_kind(field.default, field.name, getattr(self, field.name))
         _in_range("num_classes", self.num_classes, 1, 255)
         _in_range("in_channels", self.in_channels, 1, 1024)
         _in_range("head_width", self.head_width, 1, 8192)
-        _in_range("booster_width", self.booster_width, 1, 8192)
+        for width in self.booster_widths:
+            _in_range("booster_width", width, 1, 8192)
         _in_range("semantic_ratio", self.semantic_ratio, 1 / 64, 1)
         _in_range("expansion", self.expansion, 1, 64)
         _in_range("width", self.width, 1 / 16, 16)
@@ -115,13 +138,20 @@ class BiSeNetV2Config:
         _one_of("expand_in", self.expand_in, ("depthwise", "gather"))
         _one_of("stem_fuse_kernel", self.stem_fuse_kernel, (1, 3))
         _one_of("context_tail", self.context_tail, ("bare", "bn-relu"))
-        _one_of("upsample", self.upsample, ("bilinear", "nearest"))
+        _one_of("upsample", self.upsample, ("bilinear", "bilinear-corners", "nearest"))
+        _one_of("stride2_padding", self.stride2_padding, ("both", "end"))
+        _one_of("logits_stride", self.logits_stride, (1, 8))
         if tuple(stage for stage in STAGES if stage in self.boosters) != self.boosters:
             raise UserError(f"boosters {self.boosters}: take some of {STAGES}, in that order")
         if self.boosters and self.branches == "detail":
             raise UserError("boosters sit on the Semantic Branch: set boosters=() without one")
         if "CE" in self.boosters and not self.context_embedding:
             raise UserError("booster CE: there is no CE block; leave it out of boosters")
+        if len(self.booster_widths) != len(self.boosters):
+            raise UserError(
+                f"booster_width {self.booster_width} for boosters {self.boosters}: "
+                "give one number, or one a booster"
+            )
         if self.semantic_channels[0] < 2:
             raise UserError(
                 f"semantic_ratio {self.semantic_ratio} at width {self.width}: the stem would have "
@@ -140,6 +170,18 @@ class BiSeNetV2Config:
         stem_wide, s3_wide, s4, s5 = (int(c * self.width) for c in (stem, s3, 64, 128))
         return stem_wide, s3_wide, s4, s5
 
+    @property
+    def booster_widths(self) -> tuple[int, ...]:
+        """C_t of each booster head, in the order of `boosters`."""
+        if isinstance(self.booster_width, tuple):
+            return self.booster_width
+        return (self.booster_width,) * len(self.boosters)
+
+    def without_boosters(self) -> BiSeNetV2Config:
+        """Returns the configuration of the network for inference."""
+        width = 64 if isinstance(self.booster_width, tuple) else self.booster_width
+        return replace(self, boosters=(), booster_width=width)
+
     @classmethod
     def preset(
         cls, reading: Reading = "figures", size: Size = "base", **overrides: Any
@@ -147,38 +189,95 @@ class BiSeNetV2Config:
         """Returns a named network.
 
         Args:
-            reading: `figures`, `printed-cost`, or `common-code`: the most used public code, with
-                its three additional ReLUs, nearest upsampling and head width 1024.
+            reading: A key of `PRESETS`.
             size: `base`, or `large` (α = 2, d = 3, head width at least 256; Table 5).
             **overrides: Fields to change.
 
         Raises:
             UserError: If a name or a field's value is unknown.
         """
-        _one_of("reading", reading, ("figures", "printed-cost", "common-code"))
+        _one_of("reading", reading, tuple(PRESETS))
         _one_of("size", size, ("base", "large"))
-        config = cls()
-        if reading == "printed-cost":
-            config = cls(head_width=64, expand_in="gather", stem_fuse_kernel=1, refine=True)
-        elif reading == "common-code":
-            config = cls(
-                head_width=1024,
-                gather_relu=True,
-                context_tail="bn-relu",
-                aggregation_relu=True,
-                upsample="nearest",
-            )
+        config = cls(**PRESETS[reading])
         if size == "large":
             config = replace(config, width=2.0, depth=3, head_width=max(256, config.head_width))
         return replace(config, **overrides)
+
+
+_RELUS: dict[str, Any] = {"gather_relu": True, "aggregation_relu": True}
+
+PRESETS: dict[Reading, dict[str, Any]] = {
+    "figures": {},
+    "printed-cost": {
+        "head_width": 64,
+        "expand_in": "gather",
+        "stem_fuse_kernel": 1,
+        "refine": True,
+    },
+    "common-code": {
+        **_RELUS,
+        "context_tail": "bn-relu",
+        "upsample": "nearest",
+        "head_width": 1024,
+    },
+    "coincheung-first": {
+        "context_tail": "bn-relu",
+        "upsample": "bilinear-corners",
+        "head_width": 256,
+        "booster_width": (32, 64, 128, 256),
+    },
+    "coincheung-2020-05": {
+        **_RELUS,
+        "context_tail": "bn-relu",
+        "upsample": "bilinear-corners",
+        "head_width": 1024,
+        "booster_width": 128,
+    },
+    "coincheung-2020-09": {
+        **_RELUS,
+        "context_tail": "bn-relu",
+        "upsample": "nearest",
+        "head_width": 1024,
+        "logits_stride": 1,
+    },
+    "coincheung-2021-07": {
+        **_RELUS,
+        "context_tail": "bn-relu",
+        "upsample": "nearest",
+        "head_width": 1024,
+    },
+    "mmseg": {
+        **_RELUS,
+        "context_tail": "bn-relu",
+        "pointwise_bias": True,
+        "head_width": 1024,
+    },
+    "paddleseg": {
+        "conv_bias": True,
+        "stride2_padding": "end",
+        "pool_counts_padding": False,
+        "booster_width": (16, 32, 64, 128),
+    },
+}
+"""What each named network changes of the defaults, which draw the figures.
+
+`printed-cost` is the other reading of the paper. `common-code` is the most used public code as it
+stands, under the name of its head generation `coincheung-2021-07`. The others are the networks of
+public code whose checkpoints `bisenetv2 import` reads, by project (CoinCheung/BiSeNet also by date
+of its head generation, `coincheung-first` being that of the first days of May 2020). Booster heads
+of another layout than Fig. 7's are left at the default width.
+"""
 
 
 def _of_kind(default: object, name: str, value: object) -> None:
     """Checks that switches are switches and counts are counts: a file may hold anything."""
     if isinstance(default, bool):
         _one_of(name, value, (True, False))
-    elif isinstance(default, int) and not isinstance(value, int):
-        raise UserError(f"{name} {value!r}: expected a whole number")
+    elif isinstance(default, int):
+        several = isinstance(value, tuple) and name == "booster_width"
+        for number in value if several else (value,):
+            if not isinstance(number, int):
+                raise UserError(f"{name} {value!r}: expected a whole number")
 
 
 def _in_range(name: str, value: float, low: float, high: float) -> None:

@@ -7,7 +7,7 @@ element of the upsampled logits gives all 22 printed figures for the printed-cos
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ def network_cost(config: BiSeNetV2Config, size: tuple[int, int] = (512, 1024)) -
             elements += out.numel()
 
     with torch.device("meta"):
-        network = BiSeNetV2(replace(config, boosters=())).eval()
+        network = BiSeNetV2(config.without_boosters()).eval()
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.ReLU):
                 module.register_forward_hook(count)

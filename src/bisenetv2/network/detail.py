@@ -17,12 +17,16 @@ class DetailBranch(nn.Module):
     def __init__(self, config: BiSeNetV2Config) -> None:
         super().__init__()
         stages = []
-        channels = config.in_channels
+        channels, bias, padding = config.in_channels, config.conv_bias, config.stride2_padding
         for out_channels, repeats in zip(config.detail_channels, REPEATS, strict=True):
             stage = []
             for i in range(repeats):
                 stride = 2 if i == 0 else 1
-                stage.append(ConvBNReLU(channels, out_channels, 3, stride, bias=config.conv_bias))
+                stage.append(
+                    ConvBNReLU(
+                        channels, out_channels, 3, stride, bias=bias, stride2_padding=padding
+                    )
+                )
                 channels = out_channels
             stages.append(nn.Sequential(*stage))
         self.S1, self.S2, self.S3 = stages

@@ -30,21 +30,18 @@ class GatherExpansion(nn.Module):
         inner = in_channels * (config.expansion if expansion is None else expansion)
         gathered = inner if config.expand_in == "gather" else in_channels
         self.gather = ConvBNReLU(in_channels, gathered, kernel, bias=bias)
-        depthwise = []
-        if stride == 1:
-            depthwise.append(ConvBN(gathered, inner, 3, groups=gathered, bias=bias))
-        elif config.double_depthwise:
-            depthwise.append(ConvBN(gathered, inner, 3, stride, groups=gathered, bias=bias))
+        double = stride == 1 or config.double_depthwise
+        padding = config.stride2_padding
+        depthwise = [ConvBN(gathered, inner, 3 if double else 5, stride, gathered, bias, padding)]
+        if stride != 1 and config.double_depthwise:
             depthwise.append(ConvBN(inner, inner, 3, groups=inner, bias=bias))
-        else:
-            depthwise.append(ConvBN(gathered, inner, 5, stride, groups=gathered, bias=bias))
         self.depthwise = nn.Sequential(*depthwise)
         self.depthwise_relu = nn.ReLU(inplace=True) if config.gather_relu else nn.Identity()
         self.project = ConvBN(inner, out_channels, 1, bias=bias)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1:
             self.shortcut = nn.Sequential(
-                ConvBN(in_channels, in_channels, 3, stride, groups=in_channels, bias=bias),
+                ConvBN(in_channels, in_channels, 3, stride, in_channels, bias, padding),
                 ConvBN(in_channels, out_channels, 1, bias=bias),
             )
         self.relu = nn.ReLU(inplace=True)

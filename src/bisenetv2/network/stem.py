@@ -15,10 +15,13 @@ class StemBlock(nn.Module):
     def __init__(self, config: BiSeNetV2Config) -> None:
         super().__init__()
         channels, bias = config.semantic_channels[0], config.conv_bias
-        self.first = ConvBNReLU(config.in_channels, channels, 3, stride=2, bias=bias)
+        padding = config.stride2_padding
+        self.first = ConvBNReLU(
+            config.in_channels, channels, 3, stride=2, bias=bias, stride2_padding=padding
+        )
         self.left = nn.Sequential(
             ConvBNReLU(channels, channels // 2, 1, bias=bias),
-            ConvBNReLU(channels // 2, channels, 3, stride=2, bias=bias),
+            ConvBNReLU(channels // 2, channels, 3, stride=2, bias=bias, stride2_padding=padding),
         )
         self.right = nn.MaxPool2d(3, stride=2, padding=1)
         self.fuse = ConvBNReLU(2 * channels, channels, config.stem_fuse_kernel, bias=bias)

@@ -303,6 +303,7 @@ def _card(recipe: Recipe, dataset: Dataset) -> ModelCard:
     return ModelCard(
         labels=dataset.labels,
         frame_size=(height, width),
+        logits_stride=config.logits_stride,
         data=dataset.name + extra,
         data_licence=dataset.licence,
         recipe=f"{recipe.dataset}, {recipe.iterations} iterations, seed {recipe.seed}",

@@ -1,0 +1,165 @@
+"""Read the weights out of a checkpoint of another project, without running what it may carry.
+
+Such files are pickles, and a pickle is a program. PyTorch's are read by PyTorch's own restricted
+reader, Paddle's by `paddle_pickle`; nothing else in this product reads a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from bisenetv2.errors import UserError
+from bisenetv2.importing.paddle_pickle import CarriesCodeError, load_paddle
+
+LARGEST = 2**30
+"""Most bytes a file may have, packed or unpacked; the largest known one has about 110 MB."""
+
+WRAPPERS = ("state_dict", "model")
+"""Entries that hold the weights where a file holds more than those."""
+
+_DEEPEST = 4
+"""Wrappers opened, one inside the other; a pickle may contain itself."""
+
+
+@dataclass(frozen=True)
+class ForeignFile:
+    """What a file holds."""
+
+    path: Path
+
+    tensors: Mapping[str, Tensor]
+    """By the names of the project that wrote them; read-only, for they may share memory."""
+
+    beside: tuple[str, ...]
+    """Names of entries that are no weights: epochs, optimisers, notes."""
+
+    sha256: str
+    """Hash of the file, hexadecimal."""
+
+
+def read_foreign(path: str | Path) -> ForeignFile:
+    """Reads the weights of another project's checkpoint.
+
+    Args:
+        path: `.pth`, `.pt`, `.bin` or `.ckpt` of PyTorch, `.pdparams` of Paddle, or
+            `.safetensors`.
+
+    Raises:
+        UserError: If the file is missing, damaged or too large, carries code, or holds no weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; name a checkpoint (.pth, .pdparams, …)")
+    try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise UserError(f"{path}: {size / 2**30:.1f} GiB; no file of this network is above 1")
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        content = _load(path, data)
+    except CarriesCodeError as error:
+        raise UserError(
+            f"{path}: refused, it carries code ({error}), which is never run; "
+            "save its state dict alone, in the program that wrote it"
+        ) from error
+    tensors, beside = _weights(content)
+    if not tensors:
+        raise UserError(f"{path}: holds no weights; name a file with a state dict")
+    return ForeignFile(path, tensors, beside, hashlib.sha256(data).hexdigest())
+
+
+def _load(path: Path, data: bytes) -> object:
+    """Turns the bytes into tensors and plain containers."""
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".pdparams":
+            return _with_tensors(load_paddle(data))
+        if suffix == ".safetensors":
+            return load_safetensors(data)
+        _check_archive(path, data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old formats, which are read all the same
+            return torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+    except (CarriesCodeError, UserError):
+        raise
+    except SafetensorError as error:
+        raise UserError(f"{path}: damaged or truncated .safetensors file ({error})") from error
+    except Exception as error:  # arbitrary bytes raise exceptions without a common base class
+        name = re.search(r"(?:GLOBAL|global|class) `?([\w.]+)", str(error))
+        if "nsupported" in str(error) and name:
+            raise CarriesCodeError(name[1]) from error
+        raise UserError(
+            f"{path}: damaged, truncated or no checkpoint ({type(error).__name__}); fetch it anew"
+        ) from error
+
+
+def _with_tensors(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts tensors in the place of arrays, in a dict and in the dicts that it holds."""
+    return {
+        key: torch.from_numpy(value)
+        if isinstance(value, np.ndarray)
+        else _with_tensors(value)
+        if isinstance(value, dict)
+        else value
+        for key, value in content.items()
+    }
+
+
+def _check_archive(path: Path, data: bytes) -> None:
+    """Refuses archives that are small here and huge in memory; PyTorch's are not compressed."""
+    if data[:4] == b"PK\x03\x04":
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > len(data):
+            raise UserError(f"{path}: a compressed archive, which PyTorch never writes; refused")
+
+
+def _weights(content: object) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Opens wrappers and flattens; returns tensors by name, and names of what else there is."""
+    beside: list[str] = []
+    for _ in range(_DEEPEST):
+        wrapper = next((name for name in WRAPPERS if _holds_mapping(content, name)), None)
+        if wrapper is None or not isinstance(content, Mapping):
+            break
+        beside += [str(key) for key in content if key != wrapper]
+        content = content[wrapper]
+    tensors: dict[str, Tensor] = {}
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        if _is_plain(value):
+            tensors[str(key)] = value
+        elif isinstance(value, Mapping) and value and all(map(_is_plain, value.values())):
+            # CoinCheung's trunk file: a dict for each part of the network.
+            tensors |= {f"{key}.{name}": tensor for name, tensor in value.items()}
+        else:
+            beside.append(str(key))
+    return tensors, tuple(beside)
+
+
+def _holds_mapping(content: object, name: str) -> bool:
+    return isinstance(content, Mapping) and isinstance(content.get(name), Mapping)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether this is a tensor with its values in memory: not sparse, quantised or a promise."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
