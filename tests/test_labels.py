@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bisenetv2.builtin_labels import BUILTIN, CITYSCAPES, COCO_STUFF, builtin_labels
+from bisenetv2.builtin_labels import ADE20K, BUILTIN, CITYSCAPES, COCO_STUFF, VOC, builtin_labels
 from bisenetv2.errors import UserError
 from bisenetv2.labels import CAMVID, IGNORE_INDEX, Labels
 
@@ -172,6 +172,36 @@ def test_every_built_in_class_is_reached_by_exactly_one_raw_id(labels: Labels) -
     assert labels.raw_ids is not None
     reached = [index for _, index in labels.raw_ids if index != labels.ignore_index]
     assert sorted(reached) == list(range(len(labels)))
+
+
+def test_ade20k_has_its_150_classes_in_their_order_and_its_official_colours() -> None:
+    assert len(ADE20K) == len(set(ADE20K.names)) == 150
+    known = {0: "wall", 7: "bed", 12: "person", 20: "car", 83: "truck", 136: "traffic light"}
+    assert {index: ADE20K.names[index] for index in known} == known
+    assert ADE20K.names[-1] == "flag"
+    colors = {"wall": (120, 120, 120), "sky": (6, 230, 230), "tree": (4, 200, 3)}
+    colors |= {"road": (140, 140, 140), "person": (150, 5, 61), "flag": (92, 0, 255)}
+    assert {name: ADE20K.palette[ADE20K.index(name)] for name in colors} == colors
+    # The benchmark gives one colour twice.
+    assert len(set(ADE20K.palette)) == 149
+    assert ADE20K.palette[ADE20K.index("skyscraper")] == colors["road"]
+
+
+def test_ade20k_s_files_count_from_one_and_zero_is_nothing() -> None:
+    ids = np.array([[0, 1, 150]], np.uint8)
+    np.testing.assert_array_equal(ADE20K.from_raw(ids), [[255, 0, 149]])
+    with pytest.raises(UserError, match="label 151 is out of range"):
+        ADE20K.from_raw(np.array([[151]], np.uint8))
+
+
+def test_voc_has_its_21_classes_in_the_colours_of_its_palette() -> None:
+    assert len(VOC) == len(set(VOC.palette)) == 21
+    assert VOC.names[0] == "background" and VOC.names[-1] == "tvmonitor"
+    assert VOC.names.index("person") == 15 and VOC.names.index("car") == 7
+    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 4: (0, 0, 128), 8: (64, 0, 0)}
+    known |= {7: (128, 128, 128), 15: (192, 128, 128), 20: (0, 64, 128)}
+    assert {index: VOC.palette[index] for index in known} == known
+    np.testing.assert_array_equal(VOC.from_raw(np.array([[0, 20, 255]], np.uint8)), [[0, 20, 255]])
 
 
 def test_an_unknown_built_in_name_is_answered_with_the_known_ones() -> None:

@@ -34,6 +34,7 @@ from bisenetv2.training.device import choose_device, computes_bfloat16
 from bisenetv2.training.loader import Batch, InMemory
 from bisenetv2.training.loop import train
 from bisenetv2.training.recipes import RECIPES, Recipe
+from bisenetv2.training.state import RunState
 
 TINY = BiSeNetV2Config(
     num_classes=len(CAMVID), width=0.25, head_width=16, booster_width=8, expansion=2
@@ -83,6 +84,11 @@ def tiny(**options: Any) -> Recipe:
 
 def run(recipe: Recipe, folder: Path, val: Dataset | None = None, **options: Any) -> Path:
     return train(recipe, STREETS, val, folder, **{"bar": Bar(), **options})
+
+
+def new_state(recipe: Recipe) -> RunState:
+    model = loop._start(recipe, STREETS, None).model
+    return loop._new_state(recipe, model, torch.device("cpu"))
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
@@ -330,7 +336,7 @@ def test_the_schedule_sets_the_rate_of_the_steps(tmp_path: Path) -> None:
 
 
 def test_momentum_is_the_recipes() -> None:
-    state = loop._new_state(tiny(momentum=0.7), STREETS, torch.device("cpu"), None)
+    state = new_state(tiny(momentum=0.7))
     assert [group["momentum"] for group in state.optimizer.param_groups] == [0.7, 0.7]
 
 
@@ -343,8 +349,7 @@ def test_the_loss_is_taken_as_the_recipe_says(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(loop, "segmentation_loss", spy)
     recipe = tiny(booster_weight=0.3, ohem=True, lovasz=0.5, loss_stride=2, booster_stride=8)
-    cpu = torch.device("cpu")
-    steps = loop._Steps(recipe, 11, loop._new_state(recipe, STREETS, cpu, None), cpu)
+    steps = loop._Steps(recipe, 11, new_state(recipe), torch.device("cpu"))
     steps.take(next(loop._batches(loop._phases(recipe, STREETS, None), 0)), bfloat16=False)
     assert seen == {
         "ignore_index": 11,
@@ -394,13 +399,6 @@ def test_samples_are_drawn_and_augmented_as_the_recipe_says() -> None:
         batches = phase.batches
         assert (batches.batch_size, batches.seed, batches.mixed_share) == (batch_size, 5, 0.25)
         assert (len(batches.dataset), len(batches.mixed or ())) == (3, 2)
-
-
-def test_a_checkpoint_of_another_network_is_refused_by_its_path(tmp_path: Path) -> None:
-    init = checkpoint(tmp_path / "start.safetensors", replace(TINY, head_width=24))
-    with pytest.raises(UserError, match=r"start\.safetensors: checkpoint of another network"):
-        run(tiny(), tmp_path / "run", init=init)
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(tmp_path: Path) -> None:
@@ -522,7 +520,7 @@ def test_the_smallest_batch_and_crop_that_are_allowed_train(tmp_path: Path) -> N
 
 
 def test_decay_falls_on_convolution_weights_alone() -> None:
-    state = loop._new_state(tiny(weight_decay=0.1), STREETS, torch.device("cpu"), None)
+    state = new_state(tiny(weight_decay=0.1))
     names = {id(parameter): name for name, parameter in state.model.network.named_parameters()}
     decayed, others = (
         {names[id(parameter)] for parameter in group["params"]}
@@ -539,8 +537,7 @@ def test_decay_falls_on_convolution_weights_alone() -> None:
 
 def test_the_seed_decides_the_first_weights() -> None:
     def weights(seed: int) -> torch.Tensor:
-        state = loop._new_state(tiny(seed=seed), STREETS, torch.device("cpu"), None)
-        return next(state.model.parameters()).detach()
+        return next(new_state(tiny(seed=seed)).model.parameters()).detach()
 
     assert torch.equal(weights(3), weights(3))
     assert not torch.equal(weights(3), weights(4))
@@ -564,7 +561,7 @@ def test_small_crops_come_first_and_both_phases_follow_the_seed() -> None:
 
 def test_the_network_takes_its_number_of_classes_from_the_data() -> None:
     recipe = tiny(network=replace(TINY, num_classes=19))
-    state = loop._new_state(recipe, STREETS, torch.device("cpu"), None)
+    state = new_state(recipe)
     assert state.model.network.config.num_classes == len(CAMVID)
 
 

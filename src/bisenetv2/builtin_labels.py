@@ -1,7 +1,9 @@
 """Labels of the public data sets a recipe or a command may name.
 
-Sources of the names and ids: the Cityscapes label definitions (https://www.cityscapes-dataset.com)
-and the label list of COCO-Stuff (https://github.com/nightrome/cocostuff).
+Sources of the names and ids: the Cityscapes label definitions (https://www.cityscapes-dataset.com),
+the label list of COCO-Stuff (https://github.com/nightrome/cocostuff), the scene parsing benchmark
+of ADE20K (http://sceneparsing.csail.mit.edu) and Pascal VOC's development kit
+(http://host.robots.ox.ac.uk/pascal/VOC).
 """
 
 from __future__ import annotations
@@ -69,6 +71,11 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(" ".join(name.split()) for name in text.split(","))
 
 
+def _color(code: str) -> Color:
+    red, green, blue = bytes.fromhex(code)
+    return red, green, blue
+
+
 _COCO_THINGS = _names(
     """person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light,
     fire hydrant, stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant,
@@ -132,7 +139,82 @@ Raw ids are those of the `stuffthingmaps` PNGs: COCO's ids 1-182 less one, 255 w
 class `i` has the colour numbered `95 * (i + 1) % 216` in the 6×6×6 colour cube.
 """
 
+_ADE20K_CLASSES = _names(
+    """
+    wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk,
+    person, earth, door, table, mountain, plant, curtain, chair, car, water, painting, sofa, shelf,
+    house, sea, mirror, rug, field, armchair, seat, fence, desk, rock, wardrobe, lamp, bathtub,
+    railing, cushion, base, box, column, signboard, chest of drawers, counter, sand, sink,
+    skyscraper, fireplace, refrigerator, grandstand, path, stairs, runway, case, pool table,
+    pillow, screen door, stairway, river, bridge, bookcase, blind, coffee table, toilet, flower,
+    book, hill, bench, countertop, stove, palm, kitchen island, computer, swivel chair, boat, bar,
+    arcade machine, hovel, bus, towel, light, truck, tower, chandelier, awning, streetlight, booth,
+    television receiver, airplane, dirt track, apparel, pole, land, bannister, escalator, ottoman,
+    bottle, buffet, poster, stage, van, ship, fountain, conveyer belt, canopy, washer, plaything,
+    swimming pool, stool, barrel, basket, waterfall, tent, bag, minibike, cradle, oven, ball, food,
+    step, tank, trade name, microwave, pot, animal, bicycle, lake, dishwasher, screen, blanket,
+    sculpture, hood, sconce, vase, traffic light, tray, ashcan, fan, pier, crt screen, plate,
+    monitor, bulletin board, shower, radiator, glass, clock, flag
+    """
+)
+
+_ADE20K_COLORS = """
+    787878 b47878 06e6e6 503232 04c803 787850 8c8c8c cc05ff e6e6e6 04fa07 e005ff ebff07 96053d
+    787846 08ff33 ff0652 8fff8c ccff04 ff3307 cc4603 0066c8 3de6fa ff0633 0b66ff ff0747 ff09e0
+    0907e6 dcdcdc ff095c 7009ff 08ffd6 07ffe0 ffb806 0aff47 ff290a 07ffff e0ff08 6608ff ff3d06
+    ffc207 ff7a08 00ff14 ff0829 ff0599 0633ff eb0cff a09614 00a3ff 8c8c8c fa0a0f 14ff00 1fff00
+    ff1f00 ffe000 99ff00 0000ff ff4700 00ebff 00adff 1f00ff 0bc8c8 ff5200 00fff5 003dff 00ff70
+    00ff85 ff0000 ffa300 ff6600 c2ff00 008fff 33ff00 0052ff 00ff29 00ffad 0a00ff adff00 00ff99
+    ff5c00 ff00ff ff00f5 ff0066 ffad00 ff0014 ffb8b8 001fff 00ff3d 0047ff ff00cc 00ffc2 00ff52
+    000aff 0070ff 3300ff 00c2ff 007aff 00ffa3 ff9900 00ff0a ff7000 8fff00 5200ff a3ff00 ffeb00
+    08b8aa 8500ff 00ff5c b800ff ff001f 00b8ff 00d6ff ff0070 5cff00 00e0ff 70e0ff 46b8a0 a300ff
+    9900ff 47ff00 ff00a3 ffcc00 ff008f 00ffeb 85ff00 ff00eb f500ff ff007a fff500 0abed4 d6ff00
+    00ccff 1400ff ffff00 0099ff 0029ff 00ffcc 2900ff 29ff00 ad00ff 00f5ff 4700ff 7a00ff 00ffb8
+    005cff b8ff00 0085ff ffd600 19c2c2 66ff00 5c00ff
+"""
+"""RRGGBB in the order of the classes: the colours of the scene parsing benchmark."""
+
+ADE20K = Labels(
+    names=_ADE20K_CLASSES,
+    palette=tuple(_color(code) for code in _ADE20K_COLORS.split()),
+    raw_ids=((0, IGNORE_INDEX), *((index + 1, index) for index in range(150))),
+)
+"""The 150 classes of ADE20K's scene parsing benchmark, in the official colours.
+
+Its files number them from 1 and mark unlabelled pixels with 0. Road and skyscraper share a colour.
+"""
+
+_VOC_CLASSES = _names(
+    """background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable,
+    dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor"""
+)
+
+
+def _voc_color(index: int) -> Color:
+    """Returns the colour of an id in Pascal VOC's palette: its bits, dealt out to the channels."""
+    red = green = blue = 0
+    for place in range(7, 4, -1):
+        red |= (index & 1) << place
+        green |= (index >> 1 & 1) << place
+        blue |= (index >> 2 & 1) << place
+        index >>= 3
+    return red, green, blue
+
+
+VOC = Labels(
+    names=_VOC_CLASSES,
+    palette=tuple(map(_voc_color, range(len(_VOC_CLASSES)))),
+    raw_ids=tuple((index, index) for index in range(len(_VOC_CLASSES))),
+)
+"""The 20 classes of Pascal VOC and the background; its files mark outlines with 255."""
+
 BUILTIN: Mapping[str, Labels] = MappingProxyType(
-    {"camvid": CAMVID, "cityscapes": CITYSCAPES, "coco-stuff": COCO_STUFF}
+    {
+        "camvid": CAMVID,
+        "cityscapes": CITYSCAPES,
+        "coco-stuff": COCO_STUFF,
+        "ade20k": ADE20K,
+        "voc": VOC,
+    }
 )
 """The built-in labels by name."""

@@ -20,13 +20,17 @@ bisenetv2: real-time semantic segmentation with BiSeNet V2
   bisenetv2 train camvid --data ../shared/camvid        train on CamVid
   bisenetv2 train streets --iterations 200              train on rendered streets: no data needed
   bisenetv2 export runs/camvid/best.safetensors         write a model file and prove it agrees
+  bisenetv2 import model_final_v2_city.pth              bring in a checkpoint of another project
   bisenetv2 benchmark --against plain                   time every stage on this machine
 
 Options of a verb: bisenetv2 VERB --help. Any verb takes --debug, which shows tracebacks.
 Exit codes: 0 done, 1 done in part, 2 a mistake in what was given.
 """
 
-VERBS = ("demo", "predict", "evaluate", "train", "export", "benchmark")
+VERBS = ("demo", "predict", "evaluate", "train", "export", "import", "benchmark")
+
+MODULES = {"import": "import_checkpoint"}
+"""Modules of verbs that are no names in Python; the others are called like their verb."""
 
 EXTRA_OF_PACKAGE = {
     "torch": "train",
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     debug = "--debug" in rest
     try:
-        command = import_module(f"bisenetv2.commands.{verb}")
+        command = import_module(f"bisenetv2.commands.{MODULES.get(verb, verb)}")
         if "-h" in rest or "--help" in rest:
             print(command.EXAMPLES)
         code: int = command.main([word for word in rest if word != "--debug"])

@@ -154,7 +154,7 @@ class Labels:
                 raw_ids=None if pairs is None else tuple((int(a), int(b)) for a, b in pairs),
             )
         except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise UserError(f"damaged labels in the model's metadata: {error!r}") from error
+            raise UserError(f"damaged labels: {error!r}") from error
 
 
 CAMVID = Labels(

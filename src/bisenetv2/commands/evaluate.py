@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 EXAMPLES = """\
   bisenetv2 evaluate --data ../shared/camvid
   bisenetv2 evaluate runs/camvid/best.safetensors --data ../shared/camvid --split val --json
+  bisenetv2 evaluate city.safetensors --data cityscapes --split val
 """
 
 
@@ -30,8 +31,8 @@ def evaluate(
 
     Args:
         model: Model file (.onnx) or checkpoint (.safetensors); the embedded model if left out.
-        data: CamVid's folder, or `streets` for rendered streets.
-        split: train, val, trainval or test.
+        data: Folder of CamVid, Cityscapes, COCO-Stuff or ADE20K, or `streets` for rendered streets.
+        split: train, val, trainval or test; the truth of some test splits is not public.
         engine: What runs the network.
         threads: CPU threads; all by default.
         scale: Side of the network's input over the frame's; by default as in training.

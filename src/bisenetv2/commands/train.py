@@ -16,6 +16,7 @@ from bisenetv2.training.recipes import RECIPES, Recipe
 EXAMPLES = """\
   bisenetv2 train camvid --data ../shared/camvid
   bisenetv2 train camvid --data ../shared/camvid --resume
+  bisenetv2 train camvid --data ../shared/camvid --init city.safetensors --rate 0.01
   bisenetv2 train streets --iterations 200 --run runs/trial
 """
 
@@ -37,7 +38,8 @@ def train(
         data: CamVid's folder; recipes on rendered streets need none.
         run: Run folder to write.
         resume: Go on with the run of that folder.
-        init: Checkpoint of the same network to start from.
+        init: Checkpoint to start from: its network is trained on, with the recipe's booster heads
+            and, for another number of classes, new heads.
         device: auto, cpu, cuda or mps.
         threads: CPU threads; all by default.
     """

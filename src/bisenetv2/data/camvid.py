@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bisenetv2.data.dataset import Sample
+from bisenetv2.data.pairs import read_pair
 from bisenetv2.errors import UserError
-from bisenetv2.images import IMAGE_SUFFIXES, read_image, read_mask
+from bisenetv2.images import IMAGE_SUFFIXES
 from bisenetv2.labels import CAMVID, Labels
 
 SPLITS = {"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "test": ("test",)}
@@ -64,15 +65,7 @@ class CamVid:
         Raises:
             UserError: If a file is unreadable, sizes differ, or a label is out of range.
         """
-        image_path, mask_path = self.files[index]
-        image = read_image(image_path)
-        mask = self.labels.from_raw(read_mask(mask_path), mask_path)
-        if image.shape[:2] != mask.shape:
-            raise UserError(
-                f"{mask_path}: mask of {mask.shape[1]}×{mask.shape[0]} for an image of "
-                f"{image.shape[1]}×{image.shape[0]} pixels; sizes must be equal"
-            )
-        return Sample(image, mask)
+        return read_pair(*self.files[index], self.labels)
 
 
 def _pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bisenetv2.data.camvid import CamVid
 from bisenetv2.data.dataset import Dataset
+from bisenetv2.data.public import LAYOUTS, PublicSplit
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.errors import UserError
 
@@ -20,8 +21,9 @@ def open_dataset(data: str | Path, split: str) -> Dataset:
     """Opens a split.
 
     Args:
-        data: CamVid's folder, or `streets` for rendered streets.
-        split: `train`, `val`, `trainval` or `test`.
+        data: Folder of CamVid, Cityscapes, COCO-Stuff or ADE20K, recognised by what it holds, or
+            `streets` for rendered streets.
+        split: `train`, `val`, `trainval` or `test`; not every data set has all of them.
 
     Raises:
         UserError: If the folder or the split is missing or holds no dataset.
@@ -33,4 +35,7 @@ def open_dataset(data: str | Path, split: str) -> Dataset:
         return RenderedStreets(count, seed=seed)
     if not Path(data).is_dir():
         raise UserError(f"{data}: no such folder; give CamVid's, or `{STREETS}` to render streets")
+    for layout in LAYOUTS:
+        if (Path(data) / layout.sign).is_dir():
+            return PublicSplit.open(layout, data, split)
     return CamVid.open(data, split)

@@ -82,8 +82,8 @@ def to_onnx(model: FrameNetwork, card: ModelCard) -> onnx.ModelProto:
         card: What the file says about itself.
 
     Returns:
-        A model with input `frame`, `uint8` N×H×W×3, and output `logits`, `float32` N×C×H/8×W/8,
-        for every H and W divisible by 32.
+        A model with input `frame`, `uint8` N×H×W×3, and output `logits`, `float32` N×C×H/8×W/8
+        (N×C×H×W where the card says stride 1), for every H and W divisible by 32.
     """
     example = torch.zeros(2, 2 * STRIDE, 3 * STRIDE, 3, dtype=torch.uint8)
     shape = {

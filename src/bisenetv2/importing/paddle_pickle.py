@@ -148,9 +148,10 @@ class _Array:
         if not hasattr(self, "type"):
             raise _DamagedError("an array without content")
         kind = np.dtype(self.type.order + self.type.code)
-        order = "F" if self.fortran else "C"
-        values = np.frombuffer(self.raw, kind).reshape(self.shape, order=order)
-        return np.array(values, kind.newbyteorder("="))
+        values = np.frombuffer(self.raw, kind)
+        if self.fortran:
+            values = values.reshape(self.shape[::-1]).transpose()
+        return np.array(values.reshape(self.shape), kind.newbyteorder("="))
 
 
 def _new_array(kind: object, *_: object) -> _Array:

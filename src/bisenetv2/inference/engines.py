@@ -35,7 +35,7 @@ Frames = npt.NDArray[np.uint8]
 """RGB, N×H×W×3, H and W multiples of 32."""
 
 Logits = npt.NDArray[np.float32]
-"""N×C×H/8×W/8."""
+"""N×C×H/8×W/8, or N×C×H×W of models whose card says stride 1."""
 
 EngineName = Literal["auto", "openvino", "onnxruntime", "torch"]
 

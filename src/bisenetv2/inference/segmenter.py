@@ -150,10 +150,20 @@ class Segmenter:
         """Second stage: runs the network on what `prepare` returned.
 
         Returns:
-            Logits `float32` C×H'/8×W'/8.
+            Logits `float32` C×H'/s×W'/s, s being the card's `logits_stride`: 8, or 1.
+
+        Raises:
+            UserError: If the model gives logits of another stride than its card says.
         """
         with self._turn:
             logits: npt.NDArray[np.float32] = self.engine.logits(network_frame)[0]
+        stride = self.card.logits_stride
+        if logits.shape[1:] != tuple(side // stride for side in network_frame.shape[1:3]):
+            raise UserError(
+                f"logits of {logits.shape[2]}×{logits.shape[1]} for a frame of "
+                f"{network_frame.shape[2]}×{network_frame.shape[1]}: the model's card says stride "
+                f"{stride}; export it anew"
+            )
         return logits
 
     def decode(self, logits: npt.NDArray[np.float32], size: tuple[int, int]) -> Mask:

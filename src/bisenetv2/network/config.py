@@ -274,10 +274,9 @@ def _of_kind(default: object, name: str, value: object) -> None:
     if isinstance(default, bool):
         _one_of(name, value, (True, False))
     elif isinstance(default, int):
-        several = isinstance(value, tuple) and name == "booster_width"
-        for number in value if several else (value,):
-            if not isinstance(number, int):
-                raise UserError(f"{name} {value!r}: expected a whole number")
+        several = value if isinstance(value, tuple) and name == "booster_width" else (value,)
+        if not all(isinstance(number, int) for number in several):
+            raise UserError(f"{name} {value!r}: expected a whole number")
 
 
 def _in_range(name: str, value: float, low: float, high: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -22,12 +23,13 @@ from bisenetv2.evaluation.evaluate import evaluate
 from bisenetv2.images import atomic_path
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
-from bisenetv2.network.bisenetv2 import STRIDE, BiSeNetV2
-from bisenetv2.network.checkpoint import load_checkpoint, save_checkpoint
+from bisenetv2.network.bisenetv2 import STRIDE
+from bisenetv2.network.checkpoint import save_checkpoint
 from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.progress import ProgressBar
 from bisenetv2.training.average import WeightAverage
 from bisenetv2.training.device import choose_device, computes_bfloat16
+from bisenetv2.training.init import Start, starting_point
 from bisenetv2.training.loader import Batch, Batches, InMemory
 from bisenetv2.training.loss import segmentation_loss
 from bisenetv2.training.recipes import Recipe
@@ -99,7 +101,7 @@ def train(
         run: Run folder to write.
         mixed: Dataset mixed in at the recipe's `streets_share`.
         resume: Whether to go on from the run folder's newest state.
-        init: Checkpoint of the same network to start from.
+        init: Checkpoint to start from; see `starting_point`. A resumed run remembers its own.
         device: `auto` or a torch device.
         bar: Told of each step.
 
@@ -117,16 +119,20 @@ def train(
     phases = _phases(recipe, dataset, mixed)
     if val_dataset is not None:
         _check_validation(dataset, val_dataset)
-    state = _new_state(recipe, dataset, place, init)
+    start = _start(recipe, dataset, init or (_recorded_init(folder) if resume else None))
+    recipe = replace(recipe, network=start.model.network.config)
+    state = _new_state(recipe, start.model, place)
     if resume:
         state.load(folder.states)
         bar.advance(state.step)
     else:
-        _write_config(recipe, dataset, folder)
+        if start.summary:
+            print(start.summary, file=sys.stderr)
+        _write_config(recipe, dataset, folder, init)
     folder.forget_after(state.step)
     steps = _Steps(recipe, dataset.labels.ignore_index, state, place)
     bfloat16 = computes_bfloat16(place, recipe.precision)
-    card = _card(recipe, dataset)
+    card = _card(recipe, dataset, start.card)
     val_dataset = None if val_dataset is None else InMemory(val_dataset)
     started, trained = time.monotonic(), 0
     for batch in _batches(phases, state.step):
@@ -198,17 +204,12 @@ class _Steps:
         return value
 
 
-def _new_state(
-    recipe: Recipe, dataset: Dataset, place: torch.device, init: Path | None
-) -> RunState:
+def _start(recipe: Recipe, dataset: Dataset, init: Path | None) -> Start:
     torch.manual_seed(recipe.seed)
-    config = replace(recipe.network, num_classes=len(dataset.labels))
-    model = FrameNetwork(BiSeNetV2(config))
-    if init is not None:
-        loaded, _ = load_checkpoint(init)
-        if loaded.network.config != config:
-            raise UserError(f"{init}: checkpoint of another network than the recipe's")
-        model = loaded
+    return starting_point(replace(recipe.network, num_classes=len(dataset.labels)), init)
+
+
+def _new_state(recipe: Recipe, model: FrameNetwork, place: torch.device) -> RunState:
     model.to(place).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     weights = [p for p in model.parameters() if p.ndim == 4]
     others = [p for p in model.parameters() if p.ndim != 4]  # BN and biases: not decayed
@@ -295,26 +296,33 @@ def _validate(state: RunState, dataset: Dataset, folder: RunFolder, card: ModelC
         save_checkpoint(folder.best, state.evaluated, replace(card, merit=result.merit))
 
 
-def _card(recipe: Recipe, dataset: Dataset) -> ModelCard:
-    config = replace(recipe.network, num_classes=len(dataset.labels))
+def _card(recipe: Recipe, dataset: Dataset, start: ModelCard | None) -> ModelCard:
     height, width = dataset[0].image.shape[:2]
     share = recipe.streets_share
-    extra = f" and {100 * share:.0f} % rendered streets" if share else ""
+    data = dataset.name + (f" and {100 * share:.0f} % rendered streets" if share else "")
+    licence, origin = dataset.licence, ""
+    if start is not None:
+        # What the weights started from is in them still, and so are its terms.
+        data += f", starting from weights of {start.data}"
+        licence = "; ".join(dict.fromkeys((licence, start.data_licence)))
+        origin = start.origin
     return ModelCard(
         labels=dataset.labels,
         frame_size=(height, width),
-        logits_stride=config.logits_stride,
-        data=dataset.name + extra,
-        data_licence=dataset.licence,
+        logits_stride=recipe.network.logits_stride,
+        data=data,
+        data_licence=licence,
         recipe=f"{recipe.dataset}, {recipe.iterations} iterations, seed {recipe.seed}",
+        origin=origin,
         version=__version__,
-        network=tuple(asdict(config).items()),
+        network=tuple(asdict(recipe.network).items()),
     )
 
 
-def _write_config(recipe: Recipe, dataset: Dataset, folder: RunFolder) -> None:
+def _write_config(recipe: Recipe, dataset: Dataset, folder: RunFolder, init: Path | None) -> None:
     content = {
         "recipe": json.loads(json.dumps(asdict(recipe))),
+        "init": None if init is None else str(init),
         "data": dataset.name,
         "samples": len(dataset),
         "bisenetv2": __version__,
@@ -322,3 +330,13 @@ def _write_config(recipe: Recipe, dataset: Dataset, folder: RunFolder) -> None:
     }
     with atomic_path(folder.path / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def _recorded_init(folder: RunFolder) -> Path | None:
+    """Checkpoint that a run started from, by its configuration: it decided the network."""
+    try:
+        content = yaml.safe_load((folder.path / "config.yaml").read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    init = content.get("init") if isinstance(content, dict) else None
+    return Path(init) if isinstance(init, str) else None

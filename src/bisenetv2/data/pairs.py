@@ -1,0 +1,26 @@
+"""Read an image and the mask that goes with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bisenetv2.data.dataset import Sample
+from bisenetv2.errors import UserError
+from bisenetv2.images import read_image, read_mask
+from bisenetv2.labels import Labels
+
+
+def read_pair(image_path: Path, mask_path: Path, labels: Labels) -> Sample:
+    """Reads one sample.
+
+    Raises:
+        UserError: If a file is unreadable, sizes differ, or a label is out of range.
+    """
+    image = read_image(image_path)
+    mask = labels.from_raw(read_mask(mask_path), mask_path)
+    if image.shape[:2] != mask.shape:
+        raise UserError(
+            f"{mask_path}: mask of {mask.shape[1]}×{mask.shape[0]} for an image of "
+            f"{image.shape[1]}×{image.shape[0]} pixels; sizes must be equal"
+        )
+    return Sample(image, mask)
