@@ -39,3 +39,13 @@ def network_camera() -> Iterator[socketserver.ThreadingTCPServer]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """Lets PyTorch compute with one thread: at small sizes more only get in each other's way."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

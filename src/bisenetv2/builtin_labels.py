@@ -218,3 +218,17 @@ BUILTIN: Mapping[str, Labels] = MappingProxyType(
     }
 )
 """The built-in labels by name."""
+
+TERMS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "camvid": ("CamVid", "research use (Brostow et al., ECCV 2008 and PRL 2009)"),
+        "cityscapes": ("Cityscapes", "see https://www.cityscapes-dataset.com/license/"),
+        "coco-stuff": ("COCO-Stuff", "see https://cocodataset.org/#termsofuse"),
+        "ade20k": (
+            "ADE20K",
+            "see https://groups.csail.mit.edu/vision/datasets/ADE20K/terms/",
+        ),
+        "voc": ("Pascal VOC", "see http://host.robots.ox.ac.uk/pascal/VOC/"),
+    }
+)
+"""Title of each of these data sets, and its terms or where they stand."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bisenetv2.builtin_labels import TERMS
 from bisenetv2.data.dataset import Sample
 from bisenetv2.data.pairs import read_pair
 from bisenetv2.errors import UserError
@@ -26,7 +27,7 @@ class CamVid:
     files: tuple[tuple[Path, Path], ...] = field(repr=False)
     """Pairs of image and mask."""
 
-    licence: str = "CamVid: research use (Brostow et al., ECCV 2008 and PRL 2009)"
+    licence: str = ": ".join(TERMS["camvid"])
     labels: Labels = CAMVID
 
     @classmethod

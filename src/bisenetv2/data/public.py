@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bisenetv2.builtin_labels import ADE20K, CITYSCAPES, COCO_STUFF
+from bisenetv2.builtin_labels import BUILTIN, TERMS
 from bisenetv2.data.dataset import Sample
 from bisenetv2.data.pairs import read_pair
 from bisenetv2.errors import UserError
@@ -16,9 +16,8 @@ from bisenetv2.labels import Labels
 class Layout:
     """Where a data set keeps its images and masks, and how the names of the two differ."""
 
-    name: str
-    licence: str
-    labels: Labels
+    key: str
+    """Name of the labels, a key of `BUILTIN`."""
 
     images: str
     """Folder of images below the root, `{}` standing for the split's folder."""
@@ -33,6 +32,11 @@ class Layout:
     """Splits with public truth, and their folders."""
 
     @property
+    def name(self) -> str:
+        """Name of the data set."""
+        return TERMS[self.key][0]
+
+    @property
     def sign(self) -> str:
         """Folder by which the layout is recognised."""
         return self.masks.partition("/")[0]
@@ -40,9 +44,7 @@ class Layout:
 
 LAYOUTS = (
     Layout(
-        name="Cityscapes",
-        licence="Cityscapes: see https://www.cityscapes-dataset.com/license/",
-        labels=CITYSCAPES,
+        key="cityscapes",
         images="leftImg8bit/{}",
         masks="gtFine/{}",
         image_ending="_leftImg8bit.png",
@@ -50,9 +52,7 @@ LAYOUTS = (
         splits=(("train", "train"), ("val", "val")),
     ),
     Layout(
-        name="COCO-Stuff",
-        licence="COCO-Stuff: see https://cocodataset.org/#termsofuse",
-        labels=COCO_STUFF,
+        key="coco-stuff",
         images="{}",
         masks="stuffthingmaps/{}",
         image_ending=".jpg",
@@ -60,9 +60,7 @@ LAYOUTS = (
         splits=(("train", "train2017"), ("val", "val2017")),
     ),
     Layout(
-        name="ADE20K",
-        licence="ADE20K: see https://groups.csail.mit.edu/vision/datasets/ADE20K/terms/",
-        labels=ADE20K,
+        key="ade20k",
         images="images/{}",
         masks="annotations/{}",
         image_ending=".jpg",
@@ -120,12 +118,12 @@ class PublicSplit:
     @property
     def licence(self) -> str:
         """Where the terms of the data stand."""
-        return self.layout.licence
+        return ": ".join(TERMS[self.layout.key])
 
     @property
     def labels(self) -> Labels:
         """The classes that are evaluated."""
-        return self.layout.labels
+        return BUILTIN[self.layout.key]
 
     def __len__(self) -> int:
         return len(self.files)

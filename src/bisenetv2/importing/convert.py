@@ -186,8 +186,8 @@ def _config(file: ForeignFile, family: Family, tensors: Mapping[str, Tensor]) ->
         "head_width": _rows(file, tensors, "head.conv.conv.weight"),
         "boosters": boosters,
         "booster_width": widths if len(set(widths)) > 1 else next(iter(widths), 64),
-        "conv_bias": "detail.S1.0.conv.bias" in tensors,
-        "pointwise_bias": "aggregation.detail_keep.1.bias" in tensors,
+        "conv_bias": any(name.endswith(".conv.bias") for name in tensors),
+        "pointwise_bias": any(name.endswith("_keep.1.bias") for name in tensors),
     }
     if changes["conv_bias"]:
         changes["pointwise_bias"] = preset.pointwise_bias  # then the bias there is one of many

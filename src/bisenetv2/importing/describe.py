@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bisenetv2 import __version__
-from bisenetv2.builtin_labels import BUILTIN
+from bisenetv2.builtin_labels import BUILTIN, TERMS
 from bisenetv2.card import ModelCard
 from bisenetv2.errors import UserError
 from bisenetv2.importing.convert import Conversion
@@ -17,15 +17,6 @@ from bisenetv2.network.frames import Normalization
 
 OWN_LABELS = ""
 """Stands for labels from a file, whose data set is not known here."""
-
-DATA_SETS = {
-    "camvid": ("CamVid", "see http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/"),
-    "cityscapes": ("Cityscapes", "see https://www.cityscapes-dataset.com/license/"),
-    "coco-stuff": ("COCO-Stuff", "see https://cocodataset.org/#termsofuse"),
-    "ade20k": ("ADE20K", "see https://groups.csail.mit.edu/vision/datasets/ADE20K/terms/"),
-    "voc": ("Pascal VOC", "see http://host.robots.ox.ac.uk/pascal/VOC/"),
-}
-"""Name of each data set with built-in labels, and where its terms stand."""
 
 UNKNOWN_DATA = ("the data it was trained on", "ask its author")
 
@@ -110,7 +101,7 @@ def describe(
         input_scale: Side of the network's input over such a frame's; `None`: the project's.
     """
     family, config = conversion.family, conversion.network.config
-    title, terms = DATA_SETS.get(name, UNKNOWN_DATA)
+    title, terms = TERMS.get(name, UNKNOWN_DATA)
     if conversion.new:
         title, terms = TRUNK_DATA
     if input_scale is None:

@@ -93,6 +93,7 @@ class _Unpickler(pickle.Unpickler):
         """Returns what stands for `module.name`; called by `pickle` for each name in the file."""
         stand_ins = {
             "_codecs.encode": self._encode,
+            "__builtin__.bytes": _no_bytes,
             "collections.OrderedDict": OrderedDict,
             "numpy.dtype": _Type,
             "numpy.ndarray": _Array,
@@ -110,6 +111,11 @@ class _Unpickler(pickle.Unpickler):
         if encoding != "latin1" or self._encoded < 0:
             raise _DamagedError("bytes longer than the file, or not in Latin-1")
         return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    """Stands for `bytes`, as protocol 2 writes those of an empty array."""
+    return b""
 
 
 class _Type:

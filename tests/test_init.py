@@ -1,0 +1,153 @@
+"""What a run starts from: the checkpoint's network, filled as far as it fits, and a line on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import yaml  # noqa: E402
+
+from bisenetv2.card import ModelCard  # noqa: E402
+from bisenetv2.data.streets import RenderedStreets  # noqa: E402
+from bisenetv2.errors import UserError  # noqa: E402
+from bisenetv2.labels import CAMVID  # noqa: E402
+from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
+from bisenetv2.network.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
+from bisenetv2.network.frames import FrameNetwork, Normalization  # noqa: E402
+from bisenetv2.training.init import Start, starting_point  # noqa: E402
+from bisenetv2.training.loop import train  # noqa: E402
+from bisenetv2.training.recipes import Recipe  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+WANTED = BiSeNetV2Config(num_classes=11, width=0.25, head_width=16, booster_width=8, expansion=2)
+
+
+def checkpoint(path: Path, **changes: Any) -> Path:
+    config = replace(WANTED, **changes)
+    torch.manual_seed(7)
+    model = FrameNetwork(BiSeNetV2(config), Normalization((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)))
+    labels = replace(
+        CAMVID,
+        names=tuple(map(str, range(config.num_classes))),
+        palette=((1, 2, 3),) * config.num_classes,
+        raw_ids=None,
+    )
+    card = ModelCard(
+        labels, (64, 96), data="elsewhere", data_licence="terms", origin="a family",
+        logits_stride=config.logits_stride,
+    )  # fmt: skip
+    save_checkpoint(path, model, card)
+    return path
+
+
+def taken(start: Start, init: Path) -> set[str]:
+    """Names of the weights that are the checkpoint's."""
+    stored = load_checkpoint(init)[0].network.state_dict()
+    state = start.model.network.state_dict()
+    return {
+        name
+        for name, tensor in state.items()
+        if name in stored and tensor.shape == stored[name].shape
+        and tensor.ndim == 4 and torch.equal(tensor, stored[name])
+    }  # fmt: skip
+
+
+def weights(start: Start, *without: str) -> set[str]:
+    state = start.model.network.state_dict()
+    return {n for n, t in state.items() if t.ndim == 4 and not n.startswith(without)}
+
+
+def test_without_a_checkpoint_the_recipe_s_network_is_new() -> None:
+    start = starting_point(WANTED, None)
+    assert start.model.network.config == WANTED
+    assert (start.card, start.summary) == (None, "")
+
+
+def test_a_checkpoint_of_the_same_network_fills_it_whole(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "a.safetensors")
+    start = starting_point(WANTED, init)
+    assert start.model.network.config == WANTED
+    assert taken(start, init) == weights(start)
+    assert start.summary.endswith("tensors loaded; nothing is new")
+    assert start.model.normalization.mean == (1.0, 2.0, 3.0)
+
+
+def test_the_checkpoint_s_network_is_kept_and_what_differs_is_said(tmp_path: Path) -> None:
+    init = checkpoint(
+        tmp_path / "a.safetensors", head_width=24, gather_relu=True, upsample="nearest"
+    )
+    start = starting_point(WANTED, init)
+    config = start.model.network.config
+    assert (config.head_width, config.gather_relu, config.upsample) == (24, True, "nearest")
+    assert taken(start, init) == weights(start)
+    assert "its network, not the recipe's: head_width 24, gather_relu True, upsample nearest" in (
+        start.summary
+    )
+    assert "\n" not in start.summary
+
+
+def test_for_another_number_of_classes_all_heads_are_new(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "a.safetensors", num_classes=19)
+    start = starting_point(WANTED, init)
+    assert start.model.network.config == WANTED
+    assert taken(start, init) == weights(start, "head.", "boosters.")
+    assert "new: head, boosters.S2, boosters.S3, boosters.S4, boosters.S5" in start.summary
+
+
+def test_booster_heads_are_taken_where_they_are_and_new_elsewhere(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "a.safetensors", boosters=("S3", "CE"), booster_width=(5, 6))
+    start = starting_point(WANTED, init)
+    assert start.model.network.config.booster_width == (8, 5, 8, 8)
+    assert taken(start, init) == weights(start, "boosters.S2", "boosters.S4", "boosters.S5")
+    assert "new: boosters.S2, boosters.S4, boosters.S5" in start.summary
+    bare = starting_point(replace(WANTED, boosters=()), init)
+    assert bare.model.network.config.boosters == ()
+
+
+def test_a_checkpoint_without_booster_heads_gets_the_recipe_s(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "a.safetensors", boosters=())
+    start = starting_point(WANTED, init)
+    assert start.model.network.config == WANTED
+    assert taken(start, init) == weights(start, "boosters.")
+
+
+def test_a_network_that_cannot_carry_the_booster_heads_is_refused(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "a.safetensors", branches="detail", boosters=())
+    with pytest.raises(UserError, match="boosters sit on the Semantic Branch"):
+        starting_point(WANTED, init)
+
+
+class Bar:
+    """Counts nothing."""
+
+    def advance(self, steps: int = 1, text: str | None = None) -> None:
+        pass
+
+
+def test_a_run_says_and_records_its_start_and_resumes_without_being_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init = checkpoint(tmp_path / "a.safetensors", head_width=24, logits_stride=1)
+    recipe = Recipe(
+        network=WANTED, iterations=1, batch=2, crop=(32, 64), average=0.0, precision="float32"
+    )
+    streets, run = RenderedStreets(2, (64, 96)), tmp_path / "run"
+    train(recipe, streets, None, run, init=init, bar=Bar())
+    assert capsys.readouterr().err.startswith(f"{init}: ")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["init"] == str(init)
+    assert config["recipe"]["network"]["head_width"] == 24
+
+    best = train(replace(recipe, iterations=2), streets, None, run, resume=True, bar=Bar())
+    assert capsys.readouterr().err == ""
+    model, card = load_checkpoint(best)
+    assert (model.network.config.head_width, card.logits_stride) == (24, 1)
+    assert card.data == "rendered streets, starting from weights of elsewhere"
+    assert card.data_licence.endswith("; terms") and card.origin == "a family"
