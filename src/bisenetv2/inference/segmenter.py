@@ -14,7 +14,14 @@ import numpy.typing as npt
 from bisenetv2.card import ModelCard
 from bisenetv2.errors import UserError
 from bisenetv2.images import Image
-from bisenetv2.inference.engines import DeviceDecoder, Engine, EngineName, Frames, open_engine
+from bisenetv2.inference.engines import (
+    DeviceDecoder,
+    Engine,
+    EngineName,
+    Frames,
+    Logits,
+    open_engine,
+)
 from bisenetv2.inference.model_file import embedded_model, read_card
 from bisenetv2.inference.upsample import upsample_argmax
 from bisenetv2.labels import Labels, Mask
@@ -156,14 +163,8 @@ class Segmenter:
             UserError: If the model gives logits of another stride than its card says.
         """
         with self._turn:
-            logits: npt.NDArray[np.float32] = self.engine.logits(network_frame)[0]
-        stride = self.card.logits_stride
-        if logits.shape[1:] != tuple(side // stride for side in network_frame.shape[1:3]):
-            raise UserError(
-                f"logits of {logits.shape[2]}×{logits.shape[1]} for a frame of "
-                f"{network_frame.shape[2]}×{network_frame.shape[1]}: the model's card says stride "
-                f"{stride}; export it anew"
-            )
+            batch = self._logits(network_frame)
+        logits: npt.NDArray[np.float32] = batch[0]
         return logits
 
     def decode(self, logits: npt.NDArray[np.float32], size: tuple[int, int]) -> Mask:
@@ -175,8 +176,19 @@ class Segmenter:
         with self._turn:
             if isinstance(self.engine, DeviceDecoder):
                 return list(self.engine.masks(network_frames, size))
-            batch = self.engine.logits(network_frames)  # N, C, H'/8, W'/8
+            batch = self._logits(network_frames)
         return [self.decode(logits, size) for logits in batch]
+
+    def _logits(self, network_frames: Frames) -> Logits:
+        """Runs the network and holds what comes out against the card."""
+        batch = self.engine.logits(network_frames)  # N, C, H'/s, W'/s
+        (height, width), stride = network_frames.shape[1:3], self.card.logits_stride
+        if batch.shape[2:] != (height // stride, width // stride):
+            raise UserError(
+                f"logits of {batch.shape[3]}×{batch.shape[2]} for a frame of {width}×{height}: "
+                f"the model's card says stride {stride}; export it anew"
+            )
+        return batch
 
 
 def network_size(
