@@ -19,6 +19,8 @@ CARD = ModelCard(
     data_licence="for research",
     merit="72.4 % mIoU on test, single scale",
     recipe="camvid --seed 3",
+    logits_stride=1,
+    origin="a family, from file.pth",
     version="0.1.0",
     network=(("width", 0.25), ("depth", 1), ("head", "figures"), ("boosters", None)),
 )
@@ -104,3 +106,9 @@ def test_a_frame_has_at_least_one_pixel(frame_size: tuple[int, int]) -> None:
 def test_an_input_scale_out_of_range_is_refused_with_its_value(scale: float) -> None:
     with pytest.raises(UserError, match=rf"input scale {scale}: expected 0\.01 to 8"):
         ModelCard(CAMVID, (360, 480), scale)
+
+
+@pytest.mark.parametrize("stride", [0, 4, -8])
+def test_logits_of_an_impossible_stride_are_refused(stride: int) -> None:
+    with pytest.raises(UserError, match=f"logits of stride {stride}: expected 1 or 8"):
+        ModelCard(CAMVID, (1, 1), logits_stride=stride)

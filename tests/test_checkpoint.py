@@ -30,7 +30,7 @@ from bisenetv2.network.checkpoint import (  # noqa: E402
     read_tensors,
     save_checkpoint,
 )
-from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
+from bisenetv2.network.config import PRESETS, BiSeNetV2Config  # noqa: E402
 from bisenetv2.network.frames import FrameNetwork, Normalization  # noqa: E402
 
 CONFIG = BiSeNetV2Config(
@@ -130,12 +130,13 @@ def test_a_network_laid_out_channels_last_comes_back_the_same(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("size", ["base", "large"])
-@pytest.mark.parametrize("reading", ["figures", "printed-cost", "common-code"])
+@pytest.mark.parametrize("reading", PRESETS)
 def test_every_preset_survives_the_file(reading: Any, size: Any, tmp_path: Path) -> None:
     preset = BiSeNetV2Config.preset(reading, size, num_classes=11)
     # A sixteenth of the channels keeps the file small; every other field stays the preset's.
     config = replace(preset, width=preset.width / 8, head_width=8)
-    card = replace(CARD, network=tuple(asdict(preset).items()))
+    network = tuple(asdict(preset).items())
+    card = replace(CARD, network=network, logits_stride=preset.logits_stride)
     path = tmp_path / "preset.safetensors"
     save_checkpoint(path, FrameNetwork(BiSeNetV2(config)), card)
     loaded, loaded_card = load_checkpoint(path)
@@ -173,6 +174,38 @@ def test_loading_fills_parameters_that_exist_in_place(saved: Path) -> None:
 def test_loaded_parameters_can_be_trained(saved: Path) -> None:
     loaded, _ = load_checkpoint(saved)
     assert all(p.requires_grad and p.is_leaf for p in loaded.parameters())
+
+
+def test_a_checkpoint_of_the_first_version_still_loads(saved: Path, tmp_path: Path) -> None:
+    later = ("stride2_padding", "pool_counts_padding", "logits_stride")
+
+    def age(texts: dict[str, str]) -> None:
+        config, card = json.loads(texts[CONFIG_KEY]), json.loads(texts[METADATA_KEY])
+        for name in later:
+            del config["network"][name], card["network"][name]
+        del card["logits_stride"], card["origin"]
+        texts.update({CONFIG_KEY: json.dumps(config), METADATA_KEY: json.dumps(card)})
+
+    path = edited(saved, tmp_path, metadata=age)
+    loaded, card = load_checkpoint(path)
+    assert loaded.network.config == CONFIG
+    assert (card.logits_stride, card.origin) == (8, "")
+    assert read_card(path) == card
+
+
+def test_booster_widths_of_each_stage_survive_the_file(tmp_path: Path) -> None:
+    config = replace(CONFIG, booster_width=(4, 6))
+    path = tmp_path / "widths.safetensors"
+    save_checkpoint(path, FrameNetwork(BiSeNetV2(config)), CARD)
+    assert load_checkpoint(path)[0].network.config == config
+
+
+def test_a_card_must_say_the_network_s_stride(saved: Path, tmp_path: Path) -> None:
+    model = FrameNetwork(BiSeNetV2(replace(CONFIG, logits_stride=1)))
+    with pytest.raises(UserError, match="card with logits of stride 8 for a network whose"):
+        save_checkpoint(tmp_path / "model.safetensors", model, CARD)
+    path = with_config(saved, tmp_path, "network", logits_stride=1)
+    assert "card with logits of stride 8" in refusal(path)
 
 
 # Refusals

@@ -243,6 +243,17 @@ def test_labels_that_do_not_fit_are_refused(named: str | None, classes: int, mes
         find_labels(named, classes)
 
 
+def test_the_labels_shown_in_the_documentation_are_labels() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "checkpoints.md").read_text()
+    _, _, rest = page.partition("```json\n")
+    assert Labels.from_json(rest.partition("```")[0]).names == ("road", "rest")
+
+
+def test_every_family_is_documented() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "checkpoints.md").read_text()
+    assert all(f"`{family.reading}`" in page for family in FAMILIES)
+
+
 def test_a_file_that_holds_no_labels_is_named(tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text('{"names": ["a"]}')
     with pytest.raises(UserError, match=r"own\.json: not a JSON file of labels"):

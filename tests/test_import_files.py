@@ -55,8 +55,9 @@ def written(path: Path, content: Any, protocol: int = 4) -> Path:
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "bare", "pdparams 2", "pdparams 4"])
 def test_a_file_that_carries_code_is_refused_and_its_code_not_run(
-    kind: str, tmp_path: Path
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # no setting may open the door
     sprung = tmp_path / "sprung"
     content = {"w": torch.zeros(2), "trap": Trap(sprung)}
     path = tmp_path / ("model.pdparams" if "pdparams" in kind else "model.pth")

@@ -22,6 +22,7 @@ from bisenetv2.network.aggregation import (  # noqa: E402
     PlainAggregation,
 )
 from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
+from bisenetv2.network.blocks import ConvBN  # noqa: E402
 from bisenetv2.network.config import STAGES, BiSeNetV2Config  # noqa: E402
 from bisenetv2.network.context import ContextEmbedding  # noqa: E402
 from bisenetv2.network.frames import MEAN, STD, FrameNetwork, Normalization  # noqa: E402
@@ -64,6 +65,8 @@ SHAPE_SWITCHES: dict[str, tuple[dict[str, Any], str]] = {
     "refine": ({"refine": True}, r"refine\."),
     "context tail": ({"context_tail": "bn-relu"}, r"semantic\.CE\.mix\."),
     "convolution bias": ({"conv_bias": True}, r".*\.bias"),
+    "pixel shuffle": ({"logits_stride": 1}, r"head\.classifier\."),
+    "booster widths": ({"booster_width": (4, 5, 4, 6)}, r"boosters\.S[35]\."),
     "pointwise bias": (
         {"pointwise_bias": True},
         r"aggregation\.(detail|semantic)_keep\.1\.bias",
@@ -75,6 +78,9 @@ FUNCTION_SWITCHES: dict[str, dict[str, Any]] = {
     "gather ReLU": {"gather_relu": True},
     "aggregation ReLU": {"aggregation_relu": True},
     "upsampling": {"upsample": "nearest"},
+    "aligned corners": {"upsample": "bilinear-corners"},
+    "padding at the end": {"stride2_padding": "end"},
+    "pooling without padding": {"pool_counts_padding": False},
 }
 
 
@@ -158,13 +164,14 @@ def test_a_switch_changes_what_it_names_and_nothing_else(switch: str) -> None:
 
 
 @pytest.mark.parametrize("switch", SHAPE_SWITCHES)
-def test_every_switch_gives_logits_at_an_eighth(switch: str) -> None:
+def test_every_switch_gives_logits_at_its_stride(switch: str) -> None:
     options, _ = SHAPE_SWITCHES[switch]
     network = build(**options)
     config = network.config
     image = picture(1, 64, 32, config.in_channels)
     with torch.no_grad():
-        assert network(image).shape == (1, config.num_classes, 8, 4)
+        sides = 64 // config.logits_stride, 32 // config.logits_stride
+        assert network(image).shape == (1, config.num_classes, *sides)
         outputs = network.train()(torch.cat((image, -image)))
     assert len(outputs) == 1 + len(config.boosters)
 
@@ -286,6 +293,32 @@ def test_refinement_is_one_layer_that_doubles_the_channels_inside() -> None:
     refine = build(refine=True).refine
     assert isinstance(refine, GatherExpansion)
     assert refine.project.conv.in_channels == 2 * refine.project.conv.out_channels == 64
+
+
+def test_padding_at_the_end_is_that_of_the_frameworks_that_say_same() -> None:
+    image = picture(1, 64, 96)
+    for kernel in (3, 5):
+        unit = ConvBN(3, 4, kernel, stride=2, stride2_padding="end").eval()
+        around = (kernel - 2) // 2  # 'same' on an even side: kernel - stride in all, more behind
+        padded = F.pad(image, (around, kernel - 2 - around) * 2)
+        expected = unit.bn(F.conv2d(padded, unit.conv.weight, unit.conv.bias, stride=2))
+        torch.testing.assert_close(unit(image), expected)
+        assert unit(image).shape == (1, 4, 32, 48)
+    plain = ConvBN(3, 4, 3, stride2_padding="end")
+    assert plain.conv.padding == (1, 1) and isinstance(plain.pad, nn.Identity)
+
+
+def test_a_pixel_shuffle_lays_a_square_of_logits_in_the_place_of_each_position() -> None:
+    network = build(logits_stride=1)
+    seen: list[Tensor] = []
+    network.head.classifier.register_forward_hook(lambda _, __, out: seen.append(out))
+    with torch.no_grad():
+        logits = network(picture(1, 32, 64))
+    assert logits.shape == (1, 3, 32, 64)
+    (values,) = seen  # 1, 3·64, 4, 8
+    for y, x, c in ((0, 0, 0), (9, 17, 1), (31, 63, 2)):
+        row = 64 * c + 8 * (y % 8) + x % 8
+        assert logits[0, c, y, x] == values[0, row, y // 8, x // 8]
 
 
 # Boosters
@@ -426,6 +459,12 @@ def test_a_normalisation_of_other_channels_than_the_network_s_is_refused(channel
         ({"branches": "detail"}, "boosters sit on the Semantic Branch: set boosters=()"),
         ({"boosters": ("CE",), "context_embedding": False}, "there is no CE block"),
         ({"width": 1 / 16}, "the stem would have 1 channels; it needs 2 or more"),
+        ({"stride2_padding": "same"}, "stride2_padding 'same': expected one of both, end"),
+        ({"pool_counts_padding": 2}, "pool_counts_padding 2: expected one of True, False"),
+        ({"logits_stride": 4}, "logits_stride 4: expected one of 1, 8"),
+        ({"booster_width": (8, 8)}, "booster_width (8, 8) for boosters ('S2', 'S3', 'S4', 'S5')"),
+        ({"booster_width": (8, 8, 8, 0)}, "booster_width 0: expected 1 to 8192"),
+        ({"booster_width": (8, 8, 8, 1.5)}, "booster_width (8, 8, 8, 1.5): expected a whole"),
     ],
 )
 def test_a_network_that_cannot_be_is_refused_in_one_line(
@@ -449,6 +488,31 @@ def test_presets_are_the_networks_they_name() -> None:
         large = preset(reading, "large")
         assert (large.width, large.depth, large.head_width) == (2.0, 3, head_width)
     assert preset("figures", "large", num_classes=11, width=1.5).width == 1.5
+
+
+@pytest.mark.parametrize(
+    ("reading", "inference", "training"),
+    [
+        ("coincheung-first", 2_457_763, None),
+        ("coincheung-2020-05", 3_358_627, 3_645_935),
+        ("coincheung-2020-09", 4_585_552, None),
+        ("coincheung-2021-07", 3_358_627, None),
+        ("mmseg", 3_358_883, None),
+        ("paddleseg", 2_315_259, 2_516_455),
+    ],
+)
+def test_networks_of_public_code_have_its_number_of_parameters(
+    reading: Any, inference: int, training: int | None
+) -> None:
+    with torch.device("meta"):
+        network = BiSeNetV2(BiSeNetV2Config.preset(reading))
+    assert sum(p.numel() for p in network.without_boosters().parameters()) == inference
+    if training is not None:  # where its booster heads are laid out as in Fig. 7
+        assert sum(p.numel() for p in network.parameters()) == training
+
+
+def test_common_code_is_the_newest_generation_of_the_most_used_project() -> None:
+    assert BiSeNetV2Config.preset("common-code") == BiSeNetV2Config.preset("coincheung-2021-07")
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:

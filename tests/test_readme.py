@@ -1,4 +1,4 @@
-"""The README keeps its promises: its commands exist, its Python runs, its links lead somewhere."""
+"""README and docs keep their promises: commands exist, Python runs, links lead somewhere."""
 
 import re
 import shlex
@@ -9,7 +9,8 @@ import pytest
 from bisenetv2.cli import VERBS, main
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+README = "\n".join(page.read_text() for page in PAGES)
 
 
 def blocks(language):
@@ -43,7 +44,7 @@ def test_python_runs(code, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     if "BiSeNetV2(" in code:
         pytest.importorskip("torch")
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "README.md or docs", "exec"), {})
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(((?:src|docs)/[^)]+)\)", README))
