@@ -80,12 +80,12 @@ def test_a_trunk_file_gets_a_new_head_that_is_the_same_each_time() -> None:
         for key, tensor in golden.tensors("coincheung-2021-07").items()
         if key.startswith(("detail.", "segment.", "bga."))
     }
-    conversion = conversion_of(trunk, trunk_classes=11)
+    conversion = conversion_of(trunk)
     assert conversion.family.reading == "coincheung-2021-07"
     assert set(conversion.used) | conversion.left_out.keys() == trunk.keys()
     assert all(name.startswith("head.") for name in conversion.new) and len(conversion.new) == 7
-    assert conversion.network.config.num_classes == 11
-    again = conversion_of(trunk, trunk_classes=11).network.head.state_dict()
+    assert conversion.network.config.num_classes == 1
+    again = conversion_of(trunk).network.head.state_dict()
     assert all(torch.equal(again[k], v) for k, v in conversion.network.head.state_dict().items())
     older = conversion_of(trunk, family="coincheung-2020-05")
     assert older.network.config.upsample == "bilinear-corners"
@@ -366,4 +366,6 @@ def test_a_trunk_comes_in_for_training(tmp_path: Path, capsys: pytest.CaptureFix
     assert "new: head.conv.conv.weight" in said and "no head in the file" in said
     card = read_card(tmp_path / "backbone_v2.safetensors")
     assert "its head is untrained" in card.data_licence
+    assert card.labels.names == ("untrained",)
+    assert main(["import", str(tmp_path / "backbone_v2.pth"), "--labels", "cityscapes"]) == 2
     assert json.loads(card.to_json())["network"]["head_width"] == 1024

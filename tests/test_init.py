@@ -124,6 +124,11 @@ def test_a_network_that_cannot_carry_the_booster_heads_is_refused(tmp_path: Path
         starting_point(WANTED, init)
 
 
+def test_a_file_of_another_project_is_sent_to_the_import(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.pth: training starts from .* `bisenetv2 import`"):
+        starting_point(WANTED, tmp_path / "a.pth")
+
+
 class Bar:
     """Counts nothing."""
 

@@ -83,7 +83,8 @@ def import_checkpoint(
 
     _tell_tensors(foreign, conversion)
     height, width = card.frame_size
-    print(f"labels: {name or labels}, {len(meaning)} classes")
+    if not conversion.new:
+        print(f"labels: {name or labels}, {len(meaning)} classes")
     print(
         f"input: RGB{' (turned from BGR)' if bgr else ''}, mean {_triple(normalization.mean)}, "
         f"deviation {_triple(normalization.std)}, {width}×{height} frames at scale "
@@ -107,8 +108,9 @@ def _tell_tensors(file: ForeignFile, conversion: Conversion) -> None:
     boosters = f", booster heads {', '.join(config.boosters)}" if config.boosters else ""
     print(f"{file.path}: {family.reading} ({family.project.name}, {family.when})")
     print(
-        f"network: {config.num_classes} classes, head width {config.head_width}, logits at stride "
-        f"{config.logits_stride}, {parameters:,} parameters for inference{boosters}"
+        f"network: {'no' if conversion.new else config.num_classes} classes, head width "
+        f"{config.head_width}, logits at stride {config.logits_stride}, {parameters:,} parameters "
+        f"for inference{boosters}"
     )
     print(f"used: {len(conversion.used)} of {len(file.tensors)} tensors")
     groups = Counter((reason, _group(name)) for name, reason in conversion.left_out.items())

@@ -43,13 +43,15 @@ class Conversion:
     """Our names of weights that the file does not have: none, or the head of a trunk file."""
 
 
-def convert(file: ForeignFile, family: str = AUTO, trunk_classes: int = 19) -> Conversion:
+def convert(file: ForeignFile, family: str = AUTO) -> Conversion:
     """Builds the network of a foreign checkpoint and fills it.
+
+    A file without a head, a trunk, gets an untrained one of a single class: training on any data
+    replaces it.
 
     Args:
         file: What `read_foreign` returned.
         family: Name of the family, or `auto`.
-        trunk_classes: Number of classes of the new head that a file without one gets.
 
     Raises:
         UserError: If the family is not recognised, a tensor is neither used nor accounted for, a
@@ -58,22 +60,26 @@ def convert(file: ForeignFile, family: str = AUTO, trunk_classes: int = 19) -> C
     tensors = _without_prefix(file)
     found = _family(file, tensors, family)
     ours, left_out = _translate(file, tensors, found)
-    is_trunk = not any(name.startswith("head.") for name in ours)
-    if is_trunk:
-        config = BiSeNetV2Config.preset(found.reading, num_classes=trunk_classes, boosters=())
-    else:
-        config = _config(file, found, {name: tensor for name, (_, tensor) in ours.items()})
-    torch.manual_seed(0)  # a new head is the same each time
-    network = BiSeNetV2(config)
     filled = {name: tensor for name, (_, tensor) in ours.items()}
+    is_trunk = not any(name.startswith("head.") for name in filled)
+    if is_trunk:
+        config = BiSeNetV2Config.preset(found.reading, num_classes=1, boosters=())
+    else:
+        config = _config(file, found, filled)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)  # a new head is the same each time
+        network = BiSeNetV2(config)
     state = network.state_dict()
-    new = tuple(name for name in state if is_trunk and name.startswith("head."))
-    kept = {name: state[name] for name in state if name in new or name.endswith(COUNTER)}
-    load_strictly(network, {**kept, **filled}, file.path)
+    new = [name for name in state if is_trunk and name.startswith("head.")]
+    counters = [name for name in state if name.endswith(COUNTER)]
+    load_strictly(network, {n: state[n] for n in (*new, *counters)} | filled, file.path)
     _check_finite(file, ours)
-    new = tuple(name for name in new if not name.endswith(COUNTER))
     return Conversion(
-        network.eval(), found, tuple(theirs for theirs, _ in ours.values()), left_out, new
+        network.eval(),
+        found,
+        used=tuple(theirs for theirs, _ in ours.values()),
+        left_out=left_out,
+        new=tuple(name for name in new if name not in counters),
     )
 
 

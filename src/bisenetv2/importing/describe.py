@@ -21,7 +21,10 @@ OWN_LABELS = ""
 UNKNOWN_DATA = ("the data it was trained on", "ask its author")
 
 TRUNK_DATA = ("the data its trunk was trained on", "its head is untrained")
-"""For a file without a head, whose labels are only those of the head it gets."""
+"""For a file without a head."""
+
+TRUNK_LABELS = Labels(names=("untrained",), palette=((0, 0, 0),))
+"""The one class of the head that such a file gets."""
 
 FRAME_SIZES = {"coco-stuff": (640, 640), "ade20k": (640, 640), "voc": (640, 640)}
 """Height and width of the frames the projects train on, where they are not Cityscapes's."""
@@ -37,11 +40,13 @@ def find_labels(named: str | None, classes: int) -> tuple[str, Labels]:
     Args:
         named: A key of `BUILTIN`, a JSON file that `Labels.to_json` wrote, or `None`: the data set
             that has this number of classes.
-        classes: Number of classes of the network.
+        classes: Number of classes of the network; 1 for a trunk.
 
     Raises:
         UserError: If there are no such labels, or they are for another number of classes.
     """
+    if classes == 1 and named is None:
+        return OWN_LABELS, TRUNK_LABELS
     if named is None:
         fitting = [name for name, labels in BUILTIN.items() if len(labels) == classes]
         if not fitting:

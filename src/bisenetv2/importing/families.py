@@ -240,7 +240,7 @@ FAMILIES: tuple[Family, ...] = (
             ("decode_head.conv_seg", "head.classifier"),
         ),
         classifier="decode_head.conv_seg.weight",
-        when="since October 2021",
+        when="since September 2021",
     ),
     Family(
         reading="paddleseg",

@@ -60,7 +60,10 @@ def read_card(path: str | Path) -> ModelCard:
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name the model file in it")
     if suffix not in MODEL_SUFFIXES:
-        raise UserError(f"{path}: not a model; expected a name ending in .onnx or .safetensors")
+        raise UserError(
+            f"{path}: not a model; expected a name ending in .onnx or .safetensors "
+            "(`bisenetv2 import` brings in .pth and .pdparams)"
+        )
     try:
         with path.open("rb") as file:
             text = _onnx_metadata(file) if suffix == ".onnx" else _safetensors_metadata(file)

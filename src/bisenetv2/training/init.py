@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bisenetv2.card import ModelCard
+from bisenetv2.errors import UserError
 from bisenetv2.network.bisenetv2 import BiSeNetV2
-from bisenetv2.network.checkpoint import load_checkpoint, load_strictly
+from bisenetv2.network.checkpoint import SUFFIX, load_checkpoint, load_strictly
 from bisenetv2.network.config import BiSeNetV2Config
 from bisenetv2.network.frames import FrameNetwork
 
@@ -45,6 +46,11 @@ def starting_point(wanted: BiSeNetV2Config, init: Path | None) -> Start:
     """
     if init is None:
         return Start(FrameNetwork(BiSeNetV2(wanted)))
+    if init.suffix != SUFFIX:
+        raise UserError(
+            f"{init}: training starts from {SUFFIX} files; `bisenetv2 import` makes one of .pth or "
+            ".pdparams"
+        )
     loaded, card = load_checkpoint(init)
     found = loaded.network.config
     same_classes = found.num_classes == wanted.num_classes
