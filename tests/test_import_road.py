@@ -186,6 +186,14 @@ def test_an_imported_model_evaluates_and_predicts(
     assert mask.shape == (64, 128) and mask.max() < 19
 
 
+def test_an_imported_model_is_benchmarked(
+    imported: Imported, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = f"benchmark {imported.file} --frame 32 64 --runs 1 --warmup 0 --json"
+    assert main(words.split()) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == 1
+
+
 def test_training_starts_from_an_imported_model(
     imported: Imported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

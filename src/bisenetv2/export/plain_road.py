@@ -175,6 +175,7 @@ def write_untrained(config: BiSeNetV2Config, size: tuple[int, int], output: Path
     card = ModelCard(
         labels=labels or _numbered_labels(config.num_classes),
         frame_size=size,
+        logits_stride=config.logits_stride,
         data=UNTRAINED,
         network=tuple(asdict(config).items()),
     )
