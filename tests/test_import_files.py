@@ -241,6 +241,24 @@ def test_a_dict_that_holds_itself_ends(tmp_path: Path) -> None:
     assert "holds no weights" in refusal(tmp_path / "model.pth")
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".pdparams"])
+def test_names_are_shown_in_one_line_that_no_terminal_obeys(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    array = np.ones(1, np.float32)
+    content: dict[Any, Any] = {"a\nb\x1b[2J": array, ("x",) * 3: 1, 7: array, "c\r": "text"}
+    if suffix == ".pth":
+        torch.save({k: torch.ones(1) if v is array else v for k, v in content.items()}, path)
+    else:
+        written(path, content)
+    file = read_foreign(path)
+    assert (list(file.tensors), file.beside) == (["a?b?[2J", "(int)"], ("(tuple)", "c?"))
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": {"b": torch.ones(1)}, "a.b": torch.zeros(1)}, tmp_path / "a.pth")
+    assert "two tensors of one name" in refusal(tmp_path / "a.pth")
+
+
 # PyTorch's files
 
 

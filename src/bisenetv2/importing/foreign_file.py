@@ -78,7 +78,7 @@ def read_foreign(path: str | Path) -> ForeignFile:
             f"{path}: refused, it carries code ({error}), which is never run; "
             "save its state dict alone, in the program that wrote it"
         ) from error
-    tensors, beside = _weights(content)
+    tensors, beside = _weights(path, content)
     if not tensors:
         raise UserError(f"{path}: holds no weights; name a file with a state dict")
     return ForeignFile(path, tensors, beside, hashlib.sha256(data).hexdigest())
@@ -109,7 +109,7 @@ def _load(path: Path, data: bytes) -> object:
         ) from error
 
 
-def _with_tensors(content: Mapping[str, Any]) -> dict[str, Any]:
+def _with_tensors(content: Mapping[Any, Any]) -> dict[Any, Any]:
     """Puts tensors in the place of arrays, in a dict and in the dicts that it holds."""
     return {
         key: torch.from_numpy(value)
@@ -130,25 +130,34 @@ def _check_archive(path: Path, data: bytes) -> None:
             raise UserError(f"{path}: a compressed archive, which PyTorch never writes; refused")
 
 
-def _weights(content: object) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _weights(path: Path, content: object) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Opens wrappers and flattens; returns tensors by name, and names of what else there is."""
     beside: list[str] = []
     for _ in range(_DEEPEST):
         wrapper = next((name for name in WRAPPERS if _holds_mapping(content, name)), None)
         if wrapper is None or not isinstance(content, Mapping):
             break
-        beside += [str(key) for key in content if key != wrapper]
+        beside += [_name(key) for key in content if key != wrapper]
         content = content[wrapper]
-    tensors: dict[str, Tensor] = {}
+    tensors: list[tuple[str, Tensor]] = []
     for key, value in content.items() if isinstance(content, Mapping) else ():
         if _is_plain(value):
-            tensors[str(key)] = value
+            tensors.append((_name(key), value))
         elif isinstance(value, Mapping) and value and all(map(_is_plain, value.values())):
             # CoinCheung's trunk file: a dict for each part of the network.
-            tensors |= {f"{key}.{name}": tensor for name, tensor in value.items()}
+            tensors += [(f"{_name(key)}.{_name(k)}", tensor) for k, tensor in value.items()]
         else:
-            beside.append(str(key))
-    return tensors, tuple(beside)
+            beside.append(_name(key))
+    if len(dict(tensors)) < len(tensors):
+        raise UserError(f"{path}: two tensors of one name; fetch it anew")
+    return dict(tensors), tuple(beside)
+
+
+def _name(key: object) -> str:
+    """A key as it may be shown: one line, and nothing that a terminal obeys."""
+    if not isinstance(key, str):
+        return f"({type(key).__name__})"
+    return "".join(c if c.isprintable() else "?" for c in key[:200])
 
 
 def _holds_mapping(content: object, name: str) -> bool:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 _VALUES = (
-    "PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 "
+    "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 "
     "BINFLOAT SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8 "
     "EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS EMPTY_DICT DICT SETITEM "
     "SETITEMS BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET"
@@ -42,7 +42,7 @@ class _DamagedError(Exception):
     """The file is not what Paddle writes."""
 
 
-def load_paddle(data: bytes) -> dict[str, Any]:
+def load_paddle(data: bytes) -> dict[Any, Any]:
     """Builds the dict that a `.pdparams` file holds.
 
     Args:
@@ -64,7 +64,7 @@ def load_paddle(data: bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise _DamagedError("no dict")
     total = 0
-    arrays: dict[str, Any] = {}
+    arrays: dict[Any, Any] = {}
     for key, value in content.items():
         # One dict inside another is as far as wrapped files go; a pickle may contain itself.
         inner = value if isinstance(value, dict) else {}
@@ -72,7 +72,7 @@ def load_paddle(data: bytes) -> dict[str, Any]:
             total += len(array.raw) if isinstance(array, _Array) else 0
         if total > len(data):  # every array stands in the file once
             raise _DamagedError("arrays larger than the file")
-        arrays[str(key)] = {str(k): _built(v) for k, v in inner.items()} or _built(value)
+        arrays[key] = {k: _built(v) for k, v in inner.items()} or _built(value)
     return arrays
 
 
