@@ -20,7 +20,7 @@ from bisenetv2.images import write_image
 from bisenetv2.inference import benchmark as timing
 from bisenetv2.inference import machine
 from bisenetv2.inference.benchmark_report import report
-from bisenetv2.inference.model_file import embedded_model, read_card
+from bisenetv2.inference.model_file import find_model, read_card
 from bisenetv2.inference.segmenter import Segmenter, network_size
 from bisenetv2.inference.upsample import upsample_argmax
 
@@ -73,7 +73,7 @@ class TestTiming:
             def masks(self, frames, size):
                 return np.full((len(frames), *size), 7, np.uint8)
 
-        segmenter = Segmenter.from_engine(OnDevice(), read_card(embedded_model()))
+        segmenter = Segmenter.from_engine(OnDevice(), read_card(find_model("camvid-fp32")))
         seconds, mask = timing.time_stages(segmenter, np.zeros((70, 90, 3), np.uint8))
         assert list(seconds) == ["resize", "network", "frame to mask"]
         assert np.array_equal(mask, np.full((70, 90), 7))
@@ -131,7 +131,7 @@ class TestTiming:
     )
     def test_presets_show_the_network_the_papers_sizes(self, preset, seen):
         chosen = timing.PRESETS[preset]
-        assert network_size(chosen.size, read_card(embedded_model()), chosen.scale) == seen
+        assert network_size(chosen.size, read_card(find_model("camvid-fp32")), chosen.scale) == seen
 
 
 class TestMachine:
@@ -176,7 +176,7 @@ class TestLayers:
         from bisenetv2.network.config import BiSeNetV2Config
         from bisenetv2.network.cost import network_cost
 
-        path, size = embedded_model(), (96, 160)
+        path, size = find_model("camvid-fp32"), (96, 160)
         counted = network_cost(BiSeNetV2Config(**dict(read_card(path).network)), size)
         found = layers.graph_cost(path, size)
         assert found.macs == counted.macs
@@ -184,7 +184,7 @@ class TestLayers:
         assert 0.99 * counted.parameters < found.parameters < counted.parameters
 
     def test_layers_add_up_to_the_network(self, layers):
-        path = embedded_model()
+        path = find_model("camvid-fp32")
         frames = np.zeros((1, 64, 96, 3), np.uint8)
         found = layers.time_layers(path, frames, threads=1, runs=2)
         assert sum(layer.macs for layer in found) == layers.graph_cost(path, (64, 96)).macs
@@ -204,7 +204,7 @@ class TestLayers:
 
     def test_damaged_file(self, layers, tmp_path):
         path = tmp_path / "damaged.onnx"
-        path.write_bytes(embedded_model().read_bytes()[:50_000])
+        path.write_bytes(find_model("camvid-fp32").read_bytes()[:50_000])
         with pytest.raises(UserError, match=r"damaged\.onnx"):
             layers.graph_cost(path, (64, 64))
 
@@ -227,7 +227,7 @@ class TestPlainRoad:
         assert np.mean(plain == upsample_argmax(logits, (70, 101))) > 0.9999
 
     def test_weights_of_a_model_file_are_read_back(self, plain_road):
-        network, weights_are_theirs = plain_road.read_network(embedded_model())
+        network, weights_are_theirs = plain_road.read_network(find_model("camvid-fp32"))
         assert weights_are_theirs
         segmenter = Segmenter(scale=1.0)
         plain = plain_road.PlainRoad.of(network, segmenter.card, 1.0, None)
@@ -239,7 +239,7 @@ class TestPlainRoad:
 
     def test_weights_it_does_not_find_are_not_claimed(self, plain_road, tmp_path):
         onnx = pytest.importorskip("onnx")
-        model = onnx.load(embedded_model())
+        model = onnx.load(find_model("camvid-fp32"))
         lost = next(x for x in model.graph.initializer if x.name.endswith("S1.0.conv.weight"))
         for node in model.graph.node:
             for index, name in enumerate(node.input):

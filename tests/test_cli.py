@@ -13,7 +13,7 @@ from bisenetv2 import __version__
 from bisenetv2.cli import HELP, VERBS, main
 from bisenetv2.data.streets import render_street
 from bisenetv2.images import read_image, read_mask, write_image, write_mask
-from bisenetv2.inference.model_file import embedded_model
+from bisenetv2.inference.model_file import find_model
 from bisenetv2.labels import CAMVID
 
 
@@ -216,7 +216,7 @@ class TestBadInput:
 
     def test_damaged_model(self, capsys, camvid, tmp_path):
         path = tmp_path / "damaged.onnx"
-        path.write_bytes(embedded_model().read_bytes()[:100_000])
+        path.write_bytes(find_model("camvid-fp32").read_bytes()[:100_000])
         assert str(path) in refused(capsys, "evaluate", path, "--data", camvid)
 
     def test_file_that_is_no_model(self, capsys, camvid, tmp_path):

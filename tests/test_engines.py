@@ -15,7 +15,7 @@ from bisenetv2.card import METADATA_KEY, ModelCard
 from bisenetv2.errors import UserError
 from bisenetv2.inference import model_file
 from bisenetv2.inference.engines import Engine, open_engine
-from bisenetv2.inference.model_file import embedded_model, read_card
+from bisenetv2.inference.model_file import find_model, read_card
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.labels import Labels
 
@@ -476,6 +476,16 @@ def test_any_changed_byte_is_survived(
 def test_an_installation_without_the_embedded_model_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(model_file, "EMBEDDED_MODEL", "absent.onnx")
+    monkeypatch.setattr(model_file, "EMBEDDED_MODELS", {"camvid": "absent.onnx"})
     with pytest.raises(UserError, match=r"absent\.onnx: the embedded model is missing"):
-        embedded_model()
+        find_model()
+
+
+def test_embedded_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_model("camvid") == find_model() != find_model("camvid-fp32")
+    assert find_model("folder/camvid.onnx") == Path("folder/camvid.onnx")
+    with pytest.raises(UserError, match="cityscapes: no such file, and no embedded model; these "):
+        find_model("cityscapes")
+    Path("camvid").touch()  # a file of that name comes first
+    assert find_model("camvid") == Path("camvid")

@@ -44,6 +44,9 @@ class ModelCard:
     origin: str = ""
     """Of imported weights: the family of the file, its name and hash, the licence of its code."""
 
+    quantization: str = ""
+    """Of an INT8 file: what calibrated it and which layers stayed in floating point."""
+
     version: str = ""
     """Version of bisenetv2 that wrote the file."""
 

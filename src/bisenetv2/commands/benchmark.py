@@ -56,7 +56,7 @@ def benchmark(
     --classes and --head-width build an untrained network, which needs the train extra.
 
     Args:
-        model: Model file (.onnx) or checkpoint (.safetensors); the embedded model if left out.
+        model: Model file, checkpoint, or embedded model: camvid (INT8, default) or camvid-fp32.
         preset: Frame and network size of a row of the paper: cityscapes, 2048×1024 → 1024×512 (what
             is timed by default), camvid, 960×720, or coco-stuff, 640×640.
         frame: Height and width in pixels of the frames, in place of a preset.

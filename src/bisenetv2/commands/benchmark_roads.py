@@ -25,7 +25,7 @@ from bisenetv2.inference.benchmark import (
 )
 from bisenetv2.inference.engines import DeviceDecoder, Engine, EngineName, open_engine
 from bisenetv2.inference.machine import describe_machine
-from bisenetv2.inference.model_file import embedded_model, read_card
+from bisenetv2.inference.model_file import find_model, read_card
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.network.config import BiSeNetV2Config
 
@@ -159,10 +159,7 @@ def open_roads(
     Raises:
         UserError: If the model cannot be used, or an engine asked for by name cannot.
     """
-    if network:
-        path = _untrained(network, view, folder)
-    else:
-        path = embedded_model() if model is None else model
+    path = _untrained(network, view, folder) if network else find_model(model)
     card = read_card(path)
     names: Sequence[str] = tuple(dict.fromkeys(engines))
     if "all" in names:

@@ -33,7 +33,7 @@ def demo(
     Args:
         seed: Which street.
         size: Height and width in pixels of the street.
-        model: Model file (.onnx) or checkpoint (.safetensors); the embedded model if left out.
+        model: Model file, checkpoint, or embedded model: camvid (INT8, default) or camvid-fp32.
         output: Folder to write to.
         engine: What runs the network.
         threads: CPU threads; all by default.

@@ -30,7 +30,7 @@ def evaluate(
     """Score a model: IoU of each class, mIoU, pixel accuracy.
 
     Args:
-        model: Model file (.onnx) or checkpoint (.safetensors); the embedded model if left out.
+        model: Model file, checkpoint, or embedded model: camvid (INT8, default) or camvid-fp32.
         data: Folder of CamVid, Cityscapes, COCO-Stuff or ADE20K, or `streets` for rendered streets.
         split: train, val, trainval or test; the truth of some test splits is not public.
         engine: What runs the network.

@@ -56,7 +56,7 @@ def predict(
     Args:
         sources: Images, videos, folders, glob patterns, numbered images (frames/%05d.png),
             camera:N, or URLs (rtsp://, http://, ...).
-        model: Model file (.onnx) or checkpoint (.safetensors); the embedded model if left out.
+        model: Model file, checkpoint, or embedded model: camvid (INT8, default) or camvid-fp32.
         output: Folder to write to; or, ending in .mp4, .mov or .mkv, the video to make of one
             source, also of a folder of images.
         engine: What runs the network.

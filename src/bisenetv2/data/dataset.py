@@ -96,3 +96,33 @@ class FirstSamples(DatasetView):
         if not 0 <= index < len(self):
             raise IndexError(index)
         return self.dataset[index]
+
+
+class SpreadSamples(DatasetView):
+    """Samples of another dataset, evenly spread over it: neighbours are much alike in a video."""
+
+    def __init__(self, dataset: Dataset, count: int) -> None:
+        """Wraps a dataset.
+
+        Args:
+            dataset: Where the samples come from.
+            count: How many; all there are, if there are fewer.
+
+        Raises:
+            UserError: If fewer than one sample is asked for.
+        """
+        super().__init__(dataset)
+        if count < 1:
+            raise UserError(f"{count} frames: ask for 1 or more")
+        count = min(count, len(dataset))
+        self.indices = [place * len(dataset) // count for place in range(count)]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def sample_name(self, index: int) -> str:
+        """Name of a sample."""
+        return self.dataset.sample_name(self.indices[index])
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[self.indices[index]]

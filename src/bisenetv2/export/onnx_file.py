@@ -59,7 +59,7 @@ def export_onnx(
     card = replace(card, version=__version__)
     with atomic_path(output) as temporary:
         proto = to_onnx(model, card)
-        _save(proto, temporary, output)
+        save_model(proto, temporary, output)
         reference = Segmenter.from_engine(TorchEngine(model), card)
         exported = Segmenter(temporary)
         agreement = compare(reference, exported, frames)
@@ -69,8 +69,8 @@ def export_onnx(
                 f"{100 * agreement.share:.3f} % of pixels; {100 * LEAST_AGREEMENT:g} % are needed"
             )
         if score_on is not None:
-            _write_card(proto, replace(card, merit=evaluate(exported, score_on).merit))
-            _save(proto, temporary, output)
+            write_card(proto, replace(card, merit=evaluate(exported, score_on).merit))
+            save_model(proto, temporary, output)
     return agreement
 
 
@@ -104,13 +104,18 @@ def to_onnx(model: FrameNetwork, card: ModelCard) -> onnx.ModelProto:
         )
     assert program is not None  # only the older exporter returns nothing
     proto = program.model_proto
-    _write_card(proto, card)
+    write_card(proto, card)
     proto.doc_string = f"BiSeNet V2 trained on {card.data}"
     onnx.checker.check_model(proto)
     return proto
 
 
-def _save(proto: onnx.ModelProto, temporary: Path, output: Path) -> None:
+def save_model(proto: onnx.ModelProto, temporary: Path, output: Path) -> None:
+    """Writes a model under a temporary name; errors name the output.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
     try:
         onnx.save(proto, temporary)
     except OSError as error:
@@ -119,7 +124,8 @@ def _save(proto: onnx.ModelProto, temporary: Path, output: Path) -> None:
         ) from error
 
 
-def _write_card(proto: onnx.ModelProto, card: ModelCard) -> None:
+def write_card(proto: onnx.ModelProto, card: ModelCard) -> None:
+    """Puts a card into the metadata of a model."""
     onnx.helper.set_model_props(proto, {METADATA_KEY: card.to_json()})
 
 

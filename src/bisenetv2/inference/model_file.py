@@ -19,8 +19,11 @@ from bisenetv2.errors import UserError
 MODEL_SUFFIXES = (".onnx", ".safetensors")
 """File name endings of models: exported model files and checkpoints."""
 
-EMBEDDED_MODEL = "bisenetv2_camvid.onnx"
-"""Name of the model inside the package."""
+EMBEDDED_MODELS = {
+    "camvid": "bisenetv2_camvid_int8.onnx",
+    "camvid-fp32": "bisenetv2_camvid.onnx",
+}
+"""Models inside the package, by the name a user gives; the first is taken where none is given."""
 
 HEADER_LIMIT = 16 * 2**20
 """Most bytes of metadata that are read into memory."""
@@ -35,13 +38,24 @@ class _DamagedFileError(Exception):
     """The bytes are not what the format prescribes."""
 
 
-def embedded_model() -> Path:
-    """Returns the path of the model that comes with the package.
+def find_model(model: str | Path | None = None) -> Path:
+    """Finds the file of a model.
+
+    Args:
+        model: Path of a model file or checkpoint, the name of an embedded model, or `None` for the
+            embedded model. A file of that name comes first.
 
     Raises:
-        UserError: If this installation has none.
+        UserError: If it is the name of neither, or this installation lacks the embedded model.
     """
-    path = Path(str(resources.files("bisenetv2.inference") / "models" / EMBEDDED_MODEL))
+    name = next(iter(EMBEDDED_MODELS)) if model is None else str(model)
+    if model is not None and (name not in EMBEDDED_MODELS or Path(name).exists()):
+        path = Path(name)
+        if not path.suffix and not path.exists():
+            names = ", ".join(EMBEDDED_MODELS)
+            raise UserError(f"{name}: no such file, and no embedded model; these are {names}")
+        return path
+    path = Path(str(resources.files("bisenetv2.inference") / "models" / EMBEDDED_MODELS[name]))
     if not path.is_file():
         raise UserError(
             f"{path}: the embedded model is missing; reinstall bisenetv2 or name a model"

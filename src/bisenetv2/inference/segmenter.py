@@ -22,7 +22,7 @@ from bisenetv2.inference.engines import (
     Logits,
     open_engine,
 )
-from bisenetv2.inference.model_file import embedded_model, read_card
+from bisenetv2.inference.model_file import find_model, read_card
 from bisenetv2.inference.upsample import upsample_argmax
 from bisenetv2.labels import Labels, Mask
 
@@ -59,7 +59,8 @@ class Segmenter:
         """Loads a model.
 
         Args:
-            model: Model file (`.onnx`) or checkpoint (`.safetensors`); `None`: the embedded model.
+            model: Model file (`.onnx`), checkpoint (`.safetensors`), or the name of an embedded
+                model, `camvid` (INT8) or `camvid-fp32`; `None`: the first of these.
             engine: What runs it; see `open_engine`.
             threads: CPU threads to compute with; `None` leaves the choice to the engine.
             scale: Factor from the frame's sides to the network's, 0.01 to 8; less is faster and
@@ -68,7 +69,7 @@ class Segmenter:
         Raises:
             UserError: If the model or a value cannot be used.
         """
-        path = embedded_model() if model is None else model
+        path = find_model(model)
         self._set(open_engine(path, engine, threads), read_card(path), scale)
 
     @classmethod

@@ -61,6 +61,8 @@ def upsample_argmax(logits: Floats, size: tuple[int, int]) -> Mask:
     classes, height, width = logits.shape
     rows, columns = _Runs.along(height, size[0]), _Runs.along(width, size[1])
     corner_classes = _argmax(logits, np.arange(classes, dtype=np.uint8), (height, width))  # h, w
+    if size == (height, width):
+        return corner_classes
     above, below = corner_classes[rows.before], corner_classes[rows.after]  # row runs, w
     tile_class = above[:, columns.before]  # row runs, column runs
     agree = tile_class == above[:, columns.after]

@@ -1,0 +1,169 @@
+"""From an FP32 model file to an INT8 one that loses no more than it may, and the proof of that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import onnx
+
+from bisenetv2.data.dataset import Dataset, SpreadSamples
+from bisenetv2.errors import UserError
+from bisenetv2.evaluation.evaluate import Evaluation, evaluate
+from bisenetv2.export.agreement import Agreement, compare
+from bisenetv2.export.onnx_file import save_model, write_card
+from bisenetv2.export.quantize import by_sensitivity, expands_depthwise, quantize, release
+from bisenetv2.images import atomic_path
+from bisenetv2.inference.benchmark import NETWORK, interleave, time_stages
+from bisenetv2.inference.engines import Frames
+from bisenetv2.inference.segmenter import Segmenter
+
+SENSITIVITY_FRAMES = 4
+"""Frames on which the layers' errors are measured."""
+
+TIMED_FRAMES = 15
+"""Runs of each file of which the median is the latency."""
+
+
+@dataclass(frozen=True)
+class Int8Export:
+    """What became of a model file in INT8."""
+
+    fp32: Evaluation
+    int8: Evaluation
+    milliseconds: tuple[float, float]
+    """Median time of the network in FP32 and in INT8."""
+
+    agreement: Agreement
+    floating: tuple[str, ...]
+    """Layers left in floating point because of what they lose in INT8."""
+
+    too_slow: tuple[str, ...]
+    """Layers left in floating point because no engine is faster in INT8."""
+
+    @property
+    def drop(self) -> float:
+        """Points of mIoU lost, 0 to 100; negative where INT8 is better."""
+        return _points_lost(self.fp32, self.int8)
+
+
+def export_int8(
+    source: Path,
+    output: Path,
+    calibration: Dataset,
+    drop_on: Dataset,
+    max_drop: float,
+    score_on: Dataset | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Int8Export:
+    """Quantises a model file and leaves in floating point what costs too much accuracy.
+
+    Args:
+        source: FP32 model file (`.onnx`).
+        output: `.onnx` to write; only appears if the drop is small enough.
+        calibration: Frames that fix the scales; their truth is not used.
+        drop_on: Data on which mIoU may drop by `max_drop`.
+        max_drop: Most points of mIoU that INT8 may lose, 0 to 100.
+        score_on: Data to score the finished file on, once; the figure goes into its card.
+        tell: Called with a line for each thing that takes long.
+
+    Raises:
+        UserError: If a value is out of range, the source is no FP32 model file, or `max_drop`
+            cannot be met.
+    """
+    if output.suffix.lower() != ".onnx":
+        raise UserError(f"{output}: model files end in .onnx")
+    if not 0 <= max_drop <= 100:
+        raise UserError(f"max drop {max_drop}: expected 0 to 100 points of mIoU")
+    fp32 = Segmenter(source)
+    original = onnx.load(source)
+    tell(f"calibrating on {len(calibration)} frames of {calibration.name}")
+    quantised = quantize(original, _prepared(fp32, calibration))
+    too_slow = tuple(expands_depthwise(original))
+    quantised = release(quantised, original, too_slow)
+    before = evaluate(fp32, drop_on)
+    note = f"INT8, calibrated on {len(calibration)} frames of {calibration.name}"
+    with atomic_path(output) as temporary, TemporaryDirectory(prefix="bisenetv2-int8-") as folder:
+
+        def attempt(floating: Sequence[str]) -> _Attempt:
+            path = Path(folder) / f"{len(floating)}.onnx"
+            more = f"; in floating point: {', '.join(floating)}" if floating else ""
+            model = release(quantised, original, floating)
+            write_card(model, replace(fp32.card, merit="", quantization=note + more))
+            save_model(model, path, output)
+            after = evaluate(Segmenter(path), drop_on)
+            result = _Attempt(path, tuple(floating), after, _points_lost(before, after))
+            tell(f"{result.drop:.2f} points lost with {len(floating)} sensitive layers in FP32")
+            return result
+
+        best = attempt(())
+        if best.drop > max_drop:
+            tell("measuring how sensitive each layer is")
+            few = list(_prepared(fp32, SpreadSamples(drop_on, SENSITIVITY_FRAMES)))
+            best = _fewest(by_sensitivity(quantised, original, few), attempt, max_drop)
+        if best.drop > max_drop:
+            raise UserError(
+                f"{output}: not written: with all layers but one in floating point it still loses "
+                f"{best.drop:.2f} points on {drop_on.name}; allow more than {max_drop:g} with "
+                "--max-drop"
+            )
+        int8 = Segmenter(best.path)
+        agreement = compare(fp32, int8, SpreadSamples(drop_on, TIMED_FRAMES))
+        milliseconds = _network_times(fp32, int8, drop_on)
+        model = onnx.load(best.path)
+        if score_on is not None:
+            tell(f"scoring on {score_on.name}")
+            write_card(model, replace(int8.card, merit=evaluate(int8, score_on).merit))
+        save_model(model, temporary, output)
+    return Int8Export(before, best.score, milliseconds, agreement, best.floating, too_slow)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A quantised file and what it scores."""
+
+    path: Path
+    floating: tuple[str, ...]
+    score: Evaluation
+    drop: float
+
+
+def _fewest(
+    order: Sequence[str], attempt: Callable[[Sequence[str]], _Attempt], max_drop: float
+) -> _Attempt:
+    """Finds by bisection how many of the layers, in their order, it takes; at most all but one."""
+    least, enough = 0, max(len(order) - 1, 0)  # `least` layers are known to be too few
+    best = attempt(order[:enough])
+    if best.drop > max_drop:
+        return best
+    while enough - least > 1:
+        middle = (least + enough) // 2
+        result = attempt(order[:middle])
+        if result.drop <= max_drop:
+            best, enough = result, middle
+        else:
+            least = middle
+    return best
+
+
+def _points_lost(before: Evaluation, after: Evaluation) -> float:
+    return 100 * (before.matrix.mean_iou - after.matrix.mean_iou)
+
+
+def _prepared(segmenter: Segmenter, dataset: Dataset) -> Iterator[Frames]:
+    """Yields frames as the network sees them."""
+    for index in range(len(dataset)):
+        yield segmenter.prepare(dataset[index].image)
+
+
+def _network_times(fp32: Segmenter, int8: Segmenter, dataset: Dataset) -> tuple[float, float]:
+    """Takes the median milliseconds of both networks, in turn on the same frames."""
+    few = SpreadSamples(dataset, 3)
+    images = [few[index].image for index in range(len(few))]
+    roads = [lambda image: time_stages(fp32, image), lambda image: time_stages(int8, image)]
+    timed = interleave(roads, images, runs=TIMED_FRAMES, warmup=3)
+    first, second = (median(run.seconds[NETWORK] for run in runs) for runs in timed)
+    return 1000 * first, 1000 * second

@@ -1,0 +1,301 @@
+"""INT8 export: what every engine takes, what it may lose, and what is said where it cannot be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("openvino")
+
+from onnx import numpy_helper  # noqa: E402
+
+from bisenetv2.card import ModelCard  # noqa: E402
+from bisenetv2.cli import main  # noqa: E402
+from bisenetv2.data.dataset import SpreadSamples  # noqa: E402
+from bisenetv2.data.streets import RenderedStreets  # noqa: E402
+from bisenetv2.errors import UserError  # noqa: E402
+from bisenetv2.evaluation.evaluate import Evaluation, evaluate  # noqa: E402
+from bisenetv2.export import int8_file  # noqa: E402
+from bisenetv2.export.int8_file import export_int8  # noqa: E402
+from bisenetv2.export.onnx_file import to_onnx  # noqa: E402
+from bisenetv2.export.quantize import (  # noqa: E402
+    by_sensitivity,
+    expands_depthwise,
+    layer_names,
+    quantize,
+    release,
+)
+from bisenetv2.inference.engines import open_engine  # noqa: E402
+from bisenetv2.inference.model_file import find_model, read_card  # noqa: E402
+from bisenetv2.inference.segmenter import Segmenter  # noqa: E402
+from bisenetv2.labels import CAMVID  # noqa: E402
+from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
+from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
+from bisenetv2.network.frames import FrameNetwork  # noqa: E402
+
+CONFIG = BiSeNetV2Config(num_classes=11, width=0.25, head_width=8, boosters=())
+CARD = ModelCard(CAMVID, (64, 96), data="noise", network=tuple(asdict(CONFIG).items()))
+STREETS = RenderedStreets(4, (64, 96))
+
+FOR_TENSORRT = {
+    *("QuantizeLinear", "DequantizeLinear", "Conv", "Relu", "Add", "Mul", "Sigmoid", "Resize"),
+    *("MaxPool", "AveragePool", "ReduceMean", "Concat", "Cast", "Sub", "Div", "Transpose"),
+    "BatchNormalization",
+}
+"""Operators of these files; TensorRT's ONNX parser lists all of them as supported."""
+
+
+@pytest.fixture(scope="module")
+def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(3)
+    model = FrameNetwork(BiSeNetV2(CONFIG)).train()
+    batch = torch.from_numpy(np.stack([STREETS[k].image for k in range(4)]))
+    with torch.no_grad():
+        for _ in range(20):  # statistics that fit the weights
+            model(batch)
+    path = tmp_path_factory.mktemp("int8") / "fp32.onnx"
+    onnx.save(to_onnx(model.eval(), CARD), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def frames(fp32: Path) -> list[Any]:
+    return [Segmenter(fp32).prepare(STREETS[k].image) for k in range(4)]
+
+
+@pytest.fixture(scope="module")
+def int8(fp32: Path, frames: list[Any]) -> onnx.ModelProto:
+    return quantize(onnx.load(fp32), frames)
+
+
+def logits(model: onnx.ModelProto, frame: Any, folder: Path, engine: Any) -> Any:
+    path = folder / "model.onnx"
+    onnx.save(model, path)
+    return open_engine(path, engine).logits(frame)
+
+
+def check_format(model: onnx.ModelProto, floating: set[str]) -> None:
+    """Holds a file to what OpenVINO, ONNX Runtime and TensorRT all take."""
+    assert {node.op_type for node in model.graph.node} <= FOR_TENSORRT
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    producers = {output: node for node in model.graph.node for output in node.output}
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            zero = constants[node.input[2]]
+            assert zero.dtype == np.int8
+            assert not zero.any()
+            assert constants[node.input[1]].dtype == np.float32
+    for node in model.graph.node:
+        if node.op_type != "Conv":
+            continue
+        weights = producers.get(node.input[1])
+        if weights is None:
+            floating.remove(node.input[1].removeprefix("network."))
+            continue
+        stored, scale = constants[weights.input[0]], constants[weights.input[1]]
+        assert stored.dtype == np.int8  # not FP32 followed by QuantizeLinear
+        assert np.abs(stored.astype(int)).max() <= 64  # 7 bits: no overflow without VNNI
+        assert scale.shape == (stored.shape[0],)  # a scale an output channel
+        axis = next((a.i for a in weights.attribute if a.name == "axis"), 1)
+        assert axis == 0
+        activation = producers[node.input[0]]
+        assert activation.op_type == "DequantizeLinear"
+        assert constants[activation.input[1]].size == 1  # one scale an activation
+    assert not floating
+
+
+def test_the_format_is_what_every_engine_takes(int8: onnx.ModelProto) -> None:
+    check_format(int8, set())
+    onnx.checker.check_model(int8)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_logits_stay_near_fp32(
+    fp32: Path, int8: onnx.ModelProto, frames: list[Any], tmp_path: Path, engine: Any
+) -> None:
+    expected = open_engine(fp32, engine).logits(frames[0])
+    found = logits(int8, frames[0], tmp_path, engine)
+    assert not np.array_equal(found, expected)
+    # An untrained network has small logits; 8 bits tell a third of one apart, not a tenth.
+    assert np.abs(found - expected).mean() < np.abs(expected).mean() / 3
+
+
+def test_all_layers_released_is_the_fp32_file_again(
+    fp32: Path, int8: onnx.ModelProto, frames: list[Any], tmp_path: Path
+) -> None:
+    original = onnx.load(fp32)
+    back = release(int8, original, list(layer_names(original)))
+    counts = Counter(node.op_type for node in back.graph.node)
+    assert counts == Counter(node.op_type for node in original.graph.node)
+    found = logits(back, frames[1], tmp_path, "onnxruntime")
+    assert np.allclose(found, open_engine(fp32, "onnxruntime").logits(frames[1]), atol=1e-4)
+
+
+def test_layers_have_the_networks_names(fp32: Path) -> None:
+    names = layer_names(onnx.load(fp32))
+    assert {"detail.S1.0", "semantic.CE.mix", "head.classifier"} <= names.keys()
+    expanding = expands_depthwise(onnx.load(fp32))
+    assert len(expanding) == 8  # one a Gather-and-Expansion layer
+    assert all(".depthwise.0" in name for name in expanding)
+
+
+def test_the_most_sensitive_layer_comes_first(
+    fp32: Path, int8: onnx.ModelProto, frames: list[Any]
+) -> None:
+    original = onnx.load(fp32)
+    spoilt = onnx.ModelProto()
+    spoilt.CopyFrom(int8)
+    conv = next(n for n in spoilt.graph.node if n.name == layer_names(original)["detail.S2.1"].name)
+    weights = next(n for n in spoilt.graph.node if n.output[0] == conv.input[1])
+    for tensor in spoilt.graph.initializer:
+        if tensor.name == weights.input[0]:
+            flipped = -numpy_helper.to_array(tensor)
+            tensor.CopyFrom(numpy_helper.from_array(flipped, tensor.name))
+    order = by_sensitivity(spoilt, original, frames[:1])
+    assert order[0] == "detail.S2.1"
+    assert sorted(order) == sorted(layer_names(original))
+
+
+# The whole export
+
+
+def with_drops(monkeypatch: pytest.MonkeyPatch, needed: int) -> list[int]:
+    """Lets a file score as FP32 only once `needed` sensitive layers are released."""
+    tried: list[int] = []
+    in_fp32: list[Evaluation] = []
+
+    def scored(segmenter: Segmenter, dataset: Any) -> Evaluation:
+        note = segmenter.card.quantization
+        if not note:
+            in_fp32.append(evaluate(segmenter, dataset))
+            return in_fp32[0]
+        floating = note.partition("in floating point: ")[2]
+        tried.append(len(floating.split(", ")) if floating else 0)
+        if tried[-1] >= needed:
+            return in_fp32[0]
+        result = evaluate(segmenter, dataset)
+        result.matrix.counts[:] = 1 - np.eye(len(CAMVID), dtype=np.int64)  # mIoU 0
+        return result
+
+    def in_their_order(_: Any, original: onnx.ModelProto, __: Any) -> list[str]:
+        return [name for name in layer_names(original) if name not in expands_depthwise(original)]
+
+    monkeypatch.setattr(int8_file, "evaluate", scored)
+    monkeypatch.setattr(int8_file, "by_sensitivity", in_their_order)
+    return tried
+
+
+def test_an_export_reports_both_and_leaves_a_documented_file(fp32: Path, tmp_path: Path) -> None:
+    output = tmp_path / "int8.onnx"
+    calibration = SpreadSamples(STREETS, 3)
+    result = export_int8(fp32, output, calibration, STREETS, 100, score_on=STREETS)
+    card = read_card(output)
+    assert card.quantization == f"INT8, calibrated on 3 frames of {STREETS.name}"
+    assert card.merit == evaluate(Segmenter(output), STREETS).merit
+    assert replace(card, merit="", quantization="") == CARD
+    assert result.floating == ()
+    assert len(result.too_slow) == 8
+    assert min(result.milliseconds) > 0
+    assert result.drop == pytest.approx(
+        100 * (result.fp32.matrix.mean_iou - result.int8.matrix.mean_iou)
+    )
+    released = {f"{name}.conv.weight" for name in result.too_slow}
+    check_format(onnx.load(output), released)
+    assert (
+        output.stat().st_size < 0.7 * fp32.stat().st_size
+    )  # the graph of many small layers weighs, too
+
+
+@pytest.mark.parametrize("needed", [1, 5, 46])
+def test_the_fewest_layers_that_keep_the_drop_stay_in_floating_point(
+    fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needed: int
+) -> None:
+    tried = with_drops(monkeypatch, needed)
+    output = tmp_path / "int8.onnx"
+    result = export_int8(fp32, output, STREETS, SpreadSamples(STREETS, 1), 0.5)
+    assert len(result.floating) == needed
+    assert result.drop <= 0.5
+    assert ", ".join(result.floating) in read_card(output).quantization
+    assert len(tried) < 12  # bisection, not one by one
+
+
+def test_a_drop_that_cannot_be_met_leaves_nothing(
+    fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_drops(monkeypatch, 1000)
+    with pytest.raises(UserError, match=r"int8\.onnx: not written: .* allow more than 0\.5") as e:
+        export_int8(fp32, tmp_path / "int8.onnx", STREETS, SpreadSamples(STREETS, 1), 0.5)
+    assert "\n" not in str(e.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_int8_file_is_not_quantised_again(int8: onnx.ModelProto, frames: list[Any]) -> None:
+    with pytest.raises(UserError, match="INT8 already"):
+        quantize(int8, frames)
+
+
+def test_without_frames_nothing_is_calibrated(fp32: Path) -> None:
+    with pytest.raises(UserError, match="no frame to calibrate on"):
+        quantize(onnx.load(fp32), [])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--int8"], "--int8 and --calibrate DATA go together"),
+        (["--calibrate", "streets"], "--int8 and --calibrate DATA go together"),
+        (["--int8", "--calibrate", "streets", "--data", "streets"], "INT8 takes its frames from"),
+        (["--int8", "--calibrate", "streets", "--split", "val"], "is what calibrates the file"),
+        (["--int8", "--calibrate", "streets", "--max-drop", "-1"], "expected 0 to 100 points"),
+        (["--int8", "--calibrate", "nowhere"], "nowhere: no such folder"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(
+    fp32: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main(["export", str(fp32), "-o", str(tmp_path / "out.onnx"), *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_not_written_over(fp32: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["export", str(fp32), "-o", str(fp32), "--int8", "--calibrate", "streets"]
+    assert main(words) == 2
+    assert "is the model itself" in capsys.readouterr().err
+
+
+# The embedded INT8 file
+
+
+def test_the_embedded_file_is_int8_and_small() -> None:
+    path = find_model()
+    card = read_card(path)
+    assert card.quantization.startswith("INT8, calibrated on ")
+    assert path.stat().st_size < 3_500_000
+    original = onnx.load(find_model("camvid-fp32"))
+    floating = {f"{name}.conv.weight" for name in expands_depthwise(original)}
+    named = card.quantization.partition("in floating point: ")[2]
+    weights = {name: node.input[1] for name, node in layer_names(original).items()}
+    floating |= {weights[n].removeprefix("network.") for n in named.split(", ") if n}
+    check_format(onnx.load(path), floating)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_the_embedded_file_gives_fp32s_masks_on_real_frames(camvid_root: Path, engine: Any) -> None:
+    from bisenetv2.data.catalogue import open_dataset
+
+    frames = SpreadSamples(open_dataset(camvid_root, "test"), 4)
+    int8, fp32 = Segmenter("camvid", engine), Segmenter("camvid-fp32", engine)
+    for index in range(len(frames)):
+        frame = frames[index].image
+        assert np.mean(int8(frame) == fp32(frame)) > 0.98
