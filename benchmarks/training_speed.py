@@ -24,7 +24,7 @@ from bisenetv2.data.catalogue import STREETS, open_dataset
 from bisenetv2.inference.benchmark import interleave, summarise
 from bisenetv2.inference.machine import describe_machine
 from bisenetv2.network.bisenetv2 import BiSeNetV2
-from bisenetv2.network.frames import Normalization
+from bisenetv2.network.frames import FrameNetwork, Normalization
 from bisenetv2.training.device import computes_bfloat16
 from bisenetv2.training.loader import Batch, Batches
 from bisenetv2.training.loop import _new_state, _Steps
@@ -51,10 +51,11 @@ def main() -> None:
 
     place = torch.device("cpu")
     classes, ignore_index = len(dataset.labels), dataset.labels.ignore_index
-    state = _new_state(replace(RECIPE, warmup=0), dataset, place, None)
+    config = replace(RECIPE.network, num_classes=classes)
+    state = _new_state(RECIPE, FrameNetwork(BiSeNetV2(config)), place)
     steps = _Steps(RECIPE, ignore_index, state, place)
     bfloat16 = computes_bfloat16(place, RECIPE.precision)
-    plain = PlainLoop(BiSeNetV2(replace(RECIPE.network, num_classes=classes)), ignore_index)
+    plain = PlainLoop(BiSeNetV2(config), ignore_index)
 
     roads = [timed(plain.take), timed(lambda batch: steps.take(batch, bfloat16))]
     times = interleave(roads, batches, runs=options.steps, warmup=1)

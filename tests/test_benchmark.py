@@ -229,7 +229,7 @@ class TestPlainRoad:
     def test_weights_of_a_model_file_are_read_back(self, plain_road):
         network, weights_are_theirs = plain_road.read_network(find_model("camvid-fp32"))
         assert weights_are_theirs
-        segmenter = Segmenter(scale=1.0)
+        segmenter = Segmenter("camvid-fp32", scale=1.0)
         plain = plain_road.PlainRoad.of(network, segmenter.card, 1.0, None)
         frame = render_street(0, 0, (128, 160)).image
         network_frame = segmenter.prepare(frame)
@@ -287,7 +287,7 @@ class TestCommand:
 
     def test_the_plain_road_is_run_in_turn_with_the_same_answer(self, capsys):
         pytest.importorskip("torch")
-        _, out, _ = run(capsys, "benchmark", *SMALL, "--against", "plain", "--json")
+        _, out, _ = run(capsys, "benchmark", "camvid-fp32", *SMALL, "--against", "plain", "--json")
         result = json.loads(out)
         assert len(result["against"]["ratios"]) == 2
         assert min(result["against"]["ratios"]) > 0
@@ -299,7 +299,7 @@ class TestCommand:
         pytest.importorskip("torch")
         pytest.importorskip("openvino")
         pytest.importorskip("onnxruntime")
-        _, out, _ = run(capsys, "benchmark", *SMALL, "--engines", "all", "--json")
+        _, out, _ = run(capsys, "benchmark", "camvid-fp32", *SMALL, "--engines", "all", "--json")
         roads = json.loads(out)["roads"]
         assert [road["road"] for road in roads] == ["openvino", "onnxruntime", "torch"]
         assert all(road["equal_to_first"] > 0.999 for road in roads[1:])

@@ -294,8 +294,8 @@ def test_the_embedded_file_is_int8_and_small() -> None:
 def test_the_embedded_file_gives_fp32s_masks_on_real_frames(camvid_root: Path, engine: Any) -> None:
     from bisenetv2.data.catalogue import open_dataset
 
-    frames = SpreadSamples(open_dataset(camvid_root, "test"), 4)
+    frames = SpreadSamples(open_dataset(camvid_root, "val"), 4)
     int8, fp32 = Segmenter("camvid", engine), Segmenter("camvid-fp32", engine)
     for index in range(len(frames)):
         frame = frames[index].image
-        assert np.mean(int8(frame) == fp32(frame)) > 0.98
+        assert np.mean(int8(frame) == fp32(frame)) > 0.99

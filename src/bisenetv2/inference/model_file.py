@@ -49,7 +49,7 @@ def find_model(model: str | Path | None = None) -> Path:
         UserError: If it is the name of neither, or this installation lacks the embedded model.
     """
     name = next(iter(EMBEDDED_MODELS)) if model is None else str(model)
-    if model is not None and (name not in EMBEDDED_MODELS or Path(name).exists()):
+    if model is not None and (name not in EMBEDDED_MODELS or Path(name).is_file()):
         path = Path(name)
         if not path.suffix and not path.exists():
             names = ", ".join(EMBEDDED_MODELS)
