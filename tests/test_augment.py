@@ -45,7 +45,7 @@ def augmented(augmentation: Augmentation, sample: Sample, seed: int = 0) -> Samp
     return augmentation(sample, np.random.default_rng(seed))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     crop=st.tuples(st.integers(1, 80), st.integers(1, 80)),
@@ -101,7 +101,7 @@ def test_the_mask_of_an_enlarged_image_has_no_shift() -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.tuples(st.integers(2, 50), st.integers(2, 50)),
     crop=st.tuples(st.integers(1, 80), st.integers(1, 80)),

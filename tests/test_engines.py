@@ -454,7 +454,7 @@ def test_a_truncated_model_file_is_never_opened(tmp_path: Path, name: Any) -> No
             open_engine(path, name)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60), st.sampled_from([".onnx", ".safetensors"]))
 def test_any_bytes_are_survived(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str
@@ -462,7 +462,7 @@ def test_any_bytes_are_survived(
     survives(tmp_path_factory.getbasetemp() / f"any{suffix}", content)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_any_changed_byte_is_survived(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

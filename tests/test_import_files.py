@@ -348,7 +348,7 @@ def survives(path: Path, content: bytes) -> None:
         assert "\n" not in str(error)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_changed_or_cut_file_is_survived(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -368,7 +368,7 @@ def test_any_changed_or_cut_file_is_survived(
     survives(tmp_path_factory.getbasetemp() / f"changed{suffix}", bytes(content))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=60), st.sampled_from([".pth", ".pdparams"]))
 def test_any_bytes_are_survived(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str

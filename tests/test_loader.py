@@ -63,7 +63,7 @@ def test_a_batch_is_arrays_of_the_crop_and_the_names_of_its_samples() -> None:
 
 
 @given(seed=st.integers(0, 2**40), step=st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_batch_follows_from_seed_and_step_alone(seed: int, step: int) -> None:
     used, fresh = batches(7, 3, seed), batches(7, 3, seed)
     _ = used[step + 1], used[0]  # what was asked for before does not matter
@@ -76,7 +76,7 @@ def test_other_seeds_and_other_steps_give_other_batches() -> None:
 
 
 @given(count=st.integers(1, 12), batch_size=st.integers(1, 9), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_each_epoch_visits_each_sample_once_across_batch_borders(
     count: int, batch_size: int, seed: int
 ) -> None:

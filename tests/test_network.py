@@ -113,7 +113,7 @@ def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
 # Shapes
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(batch=st.integers(1, 2), rows=st.integers(1, 5), columns=st.integers(1, 5))
 def test_logits_are_at_an_eighth_of_any_size_divisible_by_32(
     batch: int, rows: int, columns: int
@@ -209,7 +209,7 @@ def configs(draw: st.DrawFn) -> BiSeNetV2Config:
     )
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(config=configs())
 def test_switches_go_together_in_every_combination(config: BiSeNetV2Config) -> None:
     strides = {"S2": 4, "S3": 8, "S4": 16, "S5": 32, "CE": 32}

@@ -86,7 +86,7 @@ def test_a_mask_without_classes_has_no_legend() -> None:
     assert overlay(plain(0), np.full(SIZE, 255, np.uint8), LABELS).shape == (*SIZE, 3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 200), st.integers(1, 200), st.booleans())
 def test_every_size_works(height: int, width: int, legend: bool) -> None:
     mask = np.random.default_rng(height).integers(0, 3, (height, width)).astype(np.uint8)

@@ -75,7 +75,7 @@ def test_network_sides_are_multiples_of_32_near_the_scaled_frame(
         assert side == 32 or abs(side - given_side * factor) <= 16 + 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([None, 0.3, 1.0, 1.7]))
 def test_the_mask_has_exactly_the_frames_size(height: int, width: int, scale: float | None) -> None:
     mask = segmenter(scale=scale)(np.full((height, width, 3), 200, np.uint8))

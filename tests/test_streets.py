@@ -67,7 +67,7 @@ def test_other_seeds_and_other_indices_give_other_streets(streets: list[Sample])
     assert not same(render_street(1, 2, SIZE), render_street(2, 1, SIZE))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10**9), st.integers(0, 10**6), st.integers(1, 150), st.integers(1, 150))
 @example(0, 0, 1, 1)
 @example(0, 1, 1, 900)

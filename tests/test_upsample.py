@@ -51,7 +51,7 @@ def smooth_logits(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floa
     return fine.astype(np.float32)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(classes, sides, sides, pixels, pixels, seeds, st.sampled_from([np.inf, 3.0, 0.0]))
 def test_it_is_the_argmax_of_the_bilinear_interpolation(
     c: int, h: int, w: int, height: int, width: int, seed: int, levels: float
@@ -64,7 +64,7 @@ def test_it_is_the_argmax_of_the_bilinear_interpolation(
     assert_is_argmax(upsample_argmax(logits, (height, width)), logits, (height, width))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 19), st.integers(1, 40), st.integers(1, 40), pixels, pixels, seeds)
 def test_it_holds_for_logits_whose_neighbours_agree(
     c: int, h: int, w: int, height: int, width: int, seed: int

@@ -253,7 +253,7 @@ class TestOverlayInYuv:
 
     PALETTE = Labels(names=("a", "b", "c"), palette=((250, 20, 90), (10, 200, 30), (90, 90, 240)))
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(
         st.integers(0, 2**32 - 1),
         st.floats(0, 1),
