@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 
 from bisenetv2.cli import main
+from bisenetv2.commands.predict_video import stop_on_signal
 from bisenetv2.images import read_mask, write_image
 from bisenetv2.inference.video.pipeline import Tally
 from clips import picture, read_clip, red_segmenter, write_clip
@@ -207,22 +206,52 @@ def test_the_package_needs_pyav_only_to_open_a_video():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_asks_to_stop_and_a_second_one_is_no_longer_caught(number):
+    before = signal.getsignal(number)
+    with stop_on_signal() as stop:
+        assert not stop.is_set()
+        signal.getsignal(number)(number, None)
+        assert stop.is_set()
+        assert signal.getsignal(number) is before
+    with stop_on_signal():
+        assert signal.getsignal(number) is not before
+    assert signal.getsignal(number) is before
+
+
+def signalled(number, begun, *words):
+    """Runs `predict` in a process of its own and signals it a second after `begun()` is true."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bisenetv2", "predict", *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not begun() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_live_source_is_ended_by_a_signal(capsys, tmp_path, network_camera, number):
-    before = signal.getsignal(number)
-    threading.Timer(1, os.kill, (os.getpid(), number)).start()
-    url = f"http://someone:secret@127.0.0.1:{network_camera.server_address[1]}/street"
-    code, out, err = run(capsys, url, "-o", tmp_path)
-    assert code == 0
+def test_a_live_source_is_ended_by_a_signal(tmp_path, network_camera, number):
+    address = f"127.0.0.1:{network_camera.server_address[1]}/street"
+    code, out, err = signalled(
+        number,
+        lambda: list(tmp_path.glob(".*_overlay*.mp4")) and network_camera.visits > 1,
+        f"http://someone:secret@{address}", "-o", tmp_path,
+    )  # fmt: skip
+    assert code == 0, err
     assert "dropped" in out
     assert "secret" not in out + err
     (path,) = tmp_path.iterdir()
     assert path.name == f"127_0_0_1_{network_camera.server_address[1]}_street_overlay.mp4"
     frames, times = read_clip(path)
-    assert len(frames) > 5
+    assert len(frames) > 1
     assert (np.diff(times) > 0).all()
-    assert signal.getsignal(number) is before
 
 
 def test_an_interruption_before_the_first_frame_leaves_nothing(capsys, tmp_path, monkeypatch):
@@ -242,19 +271,12 @@ def test_an_interruption_before_the_first_frame_leaves_nothing(capsys, tmp_path,
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise")
 def test_ctrl_c_leaves_a_playable_file(tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", 3000, sound=["aac"])
-    words = ["predict", clip, "-o", tmp_path / "out", "--masks", "ffv1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bisenetv2", *map(str, words)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    code, out, err = signalled(
+        signal.SIGINT,
+        lambda: list(tmp_path.glob("out/.*_masks*.mkv")),
+        clip, "-o", tmp_path / "out", "--masks", "ffv1",
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("out/.*_masks*.mkv")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
+    assert code == 130, err
     assert "interrupted after" in out
     frames, _ = read_clip(tmp_path / "out" / "clip_overlay.mp4")
     masks, _ = read_clip(tmp_path / "out" / "clip_masks.mkv")
