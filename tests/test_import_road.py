@@ -25,8 +25,8 @@ pytest.importorskip("onnxruntime")
 
 from bisenetv2.cli import main  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
-from bisenetv2.images import read_mask, write_image, write_mask  # noqa: E402
-from bisenetv2.inference.engines import Engine  # noqa: E402
+from bisenetv2.images import read_image, read_mask, write_image, write_mask  # noqa: E402
+from bisenetv2.inference.engines import Engine, open_engine  # noqa: E402
 from bisenetv2.inference.model_file import read_card  # noqa: E402
 from bisenetv2.inference.segmenter import Segmenter  # noqa: E402
 from bisenetv2.inference.torch_engine import TorchEngine  # noqa: E402
@@ -64,10 +64,11 @@ def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     for index in range(2):
         stem = f"town_{index:06}_000019"
-        image = rng.integers(0, 256, (64, 128, 3), np.uint8)
-        write_image(root / f"leftImg8bit/val/town/{stem}_leftImg8bit.png", image)
-        ids = rng.integers(0, 34, (64, 128), np.uint8)
-        write_mask(root / f"gtFine/val/town/{stem}_gtFine_labelIds.png", ids)
+        for split in ("train", "val"):
+            image = rng.integers(0, 256, (64, 128, 3), np.uint8)
+            write_image(root / f"leftImg8bit/{split}/town/{stem}_leftImg8bit.png", image)
+            ids = rng.integers(0, 34, (64, 128), np.uint8)
+            write_mask(root / f"gtFine/{split}/town/{stem}_gtFine_labelIds.png", ids)
     return root
 
 
@@ -180,7 +181,7 @@ def test_an_imported_model_evaluates_and_predicts(
     assert found[0]["data"] == "Cityscapes val" and found[0]["images"] == 2
     assert found[0]["miou"] == pytest.approx(found[1]["miou"], abs=1e-3)
 
-    image = next(cityscapes.rglob("*_leftImg8bit.png"))
+    image = next((cityscapes / "leftImg8bit/val").rglob("*_leftImg8bit.png"))
     assert main(["predict", str(image), "-m", str(imported.file), "-o", str(tmp_path)]) == 0
     mask = read_mask(tmp_path / f"{image.stem}_mask.png")
     assert mask.shape == (64, 128) and mask.max() < 19
@@ -192,6 +193,24 @@ def test_an_imported_model_is_benchmarked(
     words = f"benchmark {imported.file} --frame 32 64 --runs 1 --warmup 0 --json"
     assert main(words.split()) == 0
     assert json.loads(capsys.readouterr().out)["runs"] == 1
+
+
+def test_an_imported_model_is_exported_to_int8(
+    imported: Imported, cityscapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "int8.onnx"
+    words = f"export {imported.file} -o {output} --int8 --calibrate {cityscapes} --max-drop 100"
+    assert main(words.split()) == 0
+    assert "points of mIoU lost" in capsys.readouterr().out
+    card = read_card(output)
+    assert card.quantization.startswith("INT8, calibrated on 2 frames of Cityscapes train")
+    assert card.origin == read_card(imported.file).origin
+    frame = Segmenter(output).prepare(read_image(next(cityscapes.rglob("*_leftImg8bit.png"))))
+    expected = imported.reference.logits(frame)
+    for engine in ("openvino", "onnxruntime"):
+        found = open_engine(output, engine).logits(frame)
+        assert found.shape == expected.shape
+        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
 
 
 def test_training_starts_from_an_imported_model(

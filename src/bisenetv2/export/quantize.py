@@ -181,9 +181,15 @@ def _leave_exact(graph: onnx.GraphProto) -> None:
     """Takes the quantization off what the model puts out: 8 bits would make equals of logits."""
     producers = {tensor: node for node in graph.node for tensor in node.output}
     for output in graph.output:
-        rounded = producers[producers[output.name].input[0]]
-        producers[output.name].output[0] = f"{output.name}_rounded"  # nothing reads it
-        producers[rounded.input[0]].output[0] = output.name
+        reader, node = None, producers[output.name]
+        while node.op_type != DEQUANTIZE:  # a pixel shuffle comes after the last convolution
+            reader, node = node, producers[node.input[0]]
+        exact = producers[node.input[0]].input[0]
+        if reader is not None:
+            reader.input[0] = exact
+        else:
+            node.output[0] = f"{output.name}_rounded"  # nothing reads it
+            producers[exact].output[0] = output.name
     _prune(graph)
 
 
