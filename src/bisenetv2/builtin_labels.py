@@ -67,6 +67,20 @@ Raw ids are the 34 of `*_labelIds.png`; those outside the evaluation map to the 
 """
 
 
+CITYSCAPES_CATEGORIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "flat": ("road", "sidewalk"),
+        "construction": ("building", "wall", "fence"),
+        "object": ("pole", "traffic light", "traffic sign"),
+        "nature": ("vegetation", "terrain"),
+        "sky": ("sky",),
+        "human": ("person", "rider"),
+        "vehicle": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),
+    }
+)
+"""The 7 categories that the Cityscapes benchmark scores beside the classes."""
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(" ".join(name.split()) for name in text.split(","))
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import Positional, arg
 
+from bisenetv2.errors import UserError
+
+if TYPE_CHECKING:
+    from bisenetv2.data.dataset import Dataset
+
 EXAMPLES = """\
   bisenetv2 evaluate --data ../shared/camvid
+  bisenetv2 evaluate --data ../shared/camvid --split val --html report.html --csv images.csv
   bisenetv2 evaluate runs/camvid/best.safetensors --data ../shared/camvid --split val --json
-  bisenetv2 evaluate city.safetensors --data cityscapes --split val
+  bisenetv2 evaluate city.safetensors --data cityscapes --split val --protocol full
+  bisenetv2 evaluate city.safetensors --data cityscapes --split test --submit predictions
+  bisenetv2 evaluate city.safetensors --data ../shared/camvid --map car=Car truck=Car rider=nothing
 """
 
 
@@ -25,9 +33,19 @@ def evaluate(
     engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto",
     threads: int | None = None,
     scale: float | None = None,
+    protocol: Literal[
+        "resized", "full", "sliding", "multiscale", "flip", "multiscale-flip"
+    ] = "resized",
+    window: tuple[int, int] | None = None,
+    boundary: float | None = None,
+    calibration: bool = False,
+    map: Annotated[tuple[str, ...], arg(metavar="MODEL=DATA ...")] = (),
+    html: Path | None = None,
+    csv: Path | None = None,
+    submit: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Score a model: IoU of each class, mIoU, pixel accuracy.
+    """Score a model: IoU of each class, mIoU with its interval, and what else is asked for.
 
     Args:
         model: Model file, checkpoint, or embedded model: camvid (INT8, default) or camvid-fp32.
@@ -36,25 +54,82 @@ def evaluate(
         engine: What runs the network.
         threads: CPU threads; all by default.
         scale: Side of the network's input over the frame's; by default as in training.
+        protocol: How the model looks at a frame: resized to the network's scale, at full
+            resolution, through sliding windows at full resolution, at several scales, with its
+            mirror image.
+        window: Height and width of sliding windows; by default what the network saw in training.
+        boundary: Score outlines too, within this share of the frame's diagonal (0.02 is customary).
+        calibration: Score confidence too: expected calibration error.
+        map: Reconcile the model's classes with the data's: MODEL=DATA, NAME=nothing for a class
+            of the model without counterpart (always wrong), nothing=NAME for a class of the data to
+            ignore; classes of one name match by themselves, for which `by-name` is enough.
+        html: Write a report with pictures, one file; includes outlines and confidence.
+        csv: Write the scores of each image.
+        submit: Write predictions to this folder as the Cityscapes test server takes them.
         json: Print one JSON object in place of the table.
     """
     from rich.console import Console
 
-    from bisenetv2.data.catalogue import open_dataset
-    from bisenetv2.evaluation.evaluate import evaluate as score
-    from bisenetv2.evaluation.report import print_report
+    from bisenetv2.evaluation.boundary import SHARE, BoundaryScores
+    from bisenetv2.evaluation.calibration import Calibration
+    from bisenetv2.evaluation.evaluate import Observer, evaluate_protocol
+    from bisenetv2.evaluation.gallery import Gallery
+    from bisenetv2.evaluation.html_report import Circumstances, write_report
+    from bisenetv2.evaluation.mapping import check_labels, reconcile
+    from bisenetv2.evaluation.protocols import Answering, FrameProtocol
+    from bisenetv2.evaluation.report import print_report, write_image_scores
+    from bisenetv2.evaluation.submission import Submission
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.progress import progress_bar
 
-    dataset = open_dataset(data, split)
+    for path in (html, csv):
+        if path is not None and path.is_dir():
+            raise UserError(f"{path}: is a folder; name the file to write")
+    dataset = _open(data, split, submit)
     segmenter = Segmenter(model, engine, threads=threads, scale=scale)
+    looking: Answering = FrameProtocol(segmenter, protocol, window)
+    if map:
+        looking, dataset = reconcile(looking, dataset, map)
+    check_labels(looking.labels, dataset)
+    if html is not None:
+        boundary = SHARE if boundary is None else boundary
+    gallery = Gallery()
+    observers: list[Observer] = [] if html is None else [gallery]
+    if submit is not None:
+        observers.append(Submission(submit, looking.labels))
     with progress_bar("evaluate", len(dataset)) as bar:
-        result = score(segmenter, dataset, lambda _: bar.advance())
+        result = evaluate_protocol(
+            looking,
+            dataset,
+            lambda _: bar.advance(),
+            boundary=None if boundary is None else BoundaryScores(dataset.labels, boundary),
+            calibration=Calibration(dataset.labels) if calibration or html is not None else None,
+            observers=tuple(observers),
+        )
+    if html is not None:
+        write_report(html, result, gallery, Circumstances.now(model, segmenter))
+    if csv is not None:
+        write_image_scores(csv, result)
     if json:
         print(dumps(result.to_json_object(), indent=2, allow_nan=False))
-    else:
-        print_report(result, Console())
+        return 0
+    print_report(result, Console())
+    for path in (html, csv):
+        if path is not None:
+            print(f"written: {path}")
+    if submit is not None:
+        print(f"written: {result.images} predictions in {submit}/")
     return 0
+
+
+def _open(data: str, split: str, submit: Path | None) -> Dataset:
+    """Opens a split; to make a submission, also one whose truth is not public."""
+    from bisenetv2.data.catalogue import open_dataset
+    from bisenetv2.evaluation.submission import CityscapesTest
+
+    if submit is not None and split == "test":
+        return CityscapesTest.open(data)
+    return open_dataset(data, split)
 
 
 def main(arguments: Sequence[str]) -> int:

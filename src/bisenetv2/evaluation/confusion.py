@@ -8,6 +8,7 @@ class that is really there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -82,6 +83,29 @@ class ConfusionMatrix:
             )
         self.counts += labelled[:, : self.num_classes]
 
+    def grouped(self, groups: Sequence[Sequence[int]]) -> ConfusionMatrix:
+        """Merges classes into coarser ones: confusion within a group is none.
+
+        Args:
+            groups: Class indices of each group; each class in exactly one.
+
+        Raises:
+            UserError: If a class is in no group or in several.
+        """
+        if sorted(index for group in groups for index in group) != list(range(self.num_classes)):
+            raise UserError(f"groups of classes: each of {self.num_classes} belongs to one of them")
+        merged = ConfusionMatrix(len(groups), self.ignore_index)
+        membership = np.zeros((len(groups), self.num_classes), np.int64)
+        for place, group in enumerate(groups):
+            membership[place, list(group)] = 1
+        merged.counts = membership @ self.counts @ membership.T
+        return merged
+
+    @property
+    def sums(self) -> npt.NDArray[np.int64]:
+        """Correct, true and predicted pixels by class, 3×C: all that scores by class need."""
+        return np.stack([self._hits, self._truth, self._predicted])
+
     def _refuse_unknown(self, role: str, occurrences: npt.NDArray[np.int64]) -> None:
         """Raises if one of the mask values that occur is neither a class nor the ignore index."""
         values = np.flatnonzero(occurrences)
@@ -128,8 +152,13 @@ class ConfusionMatrix:
     @property
     def iou(self) -> Scores:
         """Intersection of truth and prediction over their union, by class."""
-        union = self._truth + self.counts.sum(axis=0) - self._hits
-        return _ratio(self._hits, np.where(self._truth > 0, union, 0))
+        return iou_of(self.sums)
+
+    @property
+    def dice(self) -> Scores:
+        """Twice the intersection over the sum of true and predicted pixels (F1), by class."""
+        total = self._truth + self._predicted
+        return _ratio(2 * self._hits, np.where(self._truth > 0, total, 0))
 
     @property
     def accuracy(self) -> Scores:
@@ -152,6 +181,11 @@ class ConfusionMatrix:
         return self._mean_of_present(self.accuracy)
 
     @property
+    def mean_dice(self) -> float:
+        """Mean Dice score of the present classes; `nan` if there are none."""
+        return self._mean_of_present(self.dice)
+
+    @property
     def frequency_weighted_iou(self) -> float:
         """IoU of the present classes weighted by their share; `nan` if there are none."""
         if not self.present:
@@ -165,6 +199,12 @@ class ConfusionMatrix:
         return truth
 
     @property
+    def _predicted(self) -> npt.NDArray[np.int64]:
+        """Labelled pixels predicted as each class."""
+        predicted: npt.NDArray[np.int64] = self.counts.sum(axis=0)
+        return predicted
+
+    @property
     def _hits(self) -> npt.NDArray[np.int64]:
         """Correct pixels of each class."""
         hits: npt.NDArray[np.int64] = np.diagonal(self.counts)
@@ -173,6 +213,19 @@ class ConfusionMatrix:
     def _mean_of_present(self, scores: Scores) -> float:
         # NumPy would answer `nan` for no class too, but with a warning.
         return float(scores[list(self.present)].mean()) if self.present else float("nan")
+
+
+def iou_of(sums: npt.NDArray[np.int64]) -> Scores:
+    """Computes the IoU by class, `nan` where a class is absent.
+
+    Args:
+        sums: Counts …×3×C of correct, true and predicted pixels, as in `ConfusionMatrix.sums`.
+
+    Returns:
+        …×C.
+    """
+    hits, truth, predicted = np.moveaxis(sums, -2, 0)
+    return _ratio(hits, np.where(truth > 0, truth + predicted - hits, 0))
 
 
 def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Scores:

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
-from bisenetv2.data.dataset import Dataset, Sample
+import numpy as np
+import numpy.typing as npt
+
+from bisenetv2.builtin_labels import CITYSCAPES, CITYSCAPES_CATEGORIES
+from bisenetv2.data.dataset import Dataset
 from bisenetv2.errors import UserError
-from bisenetv2.evaluation.confusion import ConfusionMatrix
-from bisenetv2.images import Image
+from bisenetv2.evaluation.bootstrap import UNKNOWN, Interval, Resampled, interval, resample
+from bisenetv2.evaluation.boundary import BoundaryScores
+from bisenetv2.evaluation.calibration import Calibration
+from bisenetv2.evaluation.confusion import ConfusionMatrix, Scores, iou_of
+from bisenetv2.evaluation.mapping import check_labels
+from bisenetv2.evaluation.protocols import RESIZED, Answer, Answering, AsItIs, FrameSegmenter
+from bisenetv2.evaluation.walk import Answered, Clock, walk
 from bisenetv2.labels import Labels, Mask
 
-PROTOCOL = "single scale, at label resolution"
-"""How `evaluate` arrives at its figures: no flips, no scales, no resized truth."""
 
+class Observer(Protocol):
+    """Whatever wants to see each frame once it is scored."""
 
-class FrameSegmenter(Protocol):
-    """Whatever turns a frame into a mask of the same height and width."""
-
-    @property
-    def labels(self) -> Labels:
-        """Meaning of the class indices in its masks."""
-
-    def __call__(self, frame: Image, /) -> Mask:
-        """Returns the class index of every pixel: `uint8` H×W for a frame of H×W×3."""
+    def add(self, frame: Answered, score: float) -> None:
+        """Takes a frame and its mIoU over the classes in it, `nan` without a labelled pixel."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,26 @@ class Evaluation:
     """Name of the dataset."""
 
     seconds: float
-    """Wall-clock time of the whole evaluation: network, scoring, and reading where it held up."""
+    """Wall-clock time of the whole evaluation: network, and reading and scoring where they held
+    it up."""
 
-    protocol: str = PROTOCOL
+    protocol: str = RESIZED
     """How the figures came about."""
+
+    names: tuple[str, ...] = field(default=(), repr=False)
+    """Name of each image."""
+
+    sums: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3, 0), np.int64))
+    """Images×3×C: `ConfusionMatrix.sums` of each image."""
+
+    clock: Clock = field(default_factory=Clock)
+    """Where the time went."""
+
+    boundary: BoundaryScores | None = None
+    """How well outlines are met, where it was asked for."""
+
+    calibration: Calibration | None = None
+    """How well confidence and accuracy agree, where it was asked for."""
 
     @property
     def absent_classes(self) -> tuple[str, ...]:
@@ -62,6 +79,39 @@ class Evaluation:
         """One line for a model card: the mIoU, on what, by which protocol."""
         return f"{100 * self.matrix.mean_iou:.2f} % mIoU on {self.data}, {self.protocol}"
 
+    @cached_property
+    def resampled(self) -> Resampled:
+        """IoU on resampled images."""
+        return resample(self.sums)
+
+    @property
+    def miou_interval(self) -> Interval:
+        """Where the mIoU would lie on other such images; `nan` for fewer than two of them."""
+        return interval(self.resampled.mean) if len(self.sums) > 1 else UNKNOWN
+
+    @property
+    def iou_intervals(self) -> list[Interval]:
+        """The same for the IoU of each class."""
+        if len(self.sums) < 2:
+            return [UNKNOWN] * len(self.labels)
+        return list(map(interval, self.resampled.iou.T))
+
+    @property
+    def image_ious(self) -> Scores:
+        """IoU of each image and class, images×C, `nan` where an image lacks the class."""
+        return iou_of(self.sums)
+
+    @property
+    def categories(self) -> dict[str, float] | None:
+        """IoU of the categories of Cityscapes, `nan` where absent; `None` for other data."""
+        names = self.labels.names
+        if names != CITYSCAPES.names:
+            return None
+        groups = [[names.index(name) for name in group] for group in CITYSCAPES_CATEGORIES.values()]
+        return dict(
+            zip(CITYSCAPES_CATEGORIES, self.matrix.grouped(groups).iou.tolist(), strict=True)
+        )
+
     def to_json_object(self) -> dict[str, Any]:
         """Returns all scores, ready for `json.dumps(..., allow_nan=False)`.
 
@@ -69,25 +119,49 @@ class Evaluation:
         and every score if no pixel is labelled.
         """
         matrix = self.matrix
-        columns = zip(self.labels.names, matrix.iou, matrix.accuracy, matrix.share, strict=True)
-        return {
+        content: dict[str, Any] = {
             "data": self.data,
             "protocol": self.protocol,
             "images": self.images,
-            "miou": _defined(matrix.mean_iou),
-            "pixel_accuracy": _defined(matrix.pixel_accuracy),
-            "mean_accuracy": _defined(matrix.mean_accuracy),
-            "frequency_weighted_iou": _defined(matrix.frequency_weighted_iou),
-            "per_class": {
-                name: {
-                    "iou": _defined(iou),
-                    "accuracy": _defined(accuracy),
-                    "share": _defined(share),
-                }
-                for name, iou, accuracy, share in columns
-            },
+            "labelled_pixels": matrix.pixels,
+            "miou": defined(matrix.mean_iou),
+            "miou_interval": _bounds(self.miou_interval),
+            "pixel_accuracy": defined(matrix.pixel_accuracy),
+            "mean_accuracy": defined(matrix.mean_accuracy),
+            "frequency_weighted_iou": defined(matrix.frequency_weighted_iou),
+            "mean_dice": defined(matrix.mean_dice),
+            "per_class": self._per_class(),
             "absent_classes": list(self.absent_classes),
             "images_per_second": self.images / self.seconds if self.seconds > 0 else None,
+            "time_shares": self.clock.shares(),
+        }
+        if self.categories is not None:
+            content["categories"] = {name: defined(iou) for name, iou in self.categories.items()}
+        if self.boundary is not None:
+            content["boundary"] = {
+                "distance": self.boundary.distance,
+                "mean_boundary_iou": defined(self.boundary.mean_iou),
+                "trimap_miou": defined(self.boundary.trimap.mean_iou),
+            }
+        if self.calibration is not None:
+            content["expected_calibration_error"] = defined(self.calibration.error)
+        return content
+
+    def _per_class(self) -> dict[str, dict[str, Any]]:
+        matrix = self.matrix
+        columns: dict[str, list[Any]] = {
+            "iou": _all_defined(matrix.iou),
+            "iou_interval": [_bounds(each) for each in self.iou_intervals],
+            "accuracy": _all_defined(matrix.accuracy),
+            "dice": _all_defined(matrix.dice),
+            "share": _all_defined(matrix.share),
+        }
+        if self.boundary is not None:
+            columns["boundary_iou"] = _all_defined(self.boundary.iou)
+            columns["trimap_iou"] = _all_defined(self.boundary.trimap.iou)
+        return {
+            name: {key: column[index] for key, column in columns.items()}
+            for index, name in enumerate(self.labels.names)
         }
 
 
@@ -96,7 +170,7 @@ def evaluate(
     dataset: Dataset,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Scores a segmenter on every sample of a dataset.
+    """Scores a segmenter on every sample of a dataset: single scale, as it gives its masks.
 
     Args:
         segmenter: The model to score; its labels must be those of the dataset.
@@ -110,52 +184,102 @@ def evaluate(
         UserError: If the dataset is empty, the labels differ, or a sample does not fit: frame and
             truth of different sizes, or a value in a mask that is no class.
     """
-    _check_labels(segmenter.labels, dataset)
-    count = len(dataset)
-    if not count:
-        raise UserError(f"{dataset.name}: holds no images to evaluate on")
-    matrix = ConfusionMatrix(len(dataset.labels), dataset.labels.ignore_index)
-    start = time.perf_counter()
-    # One sample ahead hides the disk behind the network and bounds memory to two samples.
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as reader:
-        upcoming = reader.submit(dataset.__getitem__, 0)
-        for index in range(count):
-            sample = upcoming.result()
-            if index + 1 < count:
-                upcoming = reader.submit(dataset.__getitem__, index + 1)
-            _score(segmenter, sample, dataset.sample_name(index), matrix)
-            if progress is not None:
-                progress(index + 1)
-    seconds = time.perf_counter() - start
-    return Evaluation(dataset.labels, matrix, count, dataset.name, seconds)
+    return evaluate_protocol(AsItIs(segmenter), dataset, progress)
 
 
-def _score(segmenter: FrameSegmenter, sample: Sample, name: str, matrix: ConfusionMatrix) -> None:
-    """Adds one sample to the matrix; errors name the sample."""
-    height, width = sample.image.shape[:2]
-    if sample.mask.shape != (height, width):
-        mask_height, mask_width = sample.mask.shape
-        raise UserError(
-            f"{name}: frame of {width}×{height} and mask of {mask_width}×{mask_height} pixels; "
-            "give both the same size"
+def evaluate_protocol(
+    protocol: Answering,
+    dataset: Dataset,
+    progress: Callable[[int], None] | None = None,
+    *,
+    boundary: BoundaryScores | None = None,
+    calibration: Calibration | None = None,
+    observers: tuple[Observer, ...] = (),
+) -> Evaluation:
+    """Scores a model under a protocol; see `evaluate`.
+
+    Args:
+        protocol: A model and how it looks at frames.
+        dataset: Frames with their truth.
+        progress: Called after each image with the number of images done so far.
+        boundary: Sums up outlines too.
+        calibration: Sums up confidences too; the protocol must give them.
+        observers: See each frame after it is scored, in the order of the dataset.
+    """
+    check_labels(protocol.labels, dataset)
+    tally = Tally(dataset.labels)
+
+    def add(frame: Answered) -> None:
+        answer = frame.answers[0]
+        score = tally.add(frame.name, frame.truth, answer)
+        if boundary is not None:
+            boundary.add(frame.truth, answer.mask)
+        if calibration is not None and answer.confidence is not None:
+            calibration.add(frame.truth, answer.mask, answer.confidence)
+        for observer in observers:
+            observer.add(frame, score)
+
+    clock = walk([protocol], dataset, add, progress, confidence=calibration is not None)
+    return tally.evaluation(dataset, protocol, clock, boundary, calibration)
+
+
+class Tally:
+    """Sums up frames of a dataset, as a whole and image by image."""
+
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+        self.matrix = ConfusionMatrix(len(labels), labels.ignore_index)
+        self.names: list[str] = []
+        self.sums: list[npt.NDArray[np.int64]] = []
+
+    def add(self, name: str, truth: Mask, answer: Answer) -> float:
+        """Adds a frame; returns its mIoU over the classes in it.
+
+        Raises:
+            UserError: If the two masks do not fit together; it names the frame.
+        """
+        matrix = ConfusionMatrix(len(self.labels), self.labels.ignore_index)
+        try:
+            matrix.update(truth, answer.mask)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+        self.matrix.counts += matrix.counts
+        self.names.append(name)
+        self.sums.append(matrix.sums)
+        return matrix.mean_iou
+
+    def evaluation(
+        self,
+        dataset: Dataset,
+        protocol: Answering,
+        clock: Clock,
+        boundary: BoundaryScores | None = None,
+        calibration: Calibration | None = None,
+    ) -> Evaluation:
+        """Returns what was summed up, with its circumstances."""
+        return Evaluation(
+            labels=self.labels,
+            matrix=self.matrix,
+            images=len(self.names),
+            data=dataset.name,
+            seconds=clock.total,
+            protocol=protocol.description,
+            names=tuple(self.names),
+            sums=np.stack(self.sums),
+            clock=clock,
+            boundary=boundary,
+            calibration=calibration,
         )
-    prediction = segmenter(sample.image)  # H, W
-    try:
-        matrix.update(sample.mask, prediction)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from error
 
 
-def _check_labels(labels: Labels, dataset: Dataset) -> None:
-    """Raises unless model and dataset name the same classes in the same order."""
-    if labels.names != dataset.labels.names:
-        raise UserError(
-            f"the model's classes ({', '.join(labels.names)}) are not those of {dataset.name} "
-            f"({', '.join(dataset.labels.names)}): evaluate on data with the model's classes, "
-            "in the same order"
-        )
-
-
-def _defined(score: float) -> float | None:
+def defined(score: float) -> float | None:
     """Turns `nan`, which JSON does not know, into `None`."""
     return None if math.isnan(score) else float(score)
+
+
+def _all_defined(scores: Scores) -> list[float | None]:
+    return [defined(score) for score in scores.tolist()]
+
+
+def _bounds(bounds: Interval) -> list[float] | None:
+    return None if math.isnan(bounds.low) else list(bounds)

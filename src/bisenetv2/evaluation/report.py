@@ -1,11 +1,15 @@
-"""Print an evaluation as a table: one row a class, then what a paper would quote."""
+"""An evaluation as a table in the terminal and as scores of each image in a CSV file."""
 
 from __future__ import annotations
 
+import csv
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bisenetv2.evaluation.bootstrap import Interval
 from bisenetv2.evaluation.evaluate import Evaluation
+from bisenetv2.images import atomic_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,31 +25,51 @@ def print_report(evaluation: Evaluation, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    matrix = evaluation.matrix
+    matrix, boundary = evaluation.matrix, evaluation.boundary
     # `Text` throughout: a name such as "[road]" is printed, not read as markup.
-    table = Table(title=Text(evaluation.data))
+    table = Table(title=Text(f"{evaluation.data}, {evaluation.protocol}"))
     table.add_column("class", overflow="fold")
-    for heading in ("IoU %", "accuracy %", "pixels %"):
-        table.add_column(heading, justify="right")
-    rows = zip(evaluation.labels.names, matrix.iou, matrix.accuracy, matrix.share, strict=True)
-    for name, *scores in rows:
-        table.add_row(Text(name), *map(_percent, scores))
+    for heading in ("IoU %", "95 % interval", "Dice %", "accuracy %", "pixels %"):
+        table.add_column(heading, justify="right", min_width=5)
+    columns = [matrix.iou, matrix.dice, matrix.accuracy, matrix.share]
+    means = [matrix.mean_iou, matrix.mean_dice, matrix.mean_accuracy, math.nan]
+    if boundary is not None:
+        table.add_column("boundary IoU %", justify="right")
+        columns.append(boundary.iou)
+        means.append(boundary.mean_iou)
+    intervals = evaluation.iou_intervals
+    for index, name in enumerate(evaluation.labels.names):
+        iou, *others = (percent(column[index]) for column in columns)
+        table.add_row(Text(name), iou, span(intervals[index]), *others)
     table.add_section()
-    table.add_row("mean", _percent(matrix.mean_iou), _percent(matrix.mean_accuracy), "")
+    miou, dice, accuracy, _, *outline = map(percent, means)
+    table.add_row("mean", miou, span(evaluation.miou_interval), dice, accuracy, "", *outline)
     console.print(table)
-    for line in _summary(evaluation):
+    for line in summary(evaluation):
         console.print(Text(line))
 
 
-def _summary(evaluation: Evaluation) -> list[str]:
-    """Returns the lines below the table."""
-    matrix = evaluation.matrix
-    images = "1 image" if evaluation.images == 1 else f"{evaluation.images} images"
+def summary(evaluation: Evaluation) -> list[str]:
+    """Returns what is to be said beside the table, in lines."""
+    matrix, boundary, calibration = evaluation.matrix, evaluation.boundary, evaluation.calibration
     lines = [
-        f"pixel accuracy {_percent(matrix.pixel_accuracy)} %, "
-        f"frequency-weighted IoU {_percent(matrix.frequency_weighted_iou)} %",
-        f"{images}, {matrix.pixels:,} labelled pixels, {evaluation.protocol}",
+        f"pixel accuracy {percent(matrix.pixel_accuracy)} %, "
+        f"frequency-weighted IoU {percent(matrix.frequency_weighted_iou)} %",
     ]
+    if evaluation.categories is not None:
+        known = {name: iou for name, iou in evaluation.categories.items() if not math.isnan(iou)}
+        mean = sum(known.values()) / len(known) if known else math.nan
+        each = ", ".join(f"{name} {percent(iou)}" for name, iou in known.items())
+        lines.append(f"categories: mean IoU {percent(mean)} %; {each}")
+    if boundary is not None:
+        lines.append(
+            f"boundary IoU {percent(boundary.mean_iou)} %, trimap IoU "
+            f"{percent(boundary.trimap.mean_iou)} %, within {boundary.distance}"
+        )
+    if calibration is not None:
+        lines.append(f"expected calibration error {percent(calibration.error)} %")
+    images = "1 image" if evaluation.images == 1 else f"{evaluation.images} images"
+    lines += [f"{images}, {matrix.pixels:,} labelled pixels; {speed(evaluation)}"]
     if not matrix.present:
         lines.append("no pixel of this data is labelled: there is nothing to score")
     elif matrix.absent:
@@ -54,6 +78,43 @@ def _summary(evaluation: Evaluation) -> list[str]:
     return lines
 
 
-def _percent(score: float) -> str:
+def speed(evaluation: Evaluation) -> str:
+    """Says how fast it went and where the time went."""
+    rate = evaluation.images / evaluation.seconds if evaluation.seconds > 0 else math.nan
+    shares = evaluation.clock.shares()
+    return (
+        f"{rate:.1f} images/s: frame to mask {100 * shares['network']:.0f} % of the time, waiting "
+        f"for reading {100 * shares['reading']:.0f} %, for scoring "
+        f"{100 * shares['scoring']:.0f} %, the rest {100 * shares['rest']:.0f} %"
+    )
+
+
+def write_image_scores(path: Path, evaluation: Evaluation) -> None:
+    """Writes a CSV file: a row an image with mIoU, pixel accuracy and the IoU of each class.
+
+    Scores are fractions of 0-1, empty where an image lacks the class.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    ious = evaluation.image_ious  # images, C
+    hits, truth = evaluation.sums[:, 0].sum(axis=1), evaluation.sums[:, 1].sum(axis=1)
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image", "miou", "pixel_accuracy", *evaluation.labels.names])
+        for index, name in enumerate(evaluation.names):
+            known = [iou for iou in ious[index].tolist() if not math.isnan(iou)]
+            miou = sum(known) / len(known) if known else math.nan
+            right = int(hits[index]) / int(truth[index]) if truth[index] else math.nan
+            scores = (miou, right, *ious[index].tolist())
+            writer.writerow([name, *("" if math.isnan(s) else f"{s:.6f}" for s in scores)])
+
+
+def percent(score: float) -> str:
     """Writes a fraction in percent, a dash where it is undefined."""
     return "-" if math.isnan(score) else f"{100 * score:.2f}"
+
+
+def span(bounds: Interval) -> str:
+    """Writes an interval in percent, a dash where it is undefined."""
+    return "-" if math.isnan(bounds.low) else f"{100 * bounds.low:.1f}-{100 * bounds.high:.1f}"

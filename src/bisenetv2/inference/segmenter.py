@@ -23,6 +23,7 @@ from bisenetv2.inference.engines import (
     open_engine,
 )
 from bisenetv2.inference.model_file import find_model, read_card
+from bisenetv2.inference.softmax import upsample_softmax
 from bisenetv2.inference.upsample import upsample_argmax
 from bisenetv2.labels import Labels, Mask
 
@@ -95,12 +96,16 @@ class Segmenter:
         """Meaning of the class indices in the masks."""
         return self.card.labels
 
-    def __call__(self, frame: Image, *, bgr: bool = False) -> Mask:
+    def __call__(
+        self, frame: Image, *, bgr: bool = False, size: tuple[int, int] | None = None
+    ) -> Mask:
         """Finds the class of every pixel.
 
         Args:
             frame: `uint8` H×W×3 of any size, RGB.
             bgr: The frame's channels come in OpenCV's order, blue first.
+            size: Height and width at which the network sees the frame, multiples of 32; `None`: by
+                the segmenter's scale.
 
         Returns:
             `uint8` H×W of class indices.
@@ -108,7 +113,24 @@ class Segmenter:
         Raises:
             UserError: If the frame has another type or shape.
         """
-        return self._masks(self.prepare(frame, bgr=bgr), frame.shape[:2])[0]
+        return self._masks(self.prepare(frame, bgr=bgr, size=size), frame.shape[:2])[0]
+
+    def probabilities(
+        self, frame: Image, *, size: tuple[int, int] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Finds how sure the network is of every class at every pixel.
+
+        Args:
+            frame: `uint8` H×W×3 of any size, RGB.
+            size: As for a mask.
+
+        Returns:
+            Soft-max of the enlarged logits, `float32` C×H×W; its arg-max is the mask.
+
+        Raises:
+            UserError: If the frame has another type or shape.
+        """
+        return upsample_softmax(self.infer(self.prepare(frame, size=size)), frame.shape[:2])
 
     def batch(self, frames: Sequence[Image], *, bgr: bool = False) -> list[Mask]:
         """Finds the classes of several frames, those of one size in one run of the network.
@@ -134,12 +156,15 @@ class Segmenter:
             masks |= zip(members, self._masks(together, size[0]), strict=True)
         return [masks[index] for index in range(len(frames))]
 
-    def prepare(self, frame: Image, *, bgr: bool = False) -> Frames:
+    def prepare(
+        self, frame: Image, *, bgr: bool = False, size: tuple[int, int] | None = None
+    ) -> Frames:
         """First stage: brings a frame to the network's size.
 
         Args:
             frame: `uint8` H×W×3.
             bgr: The frame's channels come blue first.
+            size: That size (height, width), multiples of 32; `None`: by the segmenter's scale.
 
         Returns:
             RGB `uint8` 1×H'×W'×3, both sides multiples of 32.
@@ -148,7 +173,7 @@ class Segmenter:
             UserError: If the frame has another type or shape.
         """
         _check_frame(frame)
-        height, width = network_size(frame.shape[:2], self.card, self.scale)
+        height, width = size or network_size(frame.shape[:2], self.card, self.scale)
         image = _resize(frame, height, width)  # H', W', 3
         if bgr:
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
@@ -209,10 +234,15 @@ def network_size(
         is kept as far as that allows.
     """
     if scale is None:
-        pixels_in_training = math.prod(card.frame_size) * card.input_scale**2
-        scale = min(1.0, math.sqrt(pixels_in_training / math.prod(frame_size)))
+        scale = training_scale(frame_size, card)
     height, width = (max(STRIDE, STRIDE * math.floor(s * scale / STRIDE + 0.5)) for s in frame_size)
     return height, width
+
+
+def training_scale(frame_size: tuple[int, int], card: ModelCard) -> float:
+    """Returns the factor that gives a frame as many pixels as in training, 1 at most."""
+    pixels_in_training = math.prod(card.frame_size) * card.input_scale**2
+    return min(1.0, math.sqrt(pixels_in_training / math.prod(frame_size)))
 
 
 def _resize(frame: Image, height: int, width: int) -> Image:

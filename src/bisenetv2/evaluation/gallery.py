@@ -1,0 +1,98 @@
+"""Keep the best and the worst frames of an evaluation, and make pictures of them for a page."""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from bisenetv2.evaluation.walk import Answered
+from bisenetv2.images import Image
+from bisenetv2.labels import Labels, Mask
+
+WORST, BEST = 6, 3
+"""Frames kept of each kind."""
+
+WIDTH = 480
+"""Widest picture on a page, in pixels."""
+
+JPEG_QUALITY = 80
+
+WRONG, UNKNOWN = (222, 45, 38), (120, 120, 120)
+"""Colours of wrong and of ignored pixels in a picture of differences."""
+
+
+class Kept(NamedTuple):
+    """A frame worth looking at."""
+
+    score: float
+    frame: Answered
+
+
+class Gallery:
+    """Sees the frames go by and keeps those with the lowest and the highest score.
+
+    A frame without a labelled pixel has no score and is never kept.
+    """
+
+    def __init__(self, worst: int = WORST, best: int = BEST) -> None:
+        self._limits = worst, best
+        self.worst: list[Kept] = []
+        """The lowest first."""
+        self.best: list[Kept] = []
+        """The highest first."""
+
+    def add(self, frame: Answered, score: float) -> None:
+        """Looks at a frame."""
+        if math.isnan(score):
+            return
+        worst, best = self._limits
+        kept = Kept(score, frame)
+        self.worst = sorted([*self.worst, kept], key=lambda each: each.score)[:worst]
+        self.best = sorted([*self.best, kept], key=lambda each: -each.score)[:best]
+
+
+def difference(image: Image, truth: Mask, prediction: Mask, labels: Labels) -> Image:
+    """Paints wrong pixels red and ignored ones grey over a dimmed frame.
+
+    Args:
+        image: RGB `uint8` H×W×3.
+        truth: H×W of class indices and the ignore index.
+        prediction: H×W of class indices.
+        labels: Where the ignore index stands.
+
+    Returns:
+        RGB `uint8` H×W×3.
+    """
+    grey = np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY))
+    picture = np.repeat((grey // 2 + 96)[..., None], 3, axis=2).astype(np.uint8)  # H, W, 3
+    picture[truth != prediction] = WRONG
+    picture[truth == labels.ignore_index] = UNKNOWN
+    return picture
+
+
+def photo(image: Image) -> str:
+    """Turns a picture into the address of an inline JPEG, at most `WIDTH` wide."""
+    small = _shrink(image, cv2.INTER_AREA)
+    _, data = cv2.imencode(
+        ".jpg", np.ascontiguousarray(small[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    return f"data:image/jpeg;base64,{b64encode(data.tobytes()).decode()}"
+
+
+def chart(image: Image) -> str:
+    """Turns a picture of flat colours into the address of an inline PNG, at most `WIDTH` wide."""
+    small = _shrink(image, cv2.INTER_NEAREST)
+    _, data = cv2.imencode(".png", np.ascontiguousarray(small[..., ::-1]))
+    return f"data:image/png;base64,{b64encode(data.tobytes()).decode()}"
+
+
+def _shrink(image: Image, interpolation: int) -> Image:
+    height, width = image.shape[:2]
+    if width <= WIDTH:
+        return image
+    size = WIDTH, max(1, round(height * WIDTH / width))
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)

@@ -1,0 +1,351 @@
+"""An evaluation as one HTML file to read, print and pass on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bisenetv2.card import ModelCard
+from bisenetv2.evaluation.calibration import BINS, Calibration
+from bisenetv2.evaluation.evaluate import Evaluation
+from bisenetv2.evaluation.gallery import Gallery, Kept, chart, difference, photo
+from bisenetv2.evaluation.page import (
+    bar,
+    esc,
+    facts,
+    note,
+    pictures,
+    section,
+    swatch,
+    table,
+    tiles,
+    write_page,
+)
+from bisenetv2.evaluation.report import percent, span, speed
+from bisenetv2.inference.machine import describe_machine
+from bisenetv2.inference.segmenter import Segmenter
+from bisenetv2.labels import Labels
+
+WIDEST_MATRIX = 40
+"""Most classes for which the confusion matrix is drawn; beyond, the list of confusions must do."""
+
+CONFUSIONS = 10
+"""Confusions listed."""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a report says beside the scores."""
+
+    model: str
+    """Path or name of the model."""
+
+    card: ModelCard
+    engine: str
+    machine: str
+
+    @classmethod
+    def now(cls, model: str | Path | None, segmenter: Segmenter) -> Circumstances:
+        """Describes a model on this machine."""
+        name = "embedded model camvid" if model is None else str(model)
+        return cls(name, segmenter.card, segmenter.engine.name, str(describe_machine()))
+
+
+def write_report(
+    path: Path, evaluation: Evaluation, gallery: Gallery, circumstances: Circumstances
+) -> None:
+    """Writes the report.
+
+    Args:
+        path: The HTML file.
+        evaluation: The scores.
+        gallery: Frames to show.
+        circumstances: What the scores were taken with.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    labels = evaluation.labels
+    parts = [_key_figures(evaluation), _classes(evaluation), _confusion(evaluation)]
+    parts += _frames("Worst frames", gallery.worst, labels, evaluation.protocol)
+    parts += _frames("Best frames", gallery.best, labels, evaluation.protocol)
+    if evaluation.calibration is not None:
+        parts.append(_calibration(evaluation.calibration, evaluation.protocol))
+    parts += [_speed(evaluation, circumstances), _card(circumstances), _definitions(evaluation)]
+    images = "1 image" if evaluation.images == 1 else f"{evaluation.images} images"
+    subtitle = (
+        f"{circumstances.model}. Protocol: {evaluation.protocol}. {images}, "
+        f"{evaluation.matrix.pixels:,} labelled pixels."
+    )
+    write_page(path, f"Evaluation on {evaluation.data}", subtitle, parts)
+
+
+def _key_figures(evaluation: Evaluation) -> str:
+    matrix, boundary, protocol = evaluation.matrix, evaluation.boundary, evaluation.protocol
+    short = protocol.partition(":")[0]
+    figures = [
+        ("mIoU", matrix.mean_iou, f"95 % interval {span(evaluation.miou_interval)}"),
+        ("pixel accuracy", matrix.pixel_accuracy, "of all labelled pixels"),
+        ("mean accuracy", matrix.mean_accuracy, "mean over classes"),
+        ("frequency-weighted IoU", matrix.frequency_weighted_iou, "weighted by pixels"),
+        ("mean Dice", matrix.mean_dice, "mean over classes"),
+    ]
+    if evaluation.categories is not None:
+        known = [iou for iou in evaluation.categories.values() if not math.isnan(iou)]
+        mean = sum(known) / len(known) if known else math.nan
+        figures.append(("category mIoU", mean, f"{len(known)} categories"))
+    if boundary is not None:
+        figures += [
+            ("boundary IoU", boundary.mean_iou, f"within {boundary.distance}"),
+            ("trimap mIoU", boundary.trimap.mean_iou, f"within {boundary.distance}"),
+        ]
+    if evaluation.calibration is not None:
+        error = evaluation.calibration.error
+        figures.append(("calibration error", error, f"expected, {BINS} bins; less is better"))
+    return tiles(
+        [(name, f"{percent(score)} %", f"{more}; {short}") for name, score, more in figures]
+    )
+
+
+def _classes(evaluation: Evaluation) -> str:
+    matrix, boundary = evaluation.matrix, evaluation.boundary
+    intervals = evaluation.iou_intervals
+    outline = np.full(len(evaluation.labels), np.nan) if boundary is None else boundary.iou
+    headings = ["class", "IoU, 0 to 100 %", "IoU %", "95 % interval", "Dice %", "accuracy %"]
+    columns = [matrix.dice, matrix.accuracy, matrix.share]
+    means = [matrix.mean_dice, matrix.mean_accuracy, math.nan]
+    headings.append("pixels %")
+    if boundary is not None:
+        headings.append("boundary IoU %")
+        columns.append(boundary.iou)
+        means.append(boundary.mean_iou)
+    rows = [
+        [
+            swatch(evaluation.labels.palette[index]) + esc(name),
+            bar(matrix.iou[index], *intervals[index], mark=outline[index]),
+            percent(matrix.iou[index]),
+            span(intervals[index]),
+            *(percent(column[index]) for column in columns),
+        ]
+        for index, name in enumerate(evaluation.labels.names)
+    ]
+    overall = evaluation.miou_interval
+    foot = [
+        "mean",
+        bar(matrix.mean_iou, *overall),
+        percent(matrix.mean_iou),
+        span(overall),
+        *("" if math.isnan(mean) else percent(mean) for mean in means),
+    ]
+    caption = f"Protocol: {evaluation.protocol}. Bar: IoU; dark line: its 95 % interval"
+    if boundary is not None:
+        caption += f"; orange: boundary IoU within {boundary.distance}"
+    content = [table(caption + ".", headings, rows, foot)]
+    if matrix.absent:
+        names = ", ".join(evaluation.absent_classes)
+        content.append(note(f"Absent from this data and left out of every mean: {names}."))
+    if evaluation.categories is not None:
+        each = [[esc(name), bar(iou), percent(iou)] for name, iou in evaluation.categories.items()]
+        content.append(table("The benchmark's categories.", ["category", "IoU", "IoU %"], each))
+    return section("Classes", *content)
+
+
+def _confusion(evaluation: Evaluation) -> str:
+    labels, counts = evaluation.labels, evaluation.matrix.counts
+    rows = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)  # C, C
+    content = [
+        note(
+            f"Each row is a true class and sums to 100 %: what its pixels were taken for. "
+            f"Protocol: {evaluation.protocol}."
+        )
+    ]
+    if len(labels) <= WIDEST_MATRIX:
+        content.append(_heat(labels, counts, share))
+    wrong = np.where(np.eye(len(labels), dtype=bool), 0, counts)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
+    places = [divmod(int(place), len(labels)) for place in order]
+    listed = [
+        [
+            swatch(labels.palette[true]) + esc(labels.names[true]),
+            swatch(labels.palette[said]) + esc(labels.names[said]),
+            percent(float(share[true, said])),
+            percent(int(wrong[true, said]) / evaluation.matrix.pixels),
+        ]
+        for true, said in places
+        if wrong[true, said]
+    ]
+    headings = ["truth", "taken for", "% of the class", "% of all pixels"]
+    content.append(table("The confusions that cost the most pixels.", headings, listed))
+    return section("Confusion", *content)
+
+
+def _heat(
+    labels: Labels, counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]], share: np.ndarray
+) -> str:
+    head = "".join(f'<th scope="col">{esc(name)}</th>' for name in labels.names)
+    body = []
+    for index, name in enumerate(labels.names):
+        cells = []
+        for other, part in enumerate(100 * share[index]):
+            said = esc(f"{name} taken for {labels.names[other]}: {counts[index, other]:,} pixels")
+            deep = ' class="deep"' if part > 55 else ""
+            text = f"{part:.0f}" if part >= 0.5 else ""
+            cells.append(f'<td{deep} style="--v:{part:.1f}" title="{said}">{text}</td>')
+        marked = swatch(labels.palette[index]) + esc(name)
+        body.append(f'<tr><th scope="row">{marked}</th>{"".join(cells)}</tr>')
+    return (
+        '<div class="wide"><table class="heat"><caption>Row-normalised confusion matrix, in %; '
+        "below 0.5 % left empty.</caption><thead><tr><th>truth \\ prediction</th>"
+        f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _frames(heading: str, kept: list[Kept], labels: Labels, protocol: str) -> list[str]:
+    if not kept:
+        return []
+    shown = []
+    for score, frame in kept:
+        mask = frame.answers[0].mask
+        figures = [
+            (photo(frame.image), "image"),
+            (chart(labels.colorize(frame.truth)), "truth"),
+            (chart(labels.colorize(mask)), "prediction"),
+            (photo(difference(frame.image, frame.truth, mask, labels)), "difference"),
+        ]
+        shown.append(pictures(f"{percent(score)} % mIoU, {frame.name}", figures))
+    present = {int(i) for _, f in kept for m in (f.truth, f.answers[0].mask) for i in np.unique(m)}
+    key = "".join(
+        f"<span>{swatch(labels.palette[index])}{esc(labels.names[index])}</span>"
+        for index in sorted(present)
+        if index < len(labels)
+    )
+    told = note(
+        f"By mIoU over the classes in the frame; protocol: {protocol}. Difference: red is wrong, "
+        "grey is not labelled."
+    )
+    return [section(heading, told, f'<div class="key">{key}</div>', *shown)]
+
+
+def _calibration(calibration: Calibration, protocol: str) -> str:
+    side, margin = 280, 44
+
+    def x(value: float) -> float:
+        return margin + side * value
+
+    def y(value: float) -> float:
+        return 12 + side * (1 - value)
+
+    drawn = []
+    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
+        drawn.append(
+            f'<path d="M{x(value):.0f} {y(0)}V{y(1)}M{x(0)} {y(value):.0f}H{x(1)}" '
+            'stroke="var(--line)"/>'
+            f'<text x="{x(value):.0f}" y="{y(0) + 18:.0f}" text-anchor="middle">'
+            f"{100 * value:.0f}</text>"
+            f'<text x="{x(0) - 8:.0f}" y="{y(value) + 4:.0f}" text-anchor="end">'
+            f"{100 * value:.0f}</text>"
+        )
+    drawn.append(
+        f'<path d="M{x(0)} {y(0)}L{x(1)} {y(1)}" stroke="var(--soft)" stroke-dasharray="5 4"/>'
+    )
+    for sure, _, share in calibration.curve:
+        drawn.append(
+            f'<rect x="{x(sure) - 6:.1f}" y="{y(share):.1f}" width="12" '
+            f'height="{y(0) - y(share):.1f}" fill="var(--bar)" opacity=".25"/>'
+        )
+    points = " ".join(f"{x(sure):.1f},{y(right):.1f}" for sure, right, _ in calibration.curve)
+    drawn.append(f'<polyline points="{points}" fill="none" stroke="var(--bar)" stroke-width="2"/>')
+    for sure, right, share in calibration.curve:
+        drawn.append(
+            f'<circle cx="{x(sure):.1f}" cy="{y(right):.1f}" r="4" fill="var(--bar)">'
+            f"<title>{100 * sure:.1f} % sure, {100 * right:.1f} % right, "
+            f"{100 * share:.1f} % of the pixels</title></circle>"
+        )
+    width, height = side + margin + 20, side + 58
+    axis = (
+        f'<text x="{x(0.5):.0f}" y="{height - 8}" text-anchor="middle">confidence %</text>'
+        f'<text transform="translate(12 {y(0.5):.0f}) rotate(-90)" text-anchor="middle">'
+        "correct %</text>"
+    )
+    text = (
+        f"Expected calibration error {percent(calibration.error)} %, protocol: {protocol}. Points "
+        "below the dashed line: surer than right. Pale bars: share of the pixels."
+    )
+    return section(
+        "Calibration",
+        note(text),
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" '
+        f'aria-label="Share of correct pixels by confidence">{"".join(drawn)}{axis}</svg>',
+    )
+
+
+def _speed(evaluation: Evaluation, circumstances: Circumstances) -> str:
+    shares = evaluation.clock.shares()
+    parts = "".join(f'<i style="width:{100 * share:.2f}%"></i>' for share in shares.values())
+    text = f"{speed(evaluation)}. Engine: {circumstances.engine}."
+    return section(
+        "Speed",
+        note(text),
+        f'<div class="stack" aria-hidden="true">{parts}</div>',
+        note(
+            f"From left: frame to mask, waiting for reading, for scoring, the rest. "
+            f"Measured on {circumstances.machine}; `bisenetv2 benchmark` takes exact times."
+        ),
+    )
+
+
+def _card(circumstances: Circumstances) -> str:
+    card = circumstances.card
+    height, width = card.frame_size
+    return section(
+        "Model card",
+        facts(
+            [
+                ("model", circumstances.model),
+                ("trained on", card.data),
+                ("terms of the data", card.data_licence),
+                ("frames", f"{width}×{height}, network at {card.input_scale:g} of their sides"),
+                ("recipe", card.recipe),
+                ("figure of merit", card.merit),
+                ("INT8", card.quantization),
+                ("origin", card.origin),
+                ("classes", ", ".join(card.labels.names)),
+                ("written by", f"bisenetv2 {card.version}" if card.version else ""),
+            ]
+        ),
+    )
+
+
+def _definitions(evaluation: Evaluation) -> str:
+    boundary = evaluation.boundary
+    pairs = [
+        (
+            "IoU",
+            "correct pixels over the union of true and predicted ones, counted over all images; "
+            "ignored pixels count nowhere, a class without a true pixel is in no mean",
+        ),
+        (
+            "95 % interval",
+            "images drawn anew with replacement, 1000 times; frames of one video are much alike, "
+            "so on them the truth may lie further off",
+        ),
+        ("Dice", "twice the correct pixels over the sum of true and predicted ones (F1)"),
+        (
+            "boundary IoU",
+            ""
+            if boundary is None
+            else f"IoU of the pixels within {boundary.distance} of the outlines of their class "
+            "(Cheng et al., CVPR 2021)",
+        ),
+        (
+            "trimap IoU",
+            ""
+            if boundary is None
+            else f"IoU on pixels within {boundary.distance} of true outlines",
+        ),
+    ]
+    return section("How it is counted", facts(pairs))

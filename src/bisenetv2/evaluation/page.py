@@ -1,0 +1,178 @@
+"""A self-contained HTML page: no script, no font, no address of another place.
+
+Every text goes through `esc`. Colours follow the reader's light or dark setting; class colours and
+pictures stay as they are. Tables scroll by themselves where the screen is narrow.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from datetime import date
+from pathlib import Path
+
+from bisenetv2 import __version__
+from bisenetv2.images import atomic_path
+from bisenetv2.labels import Color
+
+STYLE = """
+:root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--ink:#17202b;--soft:#566270;
+--line:#dce1e7;--bar:#2f6fb3;--faint:#e6eef7;--mark:#b3430f;--heat:#1f5fa6}
+@media(prefers-color-scheme:dark){:root{--page:#11151a;--card:#1a2028;--ink:#e8ecf1;--soft:#a0abb8;
+--line:#303945;--bar:#6aa6e6;--faint:#223044;--mark:#f08a4b;--heat:#6aa6e6}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
+main{max-width:1080px;margin:0 auto;padding:24px 16px 64px}
+h1{font-size:1.7rem;line-height:1.2;margin:.2em 0}h2{font-size:1.2rem;margin:0 0 .6em}
+p{margin:.4em 0 .8em;max-width:46em}.soft,figcaption,caption{color:var(--soft);font-size:.88rem}
+section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:20px;
+margin:18px 0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:12px;margin:18px 0}
+.tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px}
+.tile b{display:block;font-size:1.6rem;line-height:1.25;font-variant-numeric:tabular-nums}
+.tile span{display:block;color:var(--soft);font-size:.85rem}
+.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
+caption{text-align:left;padding-bottom:8px}
+th,td{padding:5px 8px;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}thead th{color:var(--soft);font-weight:500}
+tbody tr{border-top:1px solid var(--line)}tbody th{font-weight:400}
+tfoot tr{border-top:2px solid var(--line);font-weight:600}
+.sw{display:inline-block;width:.85em;height:.85em;border-radius:3px;border:1px solid var(--line);
+margin-right:.5em;vertical-align:-.08em}
+.bar{position:relative;display:block;min-width:150px;height:14px;background:var(--faint);
+border-radius:3px}
+.bar i{position:absolute;left:0;top:0;bottom:0;background:var(--bar);border-radius:3px}
+.bar u{position:absolute;top:5px;height:4px;background:var(--ink);opacity:.75;border-radius:2px}
+.bar s{position:absolute;top:-2px;bottom:-2px;width:3px;background:var(--mark)}
+.bar.from0 i{border-radius:0}
+.heat{width:auto}.heat td{padding:0;width:2.5em;height:2.1em;text-align:center;font-size:.78rem;
+background:color-mix(in srgb,var(--heat) calc(var(--v)*1%),var(--card))}
+.heat td.deep{color:var(--card);font-weight:600}
+.heat thead th{writing-mode:vertical-rl;transform:rotate(180deg);padding:6px 2px;text-align:left}
+.heat thead th:first-child{writing-mode:horizontal-tb;transform:none;vertical-align:bottom}
+.heat tbody th,.heat thead th:first-child{position:sticky;left:0;background:var(--card);z-index:1}
+.frames{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:8px;margin:6px 0}
+.frames figure{margin:0}.frames img{width:100%;display:block;border-radius:6px}
+h3{font-size:.95rem;margin:18px 0 2px;font-weight:600;overflow-wrap:anywhere}
+.stack{display:flex;height:22px;border-radius:4px;overflow:hidden;background:var(--faint)}
+.stack i{background:var(--bar)}.stack i+i{border-left:2px solid var(--card);opacity:.7}
+.stack i+i+i{opacity:.5}.stack i+i+i+i{opacity:.3}
+dl{display:grid;grid-template-columns:minmax(90px,max-content) 1fr;gap:4px 18px;margin:0}
+dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
+svg{max-width:100%;height:auto;display:block}
+svg text{fill:var(--soft);font:12px system-ui,sans-serif}
+.key{display:flex;flex-wrap:wrap;gap:4px 16px;font-size:.88rem}
+@media(max-width:520px){section{padding:14px}dl{grid-template-columns:1fr}dd{margin-bottom:8px}
+.frames{grid-template-columns:1fr 1fr}}
+@media print{section,.tile{break-inside:avoid}}
+"""
+
+
+def esc(text: object) -> str:
+    """Escapes a text for the inside of an element or of a quoted attribute."""
+    return html.escape(str(text), quote=True)
+
+
+def write_page(path: Path, title: str, subtitle: str, parts: Iterable[str]) -> None:
+    """Writes a page.
+
+    Args:
+        path: The file.
+        title: Plain text.
+        subtitle: Plain text under the title.
+        parts: HTML of the parts below it.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    content = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{esc(title)}</title><style>{STYLE}</style></head>\n<body><main>"
+        f'<h1>{esc(title)}</h1><p class="soft">{esc(subtitle)}</p>\n'
+        + "\n".join(parts)
+        + f'\n<p class="soft">bisenetv2 {esc(__version__)}, {date.today().isoformat()}</p>'
+        "</main></body></html>\n"
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+
+
+def section(heading: str, *content: str) -> str:
+    """Returns a part with a heading (plain text) and HTML below it."""
+    return f"<section><h2>{esc(heading)}</h2>{''.join(content)}</section>"
+
+
+def note(text: str) -> str:
+    """Returns a paragraph of plain text, in small print."""
+    return f'<p class="soft">{esc(text)}</p>'
+
+
+def tiles(figures: Sequence[tuple[str, str, str]]) -> str:
+    """Returns key figures: of each its name, its value and what to know about it."""
+    each = (
+        f'<div class="tile"><span>{esc(name)}</span><b>{esc(value)}</b>'
+        f"<span>{esc(more)}</span></div>"
+        for name, value, more in figures
+    )
+    return f'<div class="tiles">{"".join(each)}</div>'
+
+
+def swatch(color: Color) -> str:
+    """Returns a small square of a class's colour."""
+    return f'<span class="sw" style="background:rgb{tuple(color)}"></span>'
+
+
+def table(
+    caption: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    foot: Sequence[str] = (),
+) -> str:
+    """Returns a table that scrolls on a narrow screen.
+
+    Args:
+        caption: Plain text.
+        headings: Plain text a column.
+        rows: HTML a cell; the first cell of a row is its heading.
+        foot: HTML a cell of a last row.
+    """
+    head = "".join(f'<th scope="col">{esc(heading)}</th>' for heading in headings)
+    body = "".join(_row(cells) for cells in rows)
+    last = f"<tfoot>{_row(foot)}</tfoot>" if foot else ""
+    return (
+        f'<div class="wide"><table><caption>{esc(caption)}</caption><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody>{last}</table></div>"
+    )
+
+
+def _row(cells: Sequence[str]) -> str:
+    first, *others = cells
+    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in others)}</tr>'
+
+
+def bar(value: float, low: float = math.nan, high: float = math.nan, mark: float = math.nan) -> str:
+    """Returns a bar of 0-1 with an interval drawn through it and a mark; `nan` draws nothing."""
+    inside = "" if math.isnan(value) else f'<i style="width:{100 * value:.2f}%"></i>'
+    if not math.isnan(low):
+        inside += f'<u style="left:{100 * low:.2f}%;width:{100 * (high - low):.2f}%"></u>'
+    if not math.isnan(mark):
+        inside += f'<s style="left:{100 * mark:.2f}%"></s>'
+    return f'<span class="bar">{inside}</span>'
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    """Returns a list of names and texts (plain); those without a text are left out."""
+    items = (f"<dt>{esc(name)}</dt><dd>{esc(text)}</dd>" for name, text in pairs if text)
+    return f"<dl>{''.join(items)}</dl>"
+
+
+def pictures(heading: str, figures: Iterable[tuple[str, str]]) -> str:
+    """Returns pictures side by side: the address of each and what it shows (plain text)."""
+    each = (
+        f'<figure><img src="{address}" alt="{esc(what)}, {esc(heading)}" loading="lazy">'
+        f"<figcaption>{esc(what)}</figcaption></figure>"
+        for address, what in figures
+    )
+    return f'<h3>{esc(heading)}</h3><div class="frames">{"".join(each)}</div>'

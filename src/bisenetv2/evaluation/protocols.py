@@ -1,0 +1,211 @@
+"""Ways of looking at a frame to find its mask: what must stand beside every figure.
+
+A protocol is a list of *looks*: a part of the frame, the size at which the network sees it,
+mirrored or not. One look gives a mask as `predict` does; of several, the soft-max probabilities are
+averaged at the frame's size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, get_args
+
+import numpy as np
+
+from bisenetv2.errors import UserError
+from bisenetv2.images import Image
+from bisenetv2.inference.segmenter import STRIDE, Segmenter, network_size, training_scale
+from bisenetv2.inference.softmax import upsample_confidence
+from bisenetv2.inference.upsample import Floats
+from bisenetv2.labels import Labels, Mask
+
+ProtocolName = Literal["resized", "full", "sliding", "multiscale", "flip", "multiscale-flip"]
+
+RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+"""Scales of multi-scale evaluation over the network's own, as is customary on Cityscapes."""
+
+RESIZED = "resized: single scale, masks at label size"
+"""The default protocol in words: the paper's (section 3 of the specification)."""
+
+OVERLAP = 1 / 3
+"""Least share of a sliding window that its neighbour sees too."""
+
+
+class Answer(NamedTuple):
+    """What a protocol makes of a frame."""
+
+    mask: Mask  # H, W: class indices
+    confidence: Floats | None  # H, W: probability of the class in the mask; only where asked for
+
+
+class Answering(Protocol):
+    """Whatever evaluation can score."""
+
+    @property
+    def labels(self) -> Labels:
+        """Meaning of the class indices in its masks."""
+
+    @property
+    def description(self) -> str:
+        """The protocol in words, as reports state it."""
+
+    def answer(self, frame: Image, confidence: bool) -> Answer:
+        """Finds the mask of a frame (`uint8` H×W×3) and, if asked, the confidence in it."""
+
+
+class FrameSegmenter(Protocol):
+    """Whatever turns a frame into a mask of the same height and width."""
+
+    @property
+    def labels(self) -> Labels:
+        """Meaning of the class indices in its masks."""
+
+    def __call__(self, frame: Image, /) -> Mask:
+        """Returns the class index of every pixel: `uint8` H×W for a frame of H×W×3."""
+
+
+@dataclass(frozen=True)
+class AsItIs:
+    """Takes the masks that a segmenter gives, whatever it is."""
+
+    segmenter: FrameSegmenter
+
+    description = RESIZED
+
+    @property
+    def labels(self) -> Labels:
+        """Labels of the segmenter."""
+        return self.segmenter.labels
+
+    def answer(self, frame: Image, confidence: bool) -> Answer:
+        """Finds the mask of a frame; a bare segmenter has no confidence to give."""
+        return Answer(self.segmenter(frame), None)
+
+
+class Look(NamedTuple):
+    """A part of a frame and how the network sees it."""
+
+    rows: slice
+    columns: slice
+    size: tuple[int, int]
+    """Height and width at which the network sees it, multiples of 32."""
+
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class FrameProtocol:
+    """A protocol for a model.
+
+    Raises:
+        UserError: If the protocol does not go with a value that was given.
+    """
+
+    segmenter: Segmenter
+
+    name: ProtocolName = "resized"
+    """`resized`: the frame at the network's scale. `full`: at its own. `sliding`: windows of it at
+    its own scale. `multiscale`: at `RATIOS` times the network's scale. `flip`: resized, and
+    mirrored. `multiscale-flip`: each scale mirrored too."""
+
+    window: tuple[int, int] | None = None
+    """Height and width of sliding windows in pixels; `None`: as the network saw in training."""
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(ProtocolName):
+            raise UserError(
+                f"unknown protocol {self.name!r}: take one of {', '.join(get_args(ProtocolName))}"
+            )
+        if self.name in ("full", "sliding") and self.segmenter.scale is not None:
+            raise UserError(
+                f"scale {self.segmenter.scale:g}: the protocol {self.name} fixes it at 1; leave it "
+                "out, or take the protocol resized"
+            )
+        if self.window is not None and self.name != "sliding":
+            raise UserError(f"a window goes with the protocol sliding, not with {self.name}")
+        if self.window is not None and min(self.window) < STRIDE:
+            raise UserError(f"window of {self.window}: both sides must be at least {STRIDE}")
+
+    @property
+    def labels(self) -> Labels:
+        """Labels of the model."""
+        return self.segmenter.labels
+
+    @property
+    def description(self) -> str:
+        """The protocol in words."""
+        scale = self.segmenter.scale
+        at = "" if scale is None else f" at {scale:g} times the frame's sides"
+        height, width = self._window
+        multiscale = f"multi-scale, {RATIOS[0]:g}-{RATIOS[-1]:g} times the network's size{at}"
+        return {
+            "resized": RESIZED if scale is None else f"{RESIZED}, network{at}",
+            "full": "full: single scale, frames at full resolution",
+            "sliding": f"sliding: windows of {width}×{height} at full resolution, averaged",
+            "multiscale": f"multiscale: {multiscale}, averaged",
+            "flip": f"flip: resized{at}, with its mirror image, averaged",
+            "multiscale-flip": f"multiscale-flip: {multiscale}, with mirror images, averaged",
+        }[self.name]
+
+    def answer(self, frame: Image, confidence: bool) -> Answer:
+        """Finds the mask of a frame and, if asked, the confidence in it."""
+        size = frame.shape[:2]
+        looks = self.looks(size)
+        if len(looks) == 1:
+            if not confidence:
+                return Answer(self.segmenter(frame, size=looks[0].size), None)
+            logits = self.segmenter.infer(self.segmenter.prepare(frame, size=looks[0].size))
+            return Answer(self.segmenter.decode(logits, size), upsample_confidence(logits, size))
+        total = np.zeros((len(self.labels), *size), np.float32)
+        seen = np.zeros(size, np.float32)
+        for rows, columns, network, mirrored in looks:
+            turn = slice(None, None, -1 if mirrored else None)
+            part = frame[rows, columns][:, turn]
+            total[:, rows, columns] += self.segmenter.probabilities(part, size=network)[..., turn]
+            seen[rows, columns] += 1
+        # Every class of a pixel has the same divisor, so the mask does not need it.
+        mask = total.argmax(axis=0).astype(np.uint8)
+        return Answer(mask, total.max(axis=0) / seen if confidence else None)
+
+    def looks(self, size: tuple[int, int]) -> list[Look]:
+        """Lists the looks at a frame.
+
+        Args:
+            size: Height and width of the frame in pixels.
+        """
+        segmenter, whole = self.segmenter, (slice(0, size[0]), slice(0, size[1]))
+        if self.name == "sliding":
+            return self._windows(size)
+        if self.name == "full":
+            return [Look(*whole, network_size(size, segmenter.card, 1.0))]
+        scale = segmenter.scale or training_scale(size, segmenter.card)
+        ratios = RATIOS if self.name.startswith("multiscale") else (1.0,)
+        sizes = [network_size(size, segmenter.card, scale * ratio) for ratio in ratios]
+        mirrored = (False, True) if self.name.endswith("flip") else (False,)
+        return [Look(*whole, network, mirror) for network in sizes for mirror in mirrored]
+
+    def _windows(self, size: tuple[int, int]) -> list[Look]:
+        rows, columns = (_stretches(side, w) for side, w in zip(size, self._window, strict=True))
+        card = self.segmenter.card
+        return [
+            Look(
+                high, wide, network_size((high.stop - high.start, wide.stop - wide.start), card, 1)
+            )
+            for high in rows
+            for wide in columns
+        ]
+
+    @property
+    def _window(self) -> tuple[int, int]:
+        card = self.segmenter.card
+        height, width = (max(STRIDE, round(side * card.input_scale)) for side in card.frame_size)
+        return self.window or (height, width)
+
+
+def _stretches(side: int, window: int) -> list[slice]:
+    """Covers a side with evenly spaced windows that overlap by `OVERLAP` or more."""
+    if window >= side:
+        return [slice(0, side)]
+    count = 1 + int(np.ceil((side - window) / (window * (1 - OVERLAP))))
+    starts = np.linspace(0, side - window, count).round().astype(int)
+    return [slice(start, start + window) for start in starts.tolist()]
