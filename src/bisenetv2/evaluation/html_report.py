@@ -10,16 +10,17 @@ import numpy as np
 
 from bisenetv2.card import ModelCard
 from bisenetv2.evaluation.calibration import BINS, Calibration
+from bisenetv2.evaluation.charts import heat, reliability
 from bisenetv2.evaluation.evaluate import Evaluation
 from bisenetv2.evaluation.gallery import Gallery, Kept, chart, difference, photo
 from bisenetv2.evaluation.page import (
     bar,
+    chip,
     esc,
     facts,
     note,
     pictures,
     section,
-    swatch,
     table,
     tiles,
     write_page,
@@ -74,7 +75,11 @@ def write_report(
     parts += _frames("Best frames", gallery.best, labels, evaluation.protocol)
     if evaluation.calibration is not None:
         parts.append(_calibration(evaluation.calibration, evaluation.protocol))
-    parts += [_speed(evaluation, circumstances), _card(circumstances), _definitions(evaluation)]
+    parts += [
+        _speed(evaluation, circumstances),
+        card_section("Model card", circumstances),
+        _definitions(evaluation),
+    ]
     images = "1 image" if evaluation.images == 1 else f"{evaluation.images} images"
     subtitle = (
         f"{circumstances.model}. Protocol: {evaluation.protocol}. {images}, "
@@ -124,13 +129,13 @@ def _classes(evaluation: Evaluation) -> str:
         means.append(boundary.mean_iou)
     rows = [
         [
-            swatch(evaluation.labels.palette[index]) + esc(name),
+            chip(evaluation.labels, index),
             bar(matrix.iou[index], *intervals[index], mark=outline[index]),
             percent(matrix.iou[index]),
             span(intervals[index]),
             *(percent(column[index]) for column in columns),
         ]
-        for index, name in enumerate(evaluation.labels.names)
+        for index in range(len(evaluation.labels))
     ]
     overall = evaluation.miou_interval
     foot = [
@@ -159,49 +164,27 @@ def _confusion(evaluation: Evaluation) -> str:
     share = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)  # C, C
     content = [
         note(
-            f"Each row is a true class and sums to 100 %: what its pixels were taken for. "
-            f"Protocol: {evaluation.protocol}."
+            f"Each row is a true class and sums to 100 %: what its pixels were taken for; below "
+            f"0.5 % left empty. Protocol: {evaluation.protocol}."
         )
     ]
     if len(labels) <= WIDEST_MATRIX:
-        content.append(_heat(labels, counts, share))
+        content.append(heat(labels, counts, share))
     wrong = np.where(np.eye(len(labels), dtype=bool), 0, counts)
     order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
     places = [divmod(int(place), len(labels)) for place in order]
     listed = [
         [
-            swatch(labels.palette[true]) + esc(labels.names[true]),
-            swatch(labels.palette[said]) + esc(labels.names[said]),
+            f"{chip(labels, true)} taken for {chip(labels, said)}",
             percent(float(share[true, said])),
             percent(int(wrong[true, said]) / evaluation.matrix.pixels),
         ]
         for true, said in places
         if wrong[true, said]
     ]
-    headings = ["truth", "taken for", "% of the class", "% of all pixels"]
+    headings = ["confusion", "% of the class", "% of all pixels"]
     content.append(table("The confusions that cost the most pixels.", headings, listed))
     return section("Confusion", *content)
-
-
-def _heat(
-    labels: Labels, counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]], share: np.ndarray
-) -> str:
-    head = "".join(f'<th scope="col">{esc(name)}</th>' for name in labels.names)
-    body = []
-    for index, name in enumerate(labels.names):
-        cells = []
-        for other, part in enumerate(100 * share[index]):
-            said = esc(f"{name} taken for {labels.names[other]}: {counts[index, other]:,} pixels")
-            deep = ' class="deep"' if part > 55 else ""
-            text = f"{part:.0f}" if part >= 0.5 else ""
-            cells.append(f'<td{deep} style="--v:{part:.1f}" title="{said}">{text}</td>')
-        marked = swatch(labels.palette[index]) + esc(name)
-        body.append(f'<tr><th scope="row">{marked}</th>{"".join(cells)}</tr>')
-    return (
-        '<div class="wide"><table class="heat"><caption>Row-normalised confusion matrix, in %; '
-        "below 0.5 % left empty.</caption><thead><tr><th>truth \\ prediction</th>"
-        f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
 
 
 def _frames(heading: str, kept: list[Kept], labels: Labels, protocol: str) -> list[str]:
@@ -218,11 +201,7 @@ def _frames(heading: str, kept: list[Kept], labels: Labels, protocol: str) -> li
         ]
         shown.append(pictures(f"{percent(score)} % mIoU, {frame.name}", figures))
     present = {int(i) for _, f in kept for m in (f.truth, f.answers[0].mask) for i in np.unique(m)}
-    key = "".join(
-        f"<span>{swatch(labels.palette[index])}{esc(labels.names[index])}</span>"
-        for index in sorted(present)
-        if index < len(labels)
-    )
+    key = "".join(chip(labels, index) for index in sorted(present) if index < len(labels))
     told = note(
         f"By mIoU over the classes in the frame; protocol: {protocol}. Difference: red is wrong, "
         "grey is not labelled."
@@ -231,56 +210,11 @@ def _frames(heading: str, kept: list[Kept], labels: Labels, protocol: str) -> li
 
 
 def _calibration(calibration: Calibration, protocol: str) -> str:
-    side, margin = 280, 44
-
-    def x(value: float) -> float:
-        return margin + side * value
-
-    def y(value: float) -> float:
-        return 12 + side * (1 - value)
-
-    drawn = []
-    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
-        drawn.append(
-            f'<path d="M{x(value):.0f} {y(0)}V{y(1)}M{x(0)} {y(value):.0f}H{x(1)}" '
-            'stroke="var(--line)"/>'
-            f'<text x="{x(value):.0f}" y="{y(0) + 18:.0f}" text-anchor="middle">'
-            f"{100 * value:.0f}</text>"
-            f'<text x="{x(0) - 8:.0f}" y="{y(value) + 4:.0f}" text-anchor="end">'
-            f"{100 * value:.0f}</text>"
-        )
-    drawn.append(
-        f'<path d="M{x(0)} {y(0)}L{x(1)} {y(1)}" stroke="var(--soft)" stroke-dasharray="5 4"/>'
-    )
-    for sure, _, share in calibration.curve:
-        drawn.append(
-            f'<rect x="{x(sure) - 6:.1f}" y="{y(share):.1f}" width="12" '
-            f'height="{y(0) - y(share):.1f}" fill="var(--bar)" opacity=".25"/>'
-        )
-    points = " ".join(f"{x(sure):.1f},{y(right):.1f}" for sure, right, _ in calibration.curve)
-    drawn.append(f'<polyline points="{points}" fill="none" stroke="var(--bar)" stroke-width="2"/>')
-    for sure, right, share in calibration.curve:
-        drawn.append(
-            f'<circle cx="{x(sure):.1f}" cy="{y(right):.1f}" r="4" fill="var(--bar)">'
-            f"<title>{100 * sure:.1f} % sure, {100 * right:.1f} % right, "
-            f"{100 * share:.1f} % of the pixels</title></circle>"
-        )
-    width, height = side + margin + 20, side + 58
-    axis = (
-        f'<text x="{x(0.5):.0f}" y="{height - 8}" text-anchor="middle">confidence %</text>'
-        f'<text transform="translate(12 {y(0.5):.0f}) rotate(-90)" text-anchor="middle">'
-        "correct %</text>"
-    )
     text = (
         f"Expected calibration error {percent(calibration.error)} %, protocol: {protocol}. Points "
         "below the dashed line: surer than right. Pale bars: share of the pixels."
     )
-    return section(
-        "Calibration",
-        note(text),
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" '
-        f'aria-label="Share of correct pixels by confidence">{"".join(drawn)}{axis}</svg>',
-    )
+    return section("Calibration", note(text), reliability(calibration.curve))
 
 
 def _speed(evaluation: Evaluation, circumstances: Circumstances) -> str:
@@ -298,11 +232,12 @@ def _speed(evaluation: Evaluation, circumstances: Circumstances) -> str:
     )
 
 
-def _card(circumstances: Circumstances) -> str:
+def card_section(heading: str, circumstances: Circumstances) -> str:
+    """Returns what is known of a model, as a part of a page."""
     card = circumstances.card
     height, width = card.frame_size
     return section(
-        "Model card",
+        heading,
         facts(
             [
                 ("model", circumstances.model),

@@ -41,7 +41,7 @@ def check_labels(labels: Labels, dataset: Dataset) -> None:
     raise UserError(
         f"the model's {len(ours)} classes are not the {len(theirs)} of {dataset.name} "
         f"(model | data: {pairs}): take data with the model's classes in their order, or reconcile "
-        f"them with --map {BY_NAME} or --map MODEL=DATA ..."
+        f"them with `evaluate --map {BY_NAME}` or `--map MODEL=DATA ...`"
     )
 
 

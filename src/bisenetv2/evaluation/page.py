@@ -14,18 +14,18 @@ from pathlib import Path
 
 from bisenetv2 import __version__
 from bisenetv2.images import atomic_path
-from bisenetv2.labels import Color
+from bisenetv2.labels import Labels
 
 STYLE = """
 :root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--ink:#17202b;--soft:#566270;
---line:#dce1e7;--bar:#2f6fb3;--faint:#e6eef7;--mark:#b3430f;--heat:#1f5fa6}
+--line:#dce1e7;--bar:#5b96d2;--faint:#e6eef7;--mark:#b3430f;--heat:#1f5fa6}
 @media(prefers-color-scheme:dark){:root{--page:#11151a;--card:#1a2028;--ink:#e8ecf1;--soft:#a0abb8;
 --line:#303945;--bar:#6aa6e6;--faint:#223044;--mark:#f08a4b;--heat:#6aa6e6}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:1080px;margin:0 auto;padding:24px 16px 64px}
 h1{font-size:1.7rem;line-height:1.2;margin:.2em 0}h2{font-size:1.2rem;margin:0 0 .6em}
-p{margin:.4em 0 .8em;max-width:46em}.soft,figcaption,caption{color:var(--soft);font-size:.88rem}
+p{margin:.4em 0 .8em;max-width:46em}.soft,figcaption{color:var(--soft);font-size:.88rem}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:20px;
 margin:18px 0}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:12px;margin:18px 0}
@@ -33,7 +33,6 @@ margin:18px 0}
 .tile b{display:block;font-size:1.6rem;line-height:1.25;font-variant-numeric:tabular-nums}
 .tile span{display:block;color:var(--soft);font-size:.85rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
-caption{text-align:left;padding-bottom:8px}
 th,td{padding:5px 8px;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}thead th{color:var(--soft);font-weight:500}
 tbody tr{border-top:1px solid var(--line)}tbody th{font-weight:400}
@@ -43,9 +42,12 @@ margin-right:.5em;vertical-align:-.08em}
 .bar{position:relative;display:block;min-width:150px;height:14px;background:var(--faint);
 border-radius:3px}
 .bar i{position:absolute;left:0;top:0;bottom:0;background:var(--bar);border-radius:3px}
-.bar u{position:absolute;top:5px;height:4px;background:var(--ink);opacity:.75;border-radius:2px}
+.bar u{position:absolute;top:5px;height:4px;background:var(--ink);border-radius:2px;
+box-shadow:0 0 0 1px var(--card)}
 .bar s{position:absolute;top:-2px;bottom:-2px;width:3px;background:var(--mark)}
-.bar.from0 i{border-radius:0}
+.bar.around::before{content:'';position:absolute;left:50%;top:-3px;bottom:-3px;width:1px;
+background:var(--soft)}
+.wide+p{margin-top:1.4em}
 .heat{width:auto}.heat td{padding:0;width:2.5em;height:2.1em;text-align:center;font-size:.78rem;
 background:color-mix(in srgb,var(--heat) calc(var(--v)*1%),var(--card))}
 .heat td.deep{color:var(--card);font-weight:600}
@@ -119,9 +121,10 @@ def tiles(figures: Sequence[tuple[str, str, str]]) -> str:
     return f'<div class="tiles">{"".join(each)}</div>'
 
 
-def swatch(color: Color) -> str:
-    """Returns a small square of a class's colour."""
-    return f'<span class="sw" style="background:rgb{tuple(color)}"></span>'
+def chip(labels: Labels, index: int) -> str:
+    """Returns the name of a class beside its colour."""
+    square = f'<span class="sw" style="background:rgb{tuple(labels.palette[index])}"></span>'
+    return f"<span>{square}{esc(labels.names[index])}</span>"
 
 
 def table(
@@ -141,8 +144,8 @@ def table(
     head = "".join(f'<th scope="col">{esc(heading)}</th>' for heading in headings)
     body = "".join(_row(cells) for cells in rows)
     last = f"<tfoot>{_row(foot)}</tfoot>" if foot else ""
-    return (
-        f'<div class="wide"><table><caption>{esc(caption)}</caption><thead><tr>{head}</tr></thead>'
+    return note(caption) + (
+        f'<div class="wide"><table aria-label="{esc(caption)}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody>{last}</table></div>"
     )
 
@@ -160,6 +163,24 @@ def bar(value: float, low: float = math.nan, high: float = math.nan, mark: float
     if not math.isnan(mark):
         inside += f'<s style="left:{100 * mark:.2f}%"></s>'
     return f'<span class="bar">{inside}</span>'
+
+
+def bar_around(value: float, low: float, high: float, reach: float) -> str:
+    """Returns a bar that starts at 0 in the middle, with an interval; the ends are ±`reach`."""
+    if math.isnan(value) or reach <= 0:
+        return '<span class="bar around"></span>'
+
+    def place(at: float) -> float:
+        return 50 + 50 * max(-1.0, min(1.0, at / reach))
+
+    inside = _stretch("i", place(min(0.0, value)), place(max(0.0, value)))
+    if not math.isnan(low):
+        inside += _stretch("u", place(low), place(high))
+    return f'<span class="bar around">{inside}</span>'
+
+
+def _stretch(tag: str, start: float, stop: float) -> str:
+    return f'<{tag} style="left:{start:.2f}%;width:{stop - start:.2f}%"></{tag}>'
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

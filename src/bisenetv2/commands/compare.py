@@ -1,0 +1,101 @@
+"""`bisenetv2 compare`: two models, engines or protocols on the same frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional, arg
+
+from bisenetv2.errors import UserError
+
+EXAMPLES = """\
+  bisenetv2 compare camvid-fp32 camvid --data ../shared/camvid
+  bisenetv2 compare old.onnx new.onnx --data ../shared/camvid --split val --html compare.html
+  bisenetv2 compare camvid camvid --data ../shared/camvid --engine openvino onnxruntime
+  bisenetv2 compare camvid camvid --data ../shared/camvid --protocol resized flip
+"""
+
+
+def compare(
+    first: Annotated[Positional[Path], arg(metavar="A")],
+    second: Annotated[Positional[Path], arg(metavar="B")],
+    *,
+    data: str,
+    split: str = "test",
+    engine: tuple[Literal["auto", "openvino", "onnxruntime", "torch"], ...] = ("auto",),
+    protocol: tuple[
+        Literal["resized", "full", "sliding", "multiscale", "flip", "multiscale-flip"], ...
+    ] = ("resized",),
+    threads: int | None = None,
+    html: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Compare two models: difference of each class with its interval, and where they disagree.
+
+    Both see every frame, so the intervals are of paired differences, B less A.
+
+    Args:
+        first: Model file, checkpoint, or embedded model: camvid (INT8) or camvid-fp32.
+        second: The other one; the same again to compare engines or protocols.
+        data: Folder of CamVid, Cityscapes, COCO-Stuff or ADE20K, or `streets` for rendered streets.
+        split: train, val, trainval or test; the truth of some test splits is not public.
+        engine: What runs the networks; one for both, or one each.
+        protocol: How the models look at a frame; one for both, or one each. See evaluate.
+        threads: CPU threads; all by default.
+        html: Write a report with pictures, one file.
+        json: Print one JSON object in place of the table.
+    """
+    from rich.console import Console
+
+    from bisenetv2.data.catalogue import open_dataset
+    from bisenetv2.evaluation.compare import compare as score
+    from bisenetv2.evaluation.compare_report import print_comparison, write_comparison
+    from bisenetv2.evaluation.html_report import Circumstances
+    from bisenetv2.evaluation.protocols import FrameProtocol
+    from bisenetv2.inference.segmenter import Segmenter
+    from bisenetv2.progress import progress_bar
+
+    engines, protocols = _for_both("engine", engine), _for_both("protocol", protocol)
+    if html is not None and html.is_dir():
+        raise UserError(f"{html}: is a folder; name the file to write")
+    dataset = open_dataset(data, split)
+    segmenters = [
+        Segmenter(model, runs, threads=threads)
+        for model, runs in zip((first, second), engines, strict=True)
+    ]
+    a, b = (
+        FrameProtocol(segmenter, name)
+        for segmenter, name in zip(segmenters, protocols, strict=True)
+    )
+    with progress_bar("compare", len(dataset)) as bar:
+        result = score(a, b, dataset, lambda _: bar.advance())
+    if html is not None:
+        facts = [
+            Circumstances.now(model, segmenter)
+            for model, segmenter in zip((first, second), segmenters, strict=True)
+        ]
+        write_comparison(html, result, (facts[0], facts[1]))
+    if json:
+        print(dumps(result.to_json_object(), indent=2, allow_nan=False))
+        return 0
+    names = f"{first} ({a.segmenter.engine.name})", f"{second} ({b.segmenter.engine.name})"
+    print_comparison(result, names, Console())
+    if html is not None:
+        print(f"written: {html}")
+    return 0
+
+
+def _for_both(option: str, values: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Returns a value for each model."""
+    if len(values) not in (1, 2):
+        raise UserError(f"--{option}: give one for both models or one for each")
+    return values[0], values[-1]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Reads the arguments and runs the verb."""
+    return tyro.cli(compare, prog="bisenetv2 compare", args=arguments)

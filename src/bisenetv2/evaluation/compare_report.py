@@ -1,0 +1,235 @@
+"""A comparison of two models as a table in the terminal and as an HTML file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from bisenetv2.evaluation.compare import Comparison, Difference
+from bisenetv2.evaluation.gallery import chart, photo
+from bisenetv2.evaluation.html_report import Circumstances, card_section
+from bisenetv2.evaluation.page import (
+    bar_around,
+    chip,
+    note,
+    pictures,
+    section,
+    table,
+    tiles,
+    write_page,
+)
+from bisenetv2.evaluation.report import percent
+from bisenetv2.evaluation.walk import Answered
+from bisenetv2.images import Image
+from bisenetv2.labels import Labels
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+CHANGES = 10
+"""Pairs of answers listed."""
+
+FIRST, SECOND, NEITHER = (33, 113, 181), (230, 120, 20), (40, 40, 40)
+"""Colours of pixels on which the two differ: only the first, only the second, none is right."""
+
+COLOURS = "blue: only A is right, orange: only B, black: none"
+
+
+def print_comparison(comparison: Comparison, names: tuple[str, str], console: Console) -> None:
+    """Prints scores and differences in percent points.
+
+    Args:
+        comparison: What `compare` returned.
+        names: Names of the two models.
+        console: The rich console to print to.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    first, second = comparison.evaluations
+    result = Table(title=Text(f"{first.data}, {first.images} images"))
+    result.add_column("class", overflow="fold")
+    for heading in ("A IoU %", "B IoU %", "B - A", "95 % interval", "only A", "only B"):
+        result.add_column(heading, justify="right")
+    only = comparison.only_right
+    for index, name in enumerate(comparison.labels.names):
+        result.add_row(
+            Text(name),
+            percent(first.matrix.iou[index]),
+            percent(second.matrix.iou[index]),
+            *_difference(comparison.per_class[index]),
+            percent(only[0, index]),
+            percent(only[1, index]),
+        )
+    result.add_section()
+    means = percent(first.matrix.mean_iou), percent(second.matrix.mean_iou)
+    result.add_row("mean", *means, *_difference(comparison.miou), "", "")
+    console.print(result)
+    for line in summary(comparison, names):
+        console.print(Text(line))
+
+
+def summary(comparison: Comparison, names: tuple[str, str]) -> list[str]:
+    """Returns what is to be said beside the table, in lines."""
+    lines = [
+        f"{letter}: {name}, {evaluation.protocol}; {milliseconds:.1f} ms from frame to mask"
+        for letter, name, evaluation, milliseconds in zip(
+            "AB", names, comparison.evaluations, comparison.milliseconds, strict=True
+        )
+    ]
+    return [
+        *lines,
+        f"the two agree on {percent(comparison.agreement)} % of the labelled pixels",
+        "differences in points, paired over the images; *: the interval leaves 0 out",
+        "only A, only B: % of a class that only this one has right",
+    ]
+
+
+def write_comparison(
+    path: Path, comparison: Comparison, circumstances: tuple[Circumstances, Circumstances]
+) -> None:
+    """Writes the HTML file.
+
+    Args:
+        path: The file.
+        comparison: What `compare` returned.
+        circumstances: What each model was run with.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    first, second = comparison.evaluations
+    names = circumstances[0].model, circumstances[1].model
+    difference = comparison.miou
+    figures = [
+        ("mIoU of A", f"{percent(first.matrix.mean_iou)} %", _short(first.protocol)),
+        ("mIoU of B", f"{percent(second.matrix.mean_iou)} %", _short(second.protocol)),
+        ("difference, B - A", f"{_points(difference.value)} points", _verdict(difference)),
+        ("agreement", f"{percent(comparison.agreement)} %", "of the labelled pixels"),
+        ("A, frame to mask", f"{comparison.milliseconds[0]:.1f} ms", circumstances[0].engine),
+        ("B, frame to mask", f"{comparison.milliseconds[1]:.1f} ms", circumstances[1].engine),
+    ]
+    parts = [
+        tiles(figures),
+        _classes(comparison),
+        _changes(comparison),
+        _disagreements(comparison),
+        card_section("Model A", circumstances[0]),
+        card_section("Model B", circumstances[1]),
+    ]
+    subtitle = (
+        f"A: {names[0]}, {first.protocol}. B: {names[1]}, {second.protocol}. "
+        f"{first.images} images, {first.matrix.pixels:,} labelled pixels."
+    )
+    write_page(path, f"Comparison on {first.data}", subtitle, parts)
+
+
+def _classes(comparison: Comparison) -> str:
+    first, second = comparison.evaluations
+    only = comparison.only_right
+    differences = [*comparison.per_class, comparison.miou]
+    ends = [abs(end) for each in differences for end in (each.value, *each.bounds)]
+    reach = max((end for end in ends if not math.isnan(end)), default=0.0)
+    rows = [
+        [
+            chip(comparison.labels, index),
+            bar_around(each.value, *each.bounds, reach),
+            *_difference(each),
+            percent(first.matrix.iou[index]),
+            percent(second.matrix.iou[index]),
+            percent(only[0, index]),
+            percent(only[1, index]),
+        ]
+        for index, each in enumerate(comparison.per_class)
+    ]
+    foot = [
+        "mean",
+        bar_around(comparison.miou.value, *comparison.miou.bounds, reach),
+        *_difference(comparison.miou),
+        percent(first.matrix.mean_iou),
+        percent(second.matrix.mean_iou),
+        "",
+        "",
+    ]
+    headings = ["class", f"±{100 * reach:.1f} points", "B - A", "95 % interval"]
+    headings += ["A IoU %", "B IoU %", "only A right %", "only B right %"]
+    caption = (
+        "Differences in points of IoU, paired over the images, to the right where B is better; "
+        "*: the interval leaves 0 out. Only A, only B right: share of the class's pixels."
+    )
+    return section("Classes", table(caption, headings, rows, foot))
+
+
+def _changes(comparison: Comparison) -> str:
+    labels, total = comparison.labels, int(comparison.pairs.sum())
+    changed = np.where(np.eye(len(labels), dtype=bool), 0, comparison.pairs)
+    order = np.argsort(-changed, axis=None, kind="stable")[:CHANGES]
+    rows = [
+        [f"{chip(labels, a)} became {chip(labels, b)}", percent(int(changed[a, b]) / total)]
+        for a, b in (divmod(int(place), len(labels)) for place in order)
+        if changed[a, b]
+    ]
+    caption = "What A said and B says where they differ, by pixels."
+    if not rows:
+        return section("Where they disagree", note("Nowhere on this data."))
+    return section("Where they disagree", table(caption, ["A and B", "% of all pixels"], rows))
+
+
+def _disagreements(comparison: Comparison) -> str:
+    labels = comparison.labels
+    shown = []
+    for agreement, frame in comparison.gallery.worst:
+        masks = [answer.mask for answer in frame.answers]
+        figures = [
+            (photo(frame.image), "image"),
+            (chart(labels.colorize(frame.truth)), "truth"),
+            (chart(labels.colorize(masks[0])), "A"),
+            (chart(labels.colorize(masks[1])), "B"),
+            (photo(who_is_right(frame, labels)), COLOURS),
+        ]
+        shown.append(pictures(f"{percent(agreement)} % agreement, {frame.name}", figures))
+    return section("Frames they agree on least", *shown)
+
+
+def who_is_right(frame: Answered, labels: Labels) -> Image:
+    """Paints the labelled pixels on which two answers differ over a dimmed frame.
+
+    Args:
+        frame: A frame with two answers.
+        labels: Where the ignore index stands.
+
+    Returns:
+        RGB `uint8` H×W×3.
+    """
+    a, b = (answer.mask for answer in frame.answers)
+    grey = np.asarray(cv2.cvtColor(np.ascontiguousarray(frame.image), cv2.COLOR_RGB2GRAY))
+    picture = np.repeat((grey // 3 + 150)[..., None], 3, axis=2).astype(np.uint8)  # H, W, 3
+    differ = (a != b) & (frame.truth != labels.ignore_index)
+    picture[differ] = NEITHER
+    picture[differ & (a == frame.truth)] = FIRST
+    picture[differ & (b == frame.truth)] = SECOND
+    return picture
+
+
+def _difference(difference: Difference) -> tuple[str, str]:
+    """Writes value, with a star where it is clear, and interval."""
+    low, high = difference.bounds
+    bounds = "-" if math.isnan(low) else f"{_points(low)} to {_points(high)}"
+    return _points(difference.value) + ("*" if difference.clear else ""), bounds
+
+
+def _verdict(difference: Difference) -> str:
+    _, bounds = _difference(difference)
+    return f"95 % interval {bounds}: {'clear' if difference.clear else 'may be chance'}"
+
+
+def _points(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:+.2f}"
+
+
+def _short(protocol: str) -> str:
+    return f"protocol {protocol.partition(':')[0]}"
