@@ -108,7 +108,7 @@ def write_comparison(
     figures = [
         ("mIoU of A", f"{percent(first.matrix.mean_iou)} %", _short(first.protocol)),
         ("mIoU of B", f"{percent(second.matrix.mean_iou)} %", _short(second.protocol)),
-        ("difference, B - A", f"{_points(difference.value)} points", _verdict(difference)),
+        ("points, B - A", _points(difference.value), _verdict(difference)),
         ("agreement", f"{percent(comparison.agreement)} %", "of the labelled pixels"),
         ("A, frame to mask", f"{comparison.milliseconds[0]:.1f} ms", circumstances[0].engine),
         ("B, frame to mask", f"{comparison.milliseconds[1]:.1f} ms", circumstances[1].engine),

@@ -28,7 +28,7 @@ h1{font-size:1.7rem;line-height:1.2;margin:.2em 0}h2{font-size:1.2rem;margin:0 0
 p{margin:.4em 0 .8em;max-width:46em}.soft,figcaption{color:var(--soft);font-size:.88rem}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:20px;
 margin:18px 0}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:12px;margin:18px 0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:18px 0}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px}
 .tile b{display:block;font-size:1.6rem;line-height:1.25;font-variant-numeric:tabular-nums}
 .tile span{display:block;color:var(--soft);font-size:.85rem}
@@ -54,7 +54,7 @@ background:color-mix(in srgb,var(--heat) calc(var(--v)*1%),var(--card))}
 .heat thead th{writing-mode:vertical-rl;transform:rotate(180deg);padding:6px 2px;text-align:left}
 .heat thead th:first-child{writing-mode:horizontal-tb;transform:none;vertical-align:bottom}
 .heat tbody th,.heat thead th:first-child{position:sticky;left:0;background:var(--card);z-index:1}
-.frames{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:8px;margin:6px 0}
+.frames{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:8px;margin:6px 0}
 .frames figure{margin:0}.frames img{width:100%;display:block;border-radius:6px}
 h3{font-size:.95rem;margin:18px 0 2px;font-weight:600;overflow-wrap:anywhere}
 .stack{display:flex;height:22px;border-radius:4px;overflow:hidden;background:var(--faint)}
