@@ -13,10 +13,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from bisenetv2.builtin_labels import CITYSCAPES
 from bisenetv2.data.dataset import Sample
 from bisenetv2.errors import UserError
-from bisenetv2.evaluation.evaluate import Evaluation, evaluate
-from bisenetv2.evaluation.report import print_report
+from bisenetv2.evaluation.boundary import BoundaryScores
+from bisenetv2.evaluation.calibration import Calibration
+from bisenetv2.evaluation.evaluate import Evaluation, evaluate, evaluate_protocol
+from bisenetv2.evaluation.protocols import Answer, AsItIs
+from bisenetv2.evaluation.report import print_report, write_image_scores
+from bisenetv2.evaluation.walk import Answered, Clock
 from bisenetv2.images import Image, read_image, read_mask
 from bisenetv2.labels import CAMVID, IGNORE_INDEX, Labels, Mask
 
@@ -82,7 +87,7 @@ def test_perfect_prediction_scores_one_on_frames_of_any_size() -> None:
     assert evaluation.matrix.mean_iou == 1.0
     assert evaluation.matrix.pixels == 6
     assert (evaluation.images, evaluation.data) == (2, "toy val")
-    assert evaluation.protocol == "single scale, at label resolution"
+    assert evaluation.protocol == "resized: single scale, masks at label size"
 
 
 def test_every_sample_meets_its_own_truth_once_and_in_order() -> None:
@@ -126,8 +131,7 @@ def test_different_labels_are_refused_with_both_lists_on_one_line() -> None:
     with pytest.raises(UserError) as caught:
         evaluate(FunctionSegmenter(says_road, other), ListDataset([sample_of([[0]])]))
     message = str(caught.value)
-    assert "sky, road, [tree]" in message
-    assert "road, sky, [tree]" in message.replace("sky, road, [tree]", "")
+    assert "0 sky | road, 1 road | sky, 2 [tree] | [tree]" in message
     assert "toy val" in message
     assert "\n" not in message
 
@@ -168,24 +172,119 @@ def test_an_empty_dataset_is_refused_by_name() -> None:
 
 
 def test_json_holds_fractions_and_names_the_absent_class() -> None:
-    evaluation = replace(evaluation_of([[0, 0, 0, 1]], says_road), seconds=0.5)
+    clock = Clock(network=0.25, reading=0.125, total=0.5)
+    evaluation = replace(evaluation_of([[0, 0, 0, 1]], says_road), seconds=0.5, clock=clock)
     content = json.loads(json.dumps(evaluation.to_json_object(), allow_nan=False))
+    nothing = {"iou": None, "iou_interval": None, "accuracy": None, "dice": None}
     assert content == {
         "data": "toy val",
-        "protocol": "single scale, at label resolution",
+        "protocol": "resized: single scale, masks at label size",
         "images": 1,
+        "labelled_pixels": 4,
         "miou": 0.375,
+        "miou_interval": None,  # one image tells nothing about others
         "pixel_accuracy": 0.75,
         "mean_accuracy": 0.5,
         "frequency_weighted_iou": 0.5625,
+        "mean_dice": pytest.approx(3 / 7),
         "per_class": {
-            "road": {"iou": 0.75, "accuracy": 1.0, "share": 0.75},
-            "sky": {"iou": 0.0, "accuracy": 0.0, "share": 0.25},
-            "[tree]": {"iou": None, "accuracy": None, "share": 0.0},
+            "road": {**nothing, "iou": 0.75, "accuracy": 1.0, "dice": 6 / 7, "share": 0.75},
+            "sky": {**nothing, "iou": 0.0, "accuracy": 0.0, "dice": 0.0, "share": 0.25},
+            "[tree]": {**nothing, "share": 0.0},
         },
         "absent_classes": ["[tree]"],
         "images_per_second": 2.0,
+        "time_shares": {"network": 0.5, "reading": 0.25, "scoring": 0.0, "rest": 0.25},
     }
+
+
+def test_json_of_several_images_has_intervals_around_the_figures() -> None:
+    samples = [sample_of([[0, 0, 1, i % 2]]) for i in range(20)]
+    content = evaluate(FunctionSegmenter(says_road), ListDataset(samples)).to_json_object()
+    low, high = content["miou_interval"]
+    assert low < content["miou"] < high
+    low, high = content["per_class"]["road"]["iou_interval"]
+    assert low < content["per_class"]["road"]["iou"] < high
+    assert content["per_class"]["[tree]"]["iou_interval"] is None
+
+
+def test_outlines_and_confidence_are_scored_where_asked_for() -> None:
+    class Sure:
+        labels, description = LABELS, "sure"
+
+        def answer(self, frame: Image, confidence: bool) -> Answer:
+            assert confidence
+            return Answer(reads_red(frame), np.full(frame.shape[:2], 0.5, np.float32))
+
+    dataset = ListDataset([sample_of([[0] * 8 + [1] * 8] * 6)] * 2)
+    result = evaluate_protocol(
+        Sure(), dataset, boundary=BoundaryScores(LABELS), calibration=Calibration(LABELS)
+    )
+    content = json.loads(json.dumps(result.to_json_object(), allow_nan=False))
+    assert content["expected_calibration_error"] == 0.5
+    assert content["boundary"] == {
+        "distance": "1 px, 2 % of the diagonal",
+        "mean_boundary_iou": 1.0,
+        "trimap_miou": 1.0,
+    }
+    assert content["per_class"]["road"]["boundary_iou"] == 1.0
+    text = printed(result)
+    assert "boundary IoU 100.00 %, trimap IoU 100.00 %, within 1 px, 2 % of the diagonal" in text
+    assert "expected calibration error 50.00 %" in text
+
+
+def test_frames_are_scored_by_one_other_thread_in_order_and_seen_by_observers() -> None:
+    class Notes:
+        def __init__(self) -> None:
+            self.seen: list[tuple[str, float, int]] = []
+
+        def add(self, frame: Answered, score: float) -> None:
+            self.seen.append((frame.name, score, threading.get_ident()))
+
+    notes = Notes()
+    samples = [sample_of([[i % 2, 0]]) for i in range(6)]
+    evaluate_protocol(
+        AsItIs(FunctionSegmenter(says_road)), ListDataset(samples), observers=(notes,)
+    )
+    assert [name for name, _, _ in notes.seen] == [f"toy/{index}.png" for index in range(6)]
+    assert [score for _, score, _ in notes.seen] == [1.0, 0.25] * 3
+    threads = {thread for _, _, thread in notes.seen}
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+
+
+def test_the_clock_accounts_for_all_the_time() -> None:
+    dataset = ListDataset([sample_of([[0, 1]])] * 5)
+    evaluation = evaluate(FunctionSegmenter(says_road), dataset)
+    shares = evaluation.clock.shares()
+    assert [*shares] == ["network", "reading", "scoring", "rest"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert evaluation.seconds == evaluation.clock.total > 0
+
+
+def test_scores_of_each_image_go_to_a_csv_file(tmp_path: Path) -> None:
+    samples = [sample_of([[0, 0, 0, 1]]), sample_of([[0, 0]]), sample_of([[IGNORE_INDEX]])]
+    evaluation = evaluate(FunctionSegmenter(says_road), ListDataset(samples))
+    write_image_scores(tmp_path / "new" / "images.csv", evaluation)
+    assert (tmp_path / "new" / "images.csv").read_text().splitlines() == [
+        "image,miou,pixel_accuracy,road,sky,[tree]",
+        "toy/0.png,0.375000,0.750000,0.750000,0.000000,",
+        "toy/1.png,1.000000,1.000000,1.000000,,",
+        "toy/2.png,,,,,",
+    ]
+    with pytest.raises(UserError, match="cannot be written"):
+        write_image_scores(tmp_path / "new" / "images.csv" / "x.csv", evaluation)
+
+
+def test_cityscapes_has_its_categories() -> None:
+    road, sidewalk, car = 0, 1, 13
+    samples = [sample_of([[road, sidewalk, car, car]])]
+    dataset = ListDataset(samples, CITYSCAPES)
+    result = evaluate(FunctionSegmenter(lambda f: reads_red(f) // 13 * 13, CITYSCAPES), dataset)
+    assert result.matrix.mean_iou == 0.5  # road 1/2, sidewalk 0, car 1
+    categories = result.to_json_object()["categories"]
+    assert [categories[name] for name in ("flat", "vehicle", "sky")] == [1.0, 1.0, None]
+    assert "categories: mean IoU 100.00 %; flat 100.00, vehicle 100.00" in printed(result)
 
 
 def test_json_of_data_without_a_labelled_pixel_is_valid_and_says_null() -> None:
@@ -200,13 +299,19 @@ def test_report_has_a_row_a_class_the_mean_and_names_the_absent_class() -> None:
     text = printed(evaluation_of([[0, 0, 0, 1]], says_road))
     rows = {line.split("│")[1].strip(): line for line in text.splitlines() if "│" in line}
     assert [*rows] == ["road", "sky", "[tree]", "mean"]
-    assert [cell.strip() for cell in rows["road"].split("│")[2:5]] == ["75.00", "100.00", "75.00"]
-    assert [cell.strip() for cell in rows["[tree]"].split("│")[2:5]] == ["-", "-", "0.00"]
-    assert [cell.strip() for cell in rows["mean"].split("│")[2:4]] == ["37.50", "50.00"]
+    cells = {name: [cell.strip() for cell in row.split("│")[2:-1]] for name, row in rows.items()}
+    assert cells["road"] == ["75.00", "-", "85.71", "100.00", "75.00"]
+    assert cells["[tree]"] == ["-", "-", "-", "-", "0.00"]
+    assert cells["mean"] == ["37.50", "-", "42.86", "50.00", ""]
     assert "pixel accuracy 75.00 %" in text
     assert "1 image," in text
     assert "left out of the means: [tree]" in text
-    assert "single scale, at label resolution" in text
+    assert "resized: single scale, masks at label size" in text
+
+
+def test_report_counts_what_was_predicted_as_an_absent_class() -> None:
+    text = printed(evaluation_of([[0, 0, 0, 1]], lambda frame: reads_red(frame) * 2))
+    assert "left out of the means: [tree] (predicted on 1 pixels)" in text
 
 
 def test_report_says_so_if_nothing_is_labelled() -> None:

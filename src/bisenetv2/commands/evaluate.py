@@ -113,7 +113,8 @@ def evaluate(
     if json:
         print(dumps(result.to_json_object(), indent=2, allow_nan=False))
         return 0
-    print_report(result, Console())
+    if submit is None or result.matrix.pixels:
+        print_report(result, Console())
     for path in (html, csv):
         if path is not None:
             print(f"written: {path}")

@@ -75,6 +75,20 @@ class Evaluation:
         return tuple(self.labels.names[index] for index in self.matrix.absent)
 
     @property
+    def absence(self) -> str:
+        """What to know about classes without a truth pixel, in words; empty if there is none.
+
+        Evaluators that count a class which is predicted, though absent, as 0 give a lower mean.
+        """
+        predicted = self.matrix.sums[2].tolist()
+        names = [
+            f"{name} (predicted on {predicted[index]:,} pixels)" if predicted[index] else name
+            for index, name in zip(self.matrix.absent, self.absent_classes, strict=True)
+        ]
+        listed = ", ".join(names)
+        return f"absent from this data and left out of the means: {listed}" if names else ""
+
+    @property
     def merit(self) -> str:
         """One line for a model card: the mIoU, on what, by which protocol."""
         return f"{100 * self.matrix.mean_iou:.2f} % mIoU on {self.data}, {self.protocol}"

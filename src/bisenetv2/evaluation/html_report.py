@@ -150,8 +150,7 @@ def _classes(evaluation: Evaluation) -> str:
         caption += f"; orange: boundary IoU within {boundary.distance}"
     content = [table(caption + ".", headings, rows, foot)]
     if matrix.absent:
-        names = ", ".join(evaluation.absent_classes)
-        content.append(note(f"Absent from this data and left out of every mean: {names}."))
+        content.append(note(evaluation.absence))
     if evaluation.categories is not None:
         each = [[esc(name), bar(iou), percent(iou)] for name, iou in evaluation.categories.items()]
         content.append(table("The benchmark's categories.", ["category", "IoU", "IoU %"], each))

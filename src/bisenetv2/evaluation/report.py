@@ -73,8 +73,7 @@ def summary(evaluation: Evaluation) -> list[str]:
     if not matrix.present:
         lines.append("no pixel of this data is labelled: there is nothing to score")
     elif matrix.absent:
-        names = ", ".join(evaluation.absent_classes)
-        lines.append(f"absent from this data and left out of the means: {names}")
+        lines.append(evaluation.absence)
     return lines
 
 

@@ -1,0 +1,146 @@
+"""`evaluate` and `compare` as a user types them: what they write, print and refuse."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from bisenetv2.cli import main
+from bisenetv2.data.streets import render_street
+from bisenetv2.images import write_image, write_mask
+
+
+def run(capsys, *words):
+    """Runs the command line; returns exit code, stdout and stderr."""
+    try:
+        code = main([str(word) for word in words])
+    except SystemExit as stop:
+        code = stop.code
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def refused(capsys, *words):
+    """Runs a command that must be refused; returns its one line."""
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert len(err.strip().splitlines()) == 1, err
+    return err
+
+
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory):
+    """A folder laid out as CamVid's, three rendered streets in its test split."""
+    root = tmp_path_factory.mktemp("camvid")
+    for index in range(3):
+        image, mask = render_street(0, index, (96, 128))
+        mask[mask == 255] = 11
+        write_image(root / "test" / f"{index}.png", image)
+        write_mask(root / "testannot" / f"{index}.png", mask)
+    return root
+
+
+@pytest.fixture
+def cityscapes(tmp_path):
+    """A folder laid out as Cityscapes', a frame in val."""
+    image = np.zeros((32, 64, 3), np.uint8)
+    write_image(tmp_path / "leftImg8bit/val/bonn/bonn_000000_000000_leftImg8bit.png", image)
+    mask = np.full((32, 64), 7, np.uint8)
+    write_mask(tmp_path / "gtFine/val/bonn/bonn_000000_000000_gtFine_labelIds.png", mask)
+    return tmp_path
+
+
+def test_everything_that_can_be_asked_for_is_written(capsys, camvid, tmp_path):
+    page, table = tmp_path / "report.html", tmp_path / "images.csv"
+    code, out, _ = run(
+        capsys, "evaluate", "--data", camvid, "--html", page, "--csv", table, "--json"
+    )
+    assert code == 0
+    content = json.loads(out)
+    assert {"miou", "pixel_accuracy", "per_class", "images"} <= set(content)
+    assert content["boundary"]["distance"] == "3 px, 2 % of the diagonal"
+    assert 0 < content["expected_calibration_error"] < 1
+    assert "<h2>Calibration</h2>" in page.read_text()
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [str(camvid / f"test/{i}.png") for i in range(3)]
+
+
+@pytest.mark.parametrize("protocol", ["full", "sliding", "multiscale", "flip", "multiscale-flip"])
+def test_every_protocol_runs_and_is_named(capsys, camvid, protocol):
+    code, out, _ = run(capsys, "evaluate", "--data", camvid, "--protocol", protocol, "--json")
+    assert code == 0
+    assert json.loads(out)["protocol"].startswith(f"{protocol}: ")
+
+
+def test_a_model_of_other_classes_is_refused_and_reconciled_on_demand(capsys, cityscapes):
+    words = ("evaluate", "--data", cityscapes, "--split", "val")
+    line = refused(capsys, *words)
+    assert "0 Sky | road, 1 Building | sidewalk" in line
+    assert "11 - | person" in line
+    assert "--map" in line
+    assert "no counterpart for Pavement" in refused(capsys, *words, "--map", "by-name")
+    pairs = "Pavement=sidewalk Tree=vegetation SignSymbol=nothing Pedestrian=person Bicyclist=rider"
+    ignored = ("wall", "traffic light", "traffic sign", "terrain", "truck", "bus", "train")
+    more = [f"nothing={name}" for name in (*ignored, "motorcycle", "bicycle")]
+    code, out, _ = run(capsys, *words, "--json", "--map", *pairs.split(), *more)
+    assert code == 0
+    assert json.loads(out)["labelled_pixels"] == 32 * 64
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--boundary", "0.9"), "boundary 0.9: give a share of the frame's diagonal"),
+        (("--protocol", "full", "--scale", "0.5"), "scale 0.5: the protocol full fixes it"),
+        (("--window", "64", "64"), "a window goes with the protocol sliding"),
+        (("--map", "car"), "--map car: write MODEL=DATA"),
+        (("--submit", "x", "--split", "val"), "val: no such folder"),
+    ],
+)
+def test_mistakes_are_refused_in_one_line(capsys, camvid, words, message):
+    assert message in refused(capsys, "evaluate", "--data", camvid, *words)
+
+
+def test_places_that_cannot_be_written_are_refused_before_the_work(capsys, camvid, tmp_path):
+    for option in ("--html", "--csv"):
+        line = refused(capsys, "evaluate", "--data", camvid, option, tmp_path)
+        assert f"{tmp_path}: is a folder; name the file to write" in line
+    assert "is a folder" in refused(
+        capsys, "compare", "camvid", "camvid", "--data", camvid, "--html", tmp_path
+    )
+
+
+def test_a_submission_needs_cityscapes(capsys, camvid, cityscapes, tmp_path):
+    out = tmp_path / "out"
+    line = refused(capsys, "evaluate", "--data", camvid, "--submit", out)
+    assert "leftImg8bit/test: holds no" in line
+    write_image(
+        cityscapes / "leftImg8bit/test/bonn/bonn_000000_000000_leftImg8bit.png",
+        np.zeros((32, 64, 3), np.uint8),
+    )
+    line = refused(capsys, "evaluate", "--data", cityscapes, "--submit", out)
+    assert "not the 19 of Cityscapes test" in line
+    assert not out.exists()
+
+
+def test_two_models_are_compared(capsys, camvid, tmp_path):
+    page = tmp_path / "compare.html"
+    words = ("compare", "camvid-fp32", "camvid", "--data", camvid)
+    code, out, _ = run(capsys, *words, "--html", page)
+    assert code == 0
+    assert "B: camvid (" in out
+    assert "Frames they agree on least" in page.read_text()
+    code, out, _ = run(capsys, *words, "--protocol", "resized", "flip", "--json")
+    assert code == 0
+    assert [text.partition(":")[0] for text in json.loads(out)["protocols"]] == ["resized", "flip"]
+
+
+def test_a_comparison_of_three_is_refused(capsys, camvid):
+    words = ("compare", "camvid", "camvid", "--data", camvid)
+    line = refused(capsys, *words, "--engine", "auto", "openvino", "auto")
+    assert "--engine: give one for both models or one for each" in line
+    assert "no.onnx" in refused(capsys, "compare", "camvid", "no.onnx", "--data", camvid)
