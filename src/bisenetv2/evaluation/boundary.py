@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bisenetv2.errors import UserError
-from bisenetv2.evaluation.confusion import ConfusionMatrix, Scores
+from bisenetv2.evaluation.confusion import ConfusionMatrix, Scores, iou_of
 from bisenetv2.labels import Labels, Mask
 
 SHARE = 0.02
@@ -46,7 +46,6 @@ class BoundaryScores:
         """Counts within the distance of the truth's outlines."""
         self.sums: npt.NDArray[np.int64] = np.zeros((3, len(labels)), np.int64)
         """Common, true and predicted boundary pixels by class."""
-        self.present: npt.NDArray[np.bool_] = np.zeros(len(labels), np.bool_)
         self.distances: set[int] = set()
         """Distances in pixels that came up."""
 
@@ -59,7 +58,7 @@ class BoundaryScores:
         """
         distance = boundary_distance(truth.shape, self.share)
         self.distances.add(distance)
-        classes, ignore = len(self.present), self.trimap.ignore_index
+        classes, ignore = self.trimap.num_classes, self.trimap.ignore_index
         labelled = truth != ignore
         predicted = np.where(labelled, prediction, np.uint8(ignore))
         near = outline_band(truth, ignore, distance)
@@ -72,21 +71,18 @@ class BoundaryScores:
             ((truth, common), (truth, true_band), (predicted, predicted_band))
         ):
             self.sums[row] += np.bincount(mask[band], minlength=classes)[:classes]
-        self.present |= np.bincount(truth.ravel(), minlength=classes)[:classes] > 0
         self.trimap.update(np.where(near, truth, np.uint8(ignore)), prediction)
 
     @property
     def iou(self) -> Scores:
-        """Boundary IoU by class, `nan` for classes absent from the truth."""
-        common, true, predicted = self.sums
-        scores: Scores = np.full(len(self.present), np.nan)
-        np.divide(common, true + predicted - common, out=scores, where=self.present)
-        return scores
+        """Boundary IoU by class, `nan` for classes without a true boundary pixel."""
+        return iou_of(self.sums)
 
     @property
     def mean_iou(self) -> float:
-        """Mean boundary IoU of the present classes; `nan` if there are none."""
-        return float(self.iou[self.present].mean()) if self.present.any() else float("nan")
+        """Mean boundary IoU of the classes that have one; `nan` if there are none."""
+        known = self.iou[self.sums[1] > 0]
+        return float(known.mean()) if known.size else float("nan")
 
     @property
     def distance(self) -> str:
@@ -118,9 +114,9 @@ def outline_band(mask: Mask, ignore: int, distance: int) -> Band:
         H×W; at ignored pixels of no meaning.
     """
     window = np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
-    # Ignored pixels and those beyond the edge are neutral: above every class to the least, the
-    # least class there can be to the greatest.
-    least = cv2.erode(np.where(mask == ignore, np.uint8(255), mask), window)
+    # Ignored pixels and those beyond the edge are neutral: above every class to the least, which
+    # they are as they stand, and the least class there can be to the greatest.
+    least = cv2.erode(mask, window)
     greatest = cv2.dilate(np.where(mask == ignore, np.uint8(0), mask), window)
     band: Band = least < greatest
     return band

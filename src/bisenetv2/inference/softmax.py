@@ -7,6 +7,8 @@ frame.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,7 @@ def upsample_softmax(logits: Floats, size: tuple[int, int]) -> Floats:
     Returns:
         `float32` C×H×W; sums to 1 over the classes.
     """
-    planes = _exponentials(logits, size)  # C, H, W
+    planes = np.stack(list(_exponentials(logits, size)))  # C, H, W
     planes /= planes.sum(axis=0)
     return planes
 
@@ -39,17 +41,21 @@ def upsample_confidence(logits: Floats, size: tuple[int, int]) -> Floats:
     Returns:
         `float32` H×W.
     """
-    # The greatest exponential is 1.
-    confidence: Floats = np.reciprocal(_exponentials(logits, size).sum(axis=0))
-    return confidence
+    best, total = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    for plane in _exponentials(logits, size):
+        np.maximum(best, plane, out=best)
+        total += plane
+    best /= total
+    return best
 
 
-def _exponentials(logits: Floats, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Enlarges logits and takes exponentials, scaled to 1 for the greatest: C×H×W."""
-    planes = np.empty((len(logits), *size), np.float32)
-    for plane, enlarged in zip(logits, planes, strict=True):
+def _exponentials(logits: Floats, size: tuple[int, int]) -> Iterator[npt.NDArray[np.float32]]:
+    """Yields the exponentials of each class's enlarged logits, but for a factor a pixel: H×W.
+
+    What is subtracted, lest they overflow, is the greatest logit: not of each pixel, but of each
+    corner, enlarged. As enlarging is linear, that can be done before, where it costs nothing.
+    """
+    for plane in logits - logits.max(axis=0):
         # Half-pixel centres, edges clamped: the interpolation of `upsample_argmax`.
-        cv2.resize(plane, size[::-1], dst=enlarged, interpolation=cv2.INTER_LINEAR)
-    planes -= planes.max(axis=0)
-    np.exp(planes, out=planes)
-    return planes
+        enlarged = cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
+        yield cv2.exp(enlarged, enlarged)  # six times as fast as NumPy's
