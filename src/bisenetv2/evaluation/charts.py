@@ -11,7 +11,7 @@ from bisenetv2.evaluation.confusion import Scores
 from bisenetv2.evaluation.page import chip, esc
 from bisenetv2.labels import Labels
 
-DEEP = 55
+DEEP = 68
 """Per cent from which on a cell is so deep that its text takes the page's colour."""
 
 SIDE, LEFT, TOP, BELOW = 280, 44, 12, 46

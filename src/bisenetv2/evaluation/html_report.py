@@ -226,7 +226,7 @@ def _speed(evaluation: Evaluation, circumstances: Circumstances) -> str:
         f'<div class="stack" aria-hidden="true">{parts}</div>',
         note(
             f"From left: frame to mask, waiting for reading, for scoring, the rest. "
-            f"Measured on {circumstances.machine}; `bisenetv2 benchmark` takes exact times."
+            f"Measured on {circumstances.machine}; bisenetv2 benchmark takes exact times."
         ),
     )
 

@@ -18,7 +18,7 @@ from bisenetv2.labels import Labels
 
 STYLE = """
 :root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--ink:#17202b;--soft:#566270;
---line:#dce1e7;--bar:#5b96d2;--faint:#e6eef7;--mark:#b3430f;--heat:#1f5fa6}
+--line:#dce1e7;--bar:#5b96d2;--faint:#e6eef7;--mark:#b3430f;--heat:#14477f}
 @media(prefers-color-scheme:dark){:root{--page:#11151a;--card:#1a2028;--ink:#e8ecf1;--soft:#a0abb8;
 --line:#303945;--bar:#6aa6e6;--faint:#223044;--mark:#f08a4b;--heat:#6aa6e6}}
 *{box-sizing:border-box}
