@@ -21,7 +21,7 @@ EXAMPLES = """\
   bisenetv2 evaluate runs/camvid/best.safetensors --data ../shared/camvid --split val --json
   bisenetv2 evaluate city.safetensors --data cityscapes --split val --protocol full
   bisenetv2 evaluate city.safetensors --data cityscapes --split test --submit predictions
-  bisenetv2 evaluate city.safetensors --data ../shared/camvid --map car=Car truck=Car rider=nothing
+  bisenetv2 evaluate other.onnx --data ../shared/camvid --map by-name truck=Car rider=nothing
 """
 
 
