@@ -282,9 +282,11 @@ def test_cityscapes_has_its_categories() -> None:
     dataset = ListDataset(samples, CITYSCAPES)
     result = evaluate(FunctionSegmenter(lambda f: reads_red(f) // 13 * 13, CITYSCAPES), dataset)
     assert result.matrix.mean_iou == 0.5  # road 1/2, sidewalk 0, car 1
-    categories = result.to_json_object()["categories"]
+    content = result.to_json_object()
+    categories = content["categories"]
+    assert content["category_miou"] == 1.0
     assert [categories[name] for name in ("flat", "vehicle", "sky")] == [1.0, 1.0, None]
-    assert "categories: mean IoU 100.00 %; flat 100.00, vehicle 100.00" in printed(result)
+    assert "categories: mean IoU 100.00 %; flat 100.00, construction -" in printed(result)
 
 
 def test_json_of_data_without_a_labelled_pixel_is_valid_and_says_null() -> None:

@@ -116,15 +116,13 @@ class Evaluation:
         return iou_of(self.sums)
 
     @property
-    def categories(self) -> dict[str, float] | None:
-        """IoU of the categories of Cityscapes, `nan` where absent; `None` for other data."""
+    def categories(self) -> ConfusionMatrix | None:
+        """Counts by `CITYSCAPES_CATEGORIES` on data with the classes of Cityscapes, else `None`."""
         names = self.labels.names
         if names != CITYSCAPES.names:
             return None
         groups = [[names.index(name) for name in group] for group in CITYSCAPES_CATEGORIES.values()]
-        return dict(
-            zip(CITYSCAPES_CATEGORIES, self.matrix.grouped(groups).iou.tolist(), strict=True)
-        )
+        return self.matrix.grouped(groups)
 
     def to_json_object(self) -> dict[str, Any]:
         """Returns all scores, ready for `json.dumps(..., allow_nan=False)`.
@@ -150,7 +148,9 @@ class Evaluation:
             "time_shares": self.clock.shares(),
         }
         if self.categories is not None:
-            content["categories"] = {name: defined(iou) for name, iou in self.categories.items()}
+            ious = _all_defined(self.categories.iou)
+            content["categories"] = dict(zip(CITYSCAPES_CATEGORIES, ious, strict=True))
+            content["category_miou"] = defined(self.categories.mean_iou)
         if self.boundary is not None:
             content["boundary"] = {
                 "distance": self.boundary.distance,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bisenetv2.builtin_labels import CITYSCAPES_CATEGORIES
 from bisenetv2.card import ModelCard
 from bisenetv2.evaluation.calibration import BINS, Calibration
 from bisenetv2.evaluation.charts import heat, reliability
@@ -99,9 +100,8 @@ def _key_figures(evaluation: Evaluation) -> str:
         ("mean Dice", matrix.mean_dice, "mean over classes"),
     ]
     if evaluation.categories is not None:
-        known = [iou for iou in evaluation.categories.values() if not math.isnan(iou)]
-        mean = sum(known) / len(known) if known else math.nan
-        figures.append(("category mIoU", mean, f"{len(known)} categories"))
+        mean = evaluation.categories.mean_iou
+        figures.append(("category mIoU", mean, "mean over the benchmark's categories"))
     if boundary is not None:
         figures += [
             ("boundary IoU", boundary.mean_iou, f"within {boundary.distance}"),
@@ -152,7 +152,8 @@ def _classes(evaluation: Evaluation) -> str:
     if matrix.absent:
         content.append(note(evaluation.absence))
     if evaluation.categories is not None:
-        each = [[esc(name), bar(iou), percent(iou)] for name, iou in evaluation.categories.items()]
+        ious = zip(CITYSCAPES_CATEGORIES, evaluation.categories.iou, strict=True)
+        each = [[esc(name), bar(iou), percent(iou)] for name, iou in ious]
         content.append(table("The benchmark's categories.", ["category", "IoU", "IoU %"], each))
     return section("Classes", *content)
 

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bisenetv2.builtin_labels import CITYSCAPES_CATEGORIES
 from bisenetv2.evaluation.bootstrap import Interval
 from bisenetv2.evaluation.evaluate import Evaluation
 from bisenetv2.images import atomic_path
@@ -56,11 +57,11 @@ def summary(evaluation: Evaluation) -> list[str]:
         f"pixel accuracy {percent(matrix.pixel_accuracy)} %, "
         f"frequency-weighted IoU {percent(matrix.frequency_weighted_iou)} %",
     ]
-    if evaluation.categories is not None:
-        known = {name: iou for name, iou in evaluation.categories.items() if not math.isnan(iou)}
-        mean = sum(known.values()) / len(known) if known else math.nan
-        each = ", ".join(f"{name} {percent(iou)}" for name, iou in known.items())
-        lines.append(f"categories: mean IoU {percent(mean)} %; {each}")
+    categories = evaluation.categories
+    if categories is not None:
+        ious = zip(CITYSCAPES_CATEGORIES, categories.iou, strict=True)
+        each = ", ".join(f"{name} {percent(iou)}" for name, iou in ious)
+        lines.append(f"categories: mean IoU {percent(categories.mean_iou)} %; {each}")
     if boundary is not None:
         lines.append(
             f"boundary IoU {percent(boundary.mean_iou)} %, trimap IoU "
