@@ -198,15 +198,16 @@ def test_an_export_reports_both_and_leaves_a_documented_file(fp32: Path, tmp_pat
     calibration = SpreadSamples(STREETS, 3)
     result = export_int8(fp32, output, calibration, STREETS, 100, score_on=STREETS)
     card = read_card(output)
-    assert card.quantization == f"INT8, calibrated on 3 frames of {STREETS.name}"
+    assert card.quantization.startswith(f"INT8, calibrated on 3 frames of {STREETS.name}; ")
+    assert f"points of mIoU lost on {STREETS.name} by openvino and onnxruntime" in card.quantization
     assert card.merit == evaluate(Segmenter(output), STREETS).merit
     assert replace(card, merit="", quantization="") == CARD
     assert result.floating == ()
     assert len(result.too_slow) == 8
     assert min(result.milliseconds) > 0
-    assert result.drop == pytest.approx(
-        100 * (result.fp32.matrix.mean_iou - result.int8.matrix.mean_iou)
-    )
+    worst = min(score.matrix.mean_iou for score in result.int8.values())
+    assert list(result.int8) == ["openvino", "onnxruntime"]
+    assert result.drop == pytest.approx(100 * (result.fp32.matrix.mean_iou - worst))
     released = {f"{name}.conv.weight" for name in result.too_slow}
     check_format(onnx.load(output), released)
     assert (
@@ -224,7 +225,7 @@ def test_the_fewest_layers_that_keep_the_drop_stay_in_floating_point(
     assert len(result.floating) == needed
     assert result.drop <= 0.5
     assert ", ".join(result.floating) in read_card(output).quantization
-    assert len(tried) < 12  # bisection, not one by one
+    assert len(set(tried)) < 12  # bisection, not one by one
 
 
 def test_a_drop_that_cannot_be_met_leaves_nothing(
@@ -284,7 +285,7 @@ def test_the_embedded_file_is_int8_and_small() -> None:
     assert path.stat().st_size < 3_500_000
     original = onnx.load(find_model("camvid-fp32"))
     floating = {f"{name}.conv.weight" for name in expands_depthwise(original)}
-    named = card.quantization.partition("in floating point: ")[2]
+    named = card.quantization.partition("in floating point: ")[2].partition(";")[0]
     weights = {name: node.input[1] for name, node in layer_names(original).items()}
     floating |= {weights[n].removeprefix("network.") for n in named.split(", ") if n}
     check_format(onnx.load(path), floating)

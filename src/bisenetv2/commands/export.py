@@ -53,7 +53,7 @@ def export(
         int8: Quantise the convolutions.
         calibrate: INT8: data folder, or `streets`, that calibrates and scores.
         drop_split: INT8: split on which mIoU may drop.
-        max_drop: INT8: most points of mIoU that may be lost there.
+        max_drop: INT8: most points of mIoU that any installed engine may lose there.
     """
     if int8 != (calibrate is not None):
         raise UserError(
@@ -126,13 +126,14 @@ def _int8(
 
 def _print_int8(result: Int8Export, target: Path) -> None:
     """Sets FP32 and INT8 side by side."""
-    print(f"{'':16s} {'FP32':>8s} {'INT8':>8s}")
-    ious = result.fp32.matrix.iou, result.int8.matrix.iou
-    for name, before, after in zip(result.fp32.labels.names, *ious, strict=True):
-        print(f"{name:16s} {100 * before:8.2f} {100 * after:8.2f}")
-    before, after = result.fp32.matrix.mean_iou, result.int8.matrix.mean_iou
-    print(f"{'mIoU, %':16s} {100 * before:8.2f} {100 * after:8.2f}  on {result.int8.data}")
-    print("{:16s} {:8.1f} {:8.1f}".format("network, ms", *result.milliseconds))
+    scores = [result.fp32, *result.int8.values()]
+    heads = ["FP32", *(f"INT8 {name}" for name in result.int8)]
+    print(f"{'':16s} " + " ".join(f"{head:>16s}" for head in heads))
+    rows = [*result.fp32.labels.names, f"mIoU, %, {result.fp32.data}"]
+    columns = [[*score.matrix.iou, score.matrix.mean_iou] for score in scores]
+    for row, *values in zip(rows, *columns, strict=True):
+        print(f"{row:16s} " + " ".join(f"{100 * value:16.2f}" for value in values))
+    print("{:16s} {:16.1f} {:16.1f}".format("network, ms", *result.milliseconds))
     print(
         f"{target}: {target.stat().st_size / 1e6:.1f} MB, {result.drop:.2f} points of mIoU lost, "
         f"{100 * result.agreement.share:.2f} % of pixels as in FP32 "
