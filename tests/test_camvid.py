@@ -171,7 +171,7 @@ def test_label_out_of_range_is_named_and_never_clamped(root: Path) -> None:
 
 
 def test_colour_mask_is_refused_with_the_remedy(root: Path) -> None:
-    write_image(root / "trainannot" / "train0.png", np.zeros((*SIZE, 3), np.uint8))
+    write_image(root / "trainannot" / "train0.png", np.full((*SIZE, 3), (9, 0, 0), np.uint8))
     text = complaint(root)
     assert text.startswith(f"{root / 'trainannot' / 'train0.png'}: ")
     assert "single-channel" in text

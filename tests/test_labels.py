@@ -42,7 +42,7 @@ def any_labels(draw: st.DrawFn) -> Labels:
         ({"palette": (RED, (0, 0))}, "RGB triples of 0-255"),
         ({"ignore_index": 1}, "ignore index 1: take one of 2-255"),
         ({"ignore_index": 256}, "ignore index 256: take one of 2-255"),
-        ({"raw_ids": ((256, 0),)}, "raw id 256: ids of 8-bit masks are 0-255"),
+        ({"raw_ids": ((65536, 0),)}, "raw id 65536: ids of masks are 0-65535"),
         ({"raw_ids": ((-1, 0),)}, "raw id -1"),
         ({"raw_ids": ((4, 2),)}, "raw id 4 maps to 2, which is no class of 2"),
         ({"raw_ids": ((4, 0), (4, 1))}, "raw id 4 is listed twice"),
@@ -112,6 +112,17 @@ def test_a_16_bit_id_beyond_255_is_refused_rather_than_wrapped(raw: int) -> None
 def test_a_negative_id_is_refused() -> None:
     with pytest.raises(UserError, match="label -1 is not in 0-255"):
         STREET.from_raw(np.array([[0, -1]], np.int32))
+
+
+def test_ids_beyond_255_become_classes_where_they_are_listed() -> None:
+    labels = Labels(("road", "car"), (RED, GREEN), raw_ids=((3, 0), (1000, 1)))
+    ids = np.array([[3, 1000, 255]], np.uint16)
+    np.testing.assert_array_equal(labels.from_raw(ids), [[0, 1, 255]])
+    assert Labels.from_json(labels.to_json()) == labels
+    with pytest.raises(UserError, match="label 744 is out of range"):
+        labels.from_raw(np.array([[744]], np.uint16))
+    with pytest.raises(UserError, match="label 65536 is not in 0-65535"):
+        labels.from_raw(np.array([[65536]], np.int32))
 
 
 def test_from_raw_leaves_its_input_alone_and_accepts_an_empty_mask() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -30,6 +31,9 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".p
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")
 """Pillow's names of these formats; whatever else it could open is not even tried."""
+
+_ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
+"""Pillow's modes of a single channel of whole numbers."""
 
 _ENDINGS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 """Last bytes of a whole file of the format."""
@@ -70,14 +74,85 @@ def read_mask(path: str | Path) -> npt.NDArray[np.integer]:
             holds colours in place of ids.
     """
     with _opened(path, _read_bytes(path)) as file:
-        if file.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
+        if file.mode not in _ID_MODES:
             raise UserError(
                 f"{path}: holds {file.mode} colours, not class ids; "
                 "convert it to a single-channel mask"
             )
-        file.load()
-        ids = np.asarray(file)  # H, W
-        return ids.astype(np.uint8) if ids.dtype == np.bool_ else ids
+        return _ids(file)
+
+
+def read_mask_pixels(path: str | Path, *, as_colors: bool = False) -> npt.NDArray[np.integer]:
+    """Reads a mask file of any kind: an image of ids or of colours, or an array (`.npy`).
+
+    Args:
+        path: The file.
+        as_colors: Whether palette and grey files are wanted in colour, rather than as ids.
+
+    Returns:
+        H×W of ids, or RGB `uint8` H×W×3. Alpha is dropped; what is wholly transparent is black.
+
+    Raises:
+        UserError: If the file is missing, truncated, of no known kind, of more than 178 megapixels,
+            or holds ids too large to be grey values where colours are wanted.
+    """
+    pixels = _array(path) if Path(path).suffix.lower() == ".npy" else _mask_image(path, as_colors)
+    if not as_colors or pixels.ndim == 3:
+        return pixels
+    if pixels.size and (pixels.min() < 0 or pixels.max() > 255):
+        raise UserError(f"{path}: holds ids up to {pixels.max()} where colours are expected")
+    return np.repeat(pixels.astype(np.uint8)[..., None], 3, axis=2)  # H, W, 3
+
+
+def _mask_image(path: str | Path, as_colors: bool) -> npt.NDArray[np.integer]:
+    with _opened(path, _read_bytes(path)) as file:
+        if file.mode in _ID_MODES and not (as_colors and file.mode in ("1", "P")):
+            return _ids(file)
+        if file.mode == "F":
+            return _whole_numbers(path, np.asarray(file))
+        if file.mode not in ("1", "P", "RGB", "RGBA", "RGBa", "RGBX", "LA", "La", "PA"):
+            raise UserError(f"{path}: {file.mode} pixels are no mask; save it as PNG in RGB")
+        if file.mode in ("RGB", "1"):
+            return np.asarray(file.convert("RGB"))
+        colors = np.array(file.convert("RGBA"))
+        colors[colors[..., 3] == 0] = 0
+        return np.ascontiguousarray(colors[..., :3])
+
+
+def _array(path: str | Path) -> npt.NDArray[np.integer]:
+    """Reads a NumPy file: H×W or H×W×1 of whole numbers, or H×W×3 of `uint8`."""
+    try:
+        array = np.load(BytesIO(_read_bytes(path)), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path}: not a NumPy array of numbers, or a truncated one") from error
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim == 2 and array.dtype.kind in "buif":
+        return _whole_numbers(path, array)
+    if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    raise UserError(
+        f"{path}: an array of {array.dtype} {' × '.join(map(str, array.shape))}; "
+        "a mask is height × width of class ids, or height × width × 3 of uint8 colours"
+    )
+
+
+def _whole_numbers(path: str | Path, array: npt.NDArray[np.generic]) -> npt.NDArray[np.integer]:
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8)
+    if np.issubdtype(array.dtype, np.integer):
+        return cast("npt.NDArray[np.integer]", array)
+    with np.errstate(invalid="ignore"):  # what is no number becomes one that differs from it
+        whole = array.astype(np.int64)
+    if not np.array_equal(whole, array):
+        raise UserError(f"{path}: holds fractions, not class ids; save whole numbers")
+    return whole
+
+
+def _ids(file: PillowImage.Image) -> npt.NDArray[np.integer]:
+    file.load()
+    ids = np.asarray(file)  # H, W
+    return ids.astype(np.uint8) if ids.dtype == np.bool_ else ids
 
 
 def _read_bytes(path: str | Path) -> bytes:

@@ -39,7 +39,7 @@ class Labels:
     raw_ids: tuple[tuple[int, int], ...] | None = None
     """Pairs (id in the data set's files, class index or ignore index); `None`: ids are indices.
 
-    Every id that may occur is listed, the ignored ones too, so that an unknown id is an error
+    Ids are 0-65535. Every id that may occur is listed, the ignored ones too, so that an unknown id is an error
     rather than an ignored pixel.
     """
 
@@ -63,8 +63,8 @@ class Labels:
             if raw in seen:
                 raise UserError(f"raw id {raw} is listed twice: give each id one meaning")
             seen.add(raw)
-            if not 0 <= raw <= 255:
-                raise UserError(f"raw id {raw}: ids of 8-bit masks are 0-255")
+            if not 0 <= raw <= 65535:
+                raise UserError(f"raw id {raw}: ids of masks are 0-65535")
             if not (0 <= index < count or index == self.ignore_index):
                 raise UserError(f"raw id {raw} maps to {index}, which is no class of {count}")
 
@@ -83,9 +83,10 @@ class Labels:
 
     @cached_property
     def _lookup(self) -> npt.NDArray[np.int16]:
-        """Class index for each of 256 raw ids; -1 where an id has no meaning."""
-        table = np.full(256, -1, np.int16)
+        """Class index for each raw id, 256 or 65536 of them; -1 where an id has no meaning."""
         pairs = self.raw_ids if self.raw_ids is not None else [(i, i) for i in range(len(self))]
+        wide = any(raw > 255 for raw, _ in pairs)
+        table = np.full(65536 if wide else 256, -1, np.int16)
         table[self.ignore_index] = self.ignore_index
         for raw, index in pairs:
             table[raw] = index
@@ -107,9 +108,10 @@ class Labels:
         ids = mask
         if mask.dtype != np.uint8:
             low, high = (int(mask.min()), int(mask.max())) if mask.size else (0, 0)
-            if low < 0 or high > 255:
-                raise UserError(f"{source}: label {low if low < 0 else high} is not in 0-255")
-            ids = mask.astype(np.uint8)
+            last = len(self._lookup) - 1
+            if low < 0 or high > last:
+                raise UserError(f"{source}: label {low if low < 0 else high} is not in 0-{last}")
+            ids = mask.astype(np.uint16)
         present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
         unknown = present[self._lookup[present] < 0]
         if unknown.size:

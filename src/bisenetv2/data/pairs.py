@@ -5,19 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from bisenetv2.data.dataset import Sample
+from bisenetv2.data.encodings import Encoding, read_classes
 from bisenetv2.errors import UserError
-from bisenetv2.images import read_image, read_mask
+from bisenetv2.images import read_image
 from bisenetv2.labels import Labels
 
+IDS = Encoding()
+"""Masks that hold ids."""
 
-def read_pair(image_path: Path, mask_path: Path, labels: Labels) -> Sample:
+
+def read_pair(
+    image_path: Path, mask_path: Path, labels: Labels, encoding: Encoding = IDS
+) -> Sample:
     """Reads one sample.
 
     Raises:
         UserError: If a file is unreadable, sizes differ, or a label is out of range.
     """
     image = read_image(image_path)
-    mask = labels.from_raw(read_mask(mask_path), mask_path)
+    mask = read_classes(mask_path, encoding, labels).mask
     if image.shape[:2] != mask.shape:
         raise UserError(
             f"{mask_path}: mask of {mask.shape[1]}×{mask.shape[0]} for an image of "
