@@ -204,7 +204,7 @@ _VOC_CLASSES = _names(
 )
 
 
-def _voc_color(index: int) -> Color:
+def voc_color(index: int) -> Color:
     """Returns the colour of an id in Pascal VOC's palette: its bits, dealt out to the channels."""
     red = green = blue = 0
     for place in range(7, 4, -1):
@@ -217,7 +217,7 @@ def _voc_color(index: int) -> Color:
 
 VOC = Labels(
     names=_VOC_CLASSES,
-    palette=tuple(map(_voc_color, range(len(_VOC_CLASSES)))),
+    palette=tuple(map(voc_color, range(len(_VOC_CLASSES)))),
     raw_ids=tuple((index, index) for index in range(len(_VOC_CLASSES))),
 )
 """The 20 classes of Pascal VOC and the background; its files mark outlines with 255."""

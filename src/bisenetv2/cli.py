@@ -36,7 +36,6 @@ MODULES = {"import": "import_checkpoint"}
 EXTRA_OF_PACKAGE = {
     "torch": "train",
     "safetensors": "train",
-    "yaml": "train",
     "onnx": "train",
     "onnxscript": "train",
     "onnxruntime": "onnxruntime",

@@ -104,6 +104,19 @@ def read_mask_pixels(path: str | Path, *, as_colors: bool = False) -> npt.NDArra
     return np.repeat(pixels.astype(np.uint8)[..., None], 3, axis=2)  # H, W, 3
 
 
+def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
+    """Reads the colours of a palette image, N×3, without its pixels; `None` where it has none.
+
+    Raises:
+        UserError: If the file is missing or no image.
+    """
+    if Path(path).suffix.lower() == ".npy":
+        return None
+    with _opened(path, _read_bytes(path)) as file:
+        palette = file.getpalette() if file.mode == "P" else None
+        return None if palette is None else np.array(palette, np.uint8).reshape(-1, 3)
+
+
 def _mask_image(path: str | Path, as_colors: bool) -> npt.NDArray[np.integer]:
     with _opened(path, _read_bytes(path)) as file:
         if file.mode in _ID_MODES and not (as_colors and file.mode in ("1", "P")):

@@ -39,8 +39,8 @@ class Labels:
     raw_ids: tuple[tuple[int, int], ...] | None = None
     """Pairs (id in the data set's files, class index or ignore index); `None`: ids are indices.
 
-    Ids are 0-65535. Every id that may occur is listed, the ignored ones too, so that an unknown id is an error
-    rather than an ignored pixel.
+    Ids are 0-65535. Every id that may occur is listed, the ignored ones too, so that an unknown id
+    is an error rather than an ignored pixel.
     """
 
     def __post_init__(self) -> None:

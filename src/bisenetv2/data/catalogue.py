@@ -6,6 +6,8 @@ from pathlib import Path
 
 from bisenetv2.data.camvid import CamVid
 from bisenetv2.data.dataset import Dataset
+from bisenetv2.data.dataset_yaml import NAME
+from bisenetv2.data.folder import FolderSplit
 from bisenetv2.data.public import LAYOUTS, PublicSplit
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.errors import UserError
@@ -21,8 +23,9 @@ def open_dataset(data: str | Path, split: str) -> Dataset:
     """Opens a split.
 
     Args:
-        data: Folder of CamVid, Cityscapes, COCO-Stuff or ADE20K, recognised by what it holds, or
-            `streets` for rendered streets.
+        data: A public data set's folder, recognised by what it holds; any other folder of images
+            and masks; a list of pairs; a `dataset.yaml`; or `streets` for rendered streets. A
+            `dataset.yaml` in the folder is the last word on it.
         split: `train`, `val`, `trainval` or `test`; not every data set has all of them.
 
     Raises:
@@ -33,9 +36,16 @@ def open_dataset(data: str | Path, split: str) -> Dataset:
             raise UserError(f"unknown split {split!r}: streets have {', '.join(_STREET_SPLITS)}")
         count, seed = _STREET_SPLITS[split]
         return RenderedStreets(count, seed=seed)
-    if not Path(data).is_dir():
-        raise UserError(f"{data}: no such folder; give CamVid's, or `{STREETS}` to render streets")
+    root = Path(data)
+    if root.is_file() or (root / NAME).is_file():
+        return FolderSplit.open(root, split)
+    if not root.is_dir():
+        raise UserError(
+            f"{data}: no such folder; give one of images and masks, or `{STREETS}` to render them"
+        )
     for layout in LAYOUTS:
-        if (Path(data) / layout.sign).is_dir():
+        if (root / layout.sign).is_dir():
             return PublicSplit.open(layout, data, split)
-    return CamVid.open(data, split)
+    if any((root / f"{name}annot").is_dir() for name in ("train", "val", "test")):
+        return CamVid.open(data, split)
+    return FolderSplit.open(root, split)

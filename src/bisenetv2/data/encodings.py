@@ -44,7 +44,7 @@ class Encoding:
         seen: dict[Color, int] = {}
         for color, index in self.colors:
             if seen.setdefault(color, index) != index:
-                raise UserError(f"color {list(color)} is listed for two classes: keep one of them")
+                raise UserError(f"colour {list(color)} is listed for two classes: keep one of them")
 
     @cached_property
     def _table(self) -> npt.NDArray[np.int16]:
@@ -124,7 +124,7 @@ def _match(
         color = unpack_colors(values[counts.argmax()])
         raise UserError(
             f"{path}: {100 * strays / stray.size:.0f} % of its pixels are within "
-            f"{encoding.tolerance} of no known color, most of them {color.tolist()}; list it in "
+            f"{encoding.tolerance} of no known colour, most of them {color.tolist()}; list it in "
             "dataset.yaml as a class or under `ignore`"
         )
     return ClassMask(np.where(stray, labels.ignore_index, classes).astype(np.uint8), strays)

@@ -1,0 +1,183 @@
+"""Any folder of images and masks: looked at once, described in `dataset.yaml`, then read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bisenetv2.data import dataset_yaml
+from bisenetv2.data.class_files import find_classes
+from bisenetv2.data.dataset import Sample
+from bisenetv2.data.dataset_yaml import Description
+from bisenetv2.data.encodings import Encoding
+from bisenetv2.data.infer import infer
+from bisenetv2.data.layout import find_in_list, find_splits
+from bisenetv2.data.matching import Pair, Source, held_out, match
+from bisenetv2.data.pairs import read_pair
+from bisenetv2.data.survey import survey
+from bisenetv2.errors import UserError
+from bisenetv2.labels import Labels
+from bisenetv2.progress import progress_bar
+
+
+@dataclass(frozen=True)
+class FolderSplit:
+    """One split of a data set of one's own."""
+
+    name: str
+    licence: str
+    labels: Labels
+    encoding: Encoding
+    files: tuple[Pair, ...] = field(repr=False)
+    """Pairs of image and mask."""
+
+    @classmethod
+    def open(cls, data: str | Path, split: str) -> FolderSplit:
+        """Opens a split; on first sight, looks at all masks and writes `dataset.yaml`.
+
+        Args:
+            data: The folder, a list of pairs or a `dataset.yaml`.
+            split: `train`, `val`, `trainval` or `test`, as far as there are, or one of the file's.
+
+        Raises:
+            UserError: If nothing pairs, masks cannot be understood, or the split is unknown.
+        """
+        described = description_of(Path(data))
+        files = tuple(split_pairs(described, split))
+        name = f"{described.name} {split}"
+        return cls(name, described.licence, described.labels, described.encoding, files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def sample_name(self, index: int) -> str:
+        """Path of the sample's image."""
+        return str(self.files[index][0])
+
+    def __getitem__(self, index: int) -> Sample:
+        """Reads one sample.
+
+        Raises:
+            UserError: If a file is unreadable, sizes differ, or a label is out of range.
+        """
+        return read_pair(*self.files[index], self.labels, self.encoding)
+
+
+def description_of(data: Path) -> Description:
+    """Reads the description of a data set, or infers it, writes it and says so on stderr.
+
+    Args:
+        data: Its folder, a list of pairs or a `dataset.yaml`.
+
+    Raises:
+        UserError: If it cannot be read or inferred.
+    """
+    if data.suffix.lower() in (".yaml", ".yml"):
+        return dataset_yaml.read(data)
+    beside, elsewhere = yaml_places(data)
+    for place in (beside, elsewhere):
+        if place.is_file():
+            return dataset_yaml.read(place)
+    described = infer_description(data)
+    place = beside if os.access(beside.parent, os.W_OK) else elsewhere
+    try:
+        dataset_yaml.write(described, place)
+        told = f"written to {place}; edit names and colours there"
+    except UserError as error:
+        told = f"kept nowhere, and looked at anew each time: {error}"
+    for line in (*described.notes, told):
+        print(f"{data}: {line}", file=sys.stderr)
+    return described
+
+
+def yaml_places(data: Path) -> tuple[Path, Path]:
+    """Returns where a description may lie: beside the data and, if that is read-only, the user's.
+
+    A list `own.csv` has its description in `own.yaml`.
+    """
+    beside = data.with_suffix(".yaml") if data.is_file() else data / dataset_yaml.NAME
+    told = os.environ.get("XDG_CONFIG_HOME")
+    config = Path(told) if told else Path.home() / ".config"
+    resolved = str(data.resolve())
+    mark = hashlib.sha256(resolved.encode()).hexdigest()[:8]
+    name = f"{data.resolve().stem}-{mark}.yaml"
+    return beside, config / "bisenetv2" / "datasets" / name
+
+
+def infer_description(data: Path) -> Description:
+    """Looks at a folder, or a list of pairs, and all its masks; writes nothing.
+
+    Raises:
+        UserError: If nothing pairs or the masks cannot be understood.
+    """
+    root = data.parent if data.is_file() else data
+    splits = find_in_list(root, data) if data.is_file() else find_splits(root)
+    pairs = {split: match(root, source).pairs for split, source in splits.items()}
+    masks = sorted({mask for found in pairs.values() for _, mask in found})
+    if not masks:
+        raise UserError(f"{data}: no image has a mask; give both the same name")
+    with progress_bar("look at masks", len(masks)) as bar:
+        found = survey(masks, bar.advance)
+    source, named = find_classes(root) or (None, [])
+    inferred = infer(found, named, source)
+    counts = ", ".join(f"{len(found)} {split}" for split, found in pairs.items())
+    notes = [*map(_layout, splits.items()), f"pairs of image and mask: {counts}"]
+    if "val" not in splits and len(pairs.get("train", ())) > 1:
+        kept, out = held_out(pairs["train"], root, dataset_yaml.VAL_SHARE)
+        notes.append(f"no val: {len(out)} of train are held out as val, {len(kept)} stay")
+    if source is not None:
+        notes.append(f"class names from {source}")
+    names = [entry.name for entry in inferred.classes]
+    notes += [*inferred.notes, f"classes: {', '.join(names[:20])}{', …' * (len(names) > 20)}"]
+    return Description(
+        root=root,
+        splits=splits,
+        classes=inferred.classes,
+        kind=inferred.kind,
+        tolerance=inferred.tolerance,
+        ignore=inferred.ignore,
+        name=data.resolve().stem if data.is_file() else data.resolve().name,
+        notes=tuple(notes),
+    )
+
+
+def _layout(item: tuple[str, Source]) -> str:
+    split, source = item
+    if not source.images:
+        return f"{split}: {source.list}"
+    ends = f", mask names end in {source.mask_ending}" if source.mask_ending else ""
+    by = f", those of {source.list}" if source.list else ""
+    return f"{split}: {source.images} with {source.masks}{by}{ends}"
+
+
+def split_pairs(described: Description, split: str) -> list[Pair]:
+    """Lists the pairs of a split.
+
+    Raises:
+        UserError: If the split is unknown or empty, or an image lacks its mask.
+    """
+    splits = described.splits
+    known = [*splits, *(["val"] if "val" not in splits and "train" in splits else [])]
+    if "train" in splits and "trainval" not in splits:
+        known.append("trainval")
+    if split not in known:
+        raise UserError(f"unknown split {split!r}: {described.name} has {', '.join(known)}")
+    if split in splits and (split != "train" or "val" in splits):
+        pairs = list(match(described.root, splits[split]).checked())
+    elif split == "trainval":
+        parts = ("train", "val") if "val" in splits else ("train",)
+        pairs = [p for part in parts for p in match(described.root, splits[part]).checked()]
+    else:
+        whole = match(described.root, splits["train"]).checked()
+        if len(whole) < 2:
+            raise UserError(
+                f"{described.name}: {len(whole)} pair; a split into train and val needs 2"
+            )
+        kept, out = held_out(whole, described.root, described.val_share)
+        pairs = kept if split == "train" else out
+    if not pairs:
+        raise UserError(f"{described.name}: split {split!r} holds no pair of image and mask")
+    return pairs

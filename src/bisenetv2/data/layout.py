@@ -1,0 +1,207 @@
+"""Finds images, masks and splits in a folder nobody has described."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from bisenetv2.data.matching import (
+    MASK_ENDINGS,
+    MASK_SUFFIXES,
+    Source,
+    files_below,
+    find_endings,
+    read_rows,
+)
+from bisenetv2.errors import UserError
+from bisenetv2.images import IMAGE_SUFFIXES
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "frames", "rgb", "inputs", "input")
+MASK_FOLDERS = (
+    *("masks", "mask", "labels", "label", "annotations", "annotation", "segmentationclass"),
+    *("segmentation", "segmentations", "gt", "groundtruth", "ground_truth", "targets", "annots"),
+)
+"""Names of folders in lower case, the usual ones first."""
+
+SPLIT_FOLDERS = {
+    "train": ("train", "training", "train_set"),
+    "val": ("val", "valid", "validation", "val_set"),
+    "test": ("test", "testing", "test_set"),
+}
+"""Names that folders and lists of a split go by, in lower case."""
+
+LIST_FOLDERS = ("", "splits", "lists", "ImageSets/Segmentation", "imagesets/segmentation")
+LIST_NAMES = ("pairs", "list", "default", "split", "splits")
+LIST_SUFFIXES = (".csv", ".txt", ".tsv")
+
+_BESIDE = ("annot", "_annot", "_labels", "_label", "_masks", "_mask", "_gt", "_annotations")
+"""What the folder of a split's masks adds to the folder of its images."""
+
+
+def find_splits(root: Path) -> dict[str, Source]:
+    """Finds the splits of a data set.
+
+    Args:
+        root: Its folder.
+
+    Returns:
+        Sources by `train`, `val`, `test`, as far as there are; all is `train` if nothing tells
+        splits apart.
+
+    Raises:
+        UserError: If nothing looks like images with masks, or names do not pair.
+    """
+    found = _by_split_folders(root) or _by_lists(root) or _flat(root)
+    if not found:
+        holds = ", ".join(sorted(_entries(root))[:8]) or "nothing"
+        raise UserError(
+            f"{root}: no images with masks in it (it holds {holds}); put images in images/train "
+            "and masks of the same names in masks/train, or list pairs in pairs.csv"
+        )
+    return {
+        split: _with_endings(root, source) if source.images else source
+        for split, source in found.items()
+    }
+
+
+def find_in_list(root: Path, path: Path) -> dict[str, Source]:
+    """Finds the splits of one list of pairs: by its column `split`, else all is `train`.
+
+    Args:
+        root: Folder of the data set.
+        path: The list.
+
+    Raises:
+        UserError: If the list is unreadable or names a split that is none.
+    """
+    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    rows = read_rows(path)
+    folders = _images_and_masks(root, root) or Source()
+    source = Source(list=name) if any(row[1] for row in rows) else replace(folders, list=name)
+    if source.images:
+        source = _with_endings(root, source)
+    values = dict.fromkeys(row[2] for row in rows if row[2])
+    if not values:
+        return {"train": source}
+    splits: dict[str, Source] = {}
+    for value in values:
+        split = _split_of(value)
+        if split is None:
+            raise UserError(
+                f"{path}: split {value!r} is none of train, val, test; correct the list"
+            )
+        splits.setdefault(split, replace(source, rows=value))
+    return splits
+
+
+def _entries(root: Path) -> dict[str, str]:
+    """Names in a folder by their lower case; hidden ones are passed over."""
+    return {p.name.lower(): p.name for p in sorted(root.iterdir()) if not p.name.startswith(".")}
+
+
+def _folders(root: Path) -> dict[str, str]:
+    return {low: name for low, name in _entries(root).items() if (root / name).is_dir()}
+
+
+def _split_of(name: str) -> str | None:
+    return next((s for s, names in SPLIT_FOLDERS.items() if name.lower() in names), None)
+
+
+def _images_and_masks(root: Path, below: Path) -> Source | None:
+    """Finds a folder of images and one of masks in a folder."""
+    folders = _folders(below)
+    images = next((folders[name] for name in IMAGE_FOLDERS if name in folders), None)
+    masks = next((folders[name] for name in MASK_FOLDERS if name in folders), None)
+    if images is None or masks is None:
+        return None
+    return Source(
+        (below / images).relative_to(root).as_posix(), (below / masks).relative_to(root).as_posix()
+    )
+
+
+def _by_split_folders(root: Path) -> dict[str, Source]:
+    folders = _folders(root)
+    splits: dict[str, Source] = {}
+    whole = _images_and_masks(root, root)
+    if whole is not None:  # images/train, masks/train
+        masks = _folders(root / whole.masks)
+        for low, name in _folders(root / whole.images).items():
+            if split := _split_of(low):
+                other = masks.get(low) or next((m for m in masks if _split_of(m) == split), name)
+                splits[split] = Source(f"{whole.images}/{name}", f"{whole.masks}/{other}")
+        return splits
+    for low, name in folders.items():
+        split = _split_of(low)
+        if split is None:
+            continue
+        beside = next((folders[low + end] for end in _BESIDE if low + end in folders), None)
+        if inside := _images_and_masks(root, root / name):  # train/images, train/masks
+            splits[split] = inside
+        elif beside is not None:  # train, trainannot
+            splits[split] = Source(name, beside)
+        elif _ending_of_neighbours(root / name):  # train/a.jpg, train/a_mask.png
+            splits[split] = Source(name, name)
+    return splits
+
+
+def _by_lists(root: Path) -> dict[str, Source]:
+    for folder in LIST_FOLDERS:
+        if not (root / folder).is_dir():
+            continue
+        lists = {
+            name.lower(): root / folder / name
+            for name in _entries(root / folder).values()
+            if Path(name).suffix.lower() in LIST_SUFFIXES
+        }
+        splits: dict[str, Source] = {}
+        for low, path in lists.items():
+            if split := _split_of(Path(low).stem):
+                splits[split] = next(iter(find_in_list(root, path).values()))
+        if splits:
+            return splits
+        for low, path in lists.items():
+            if Path(low).stem in LIST_NAMES:
+                return find_in_list(root, path)
+    return {}
+
+
+def _flat(root: Path) -> dict[str, Source]:
+    source = _images_and_masks(root, root)
+    if source is None and _ending_of_neighbours(root):
+        source = Source(".", ".")
+    return {} if source is None else {"train": source}
+
+
+def _ending_of_neighbours(folder: Path) -> tuple[str, str] | None:
+    """Finds how masks that lie among their images are called."""
+    files = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    images = {p.stem for p in files if p.suffix.lower() in IMAGE_SUFFIXES}
+    return find_endings(
+        images, {p.stem for p in files if p.suffix.lower() in MASK_SUFFIXES}, together=True
+    )
+
+
+def _with_endings(root: Path, source: Source) -> Source:
+    """Completes a source by what the names of its images and masks end in."""
+    if source.images == source.masks:
+        endings: tuple[str, str] | None
+        endings = _ending_of_neighbours(root / source.images) or ("", MASK_ENDINGS[1])
+    else:
+        masks = files_below(root / source.masks, MASK_SUFFIXES)
+        images = files_below(root / source.images, IMAGE_SUFFIXES)
+        for kind, files, folder in (
+            ("image", images, source.images),
+            ("mask", masks, source.masks),
+        ):
+            if not files:
+                raise UserError(
+                    f"{root / folder}: holds no {kind} ({', '.join(MASK_SUFFIXES)}); put them there"
+                    + ("" if kind == "image" else ", polygons drawn by `bisenetv2 convert-labels`")
+                )
+        endings = find_endings(images, masks)
+        if endings is None:
+            raise UserError(
+                f"{root / source.masks}: no mask is named like an image ({next(iter(masks))} for "
+                f"{next(iter(images))}?); give both one name, or list pairs in pairs.csv"
+            )
+    return replace(source, image_ending=endings[0], mask_ending=endings[1])

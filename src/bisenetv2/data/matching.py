@@ -1,0 +1,292 @@
+"""From folders or a list to pairs of image and mask."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bisenetv2.errors import UserError
+from bisenetv2.images import IMAGE_SUFFIXES
+
+MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
+"""File name endings taken for masks, in lower case."""
+
+IMAGE_ENDINGS = ("", "_leftImg8bit", "_image", "_img", "_rgb", "_sat")
+"""What names of images may carry that names of masks do not, the usual ones first."""
+
+MASK_ENDINGS = (
+    *("", "_mask", "_L", "_P", "_label", "_gtFine_labelIds", "_gtFine_labelTrainIds"),
+    *("_gtFine_color", "_labels", "_masks", "_labelIds", "_labelTrainIds", "_seg", "_gt"),
+    *("_segmentation", "_annotation", "_annotations", "_annot", "_color_mask", "_color"),
+    *("_mask_color", "_lab", "_target", "_segmap", "_GT", "-mask", "-label", ".mask", ".label"),
+)
+"""What names of masks may carry that names of images do not, the usual ones first."""
+
+Pair = tuple[Path, Path]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the pairs of a split come from; paths are relative to the data set's root."""
+
+    images: str = ""
+    """Folder of images."""
+
+    masks: str = ""
+    """Folder of masks; below it, files lie as the images do."""
+
+    image_ending: str = ""
+    mask_ending: str = ""
+    """What comes after the common part of the names, before the file's suffix."""
+
+    list: str = ""
+    """Text or CSV file: a pair, or the name of an image, a line. Without, all of the folders."""
+
+    rows: str = ""
+    """Value of the list's column `split` in the rows that belong here; without, all rows."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a source holds."""
+
+    pairs: tuple[Pair, ...]
+    """Image and mask, in the order of their names or of the list."""
+
+    images_alone: tuple[Path, ...] = ()
+    """Images without a mask."""
+
+    masks_alone: tuple[Path, ...] = ()
+    """Masks without an image."""
+
+    def checked(self) -> tuple[Pair, ...]:
+        """Returns the pairs.
+
+        Raises:
+            UserError: If an image has no mask or a mask no image.
+        """
+        for lonely, what, own in (
+            (self.images_alone, "mask", "image"),
+            (self.masks_alone, "image", "mask"),
+        ):
+            if lonely:
+                more = f" (and {len(lonely) - 1} more like it)" if len(lonely) > 1 else ""
+                raise UserError(
+                    f"{lonely[0]}: this {own} has no {what}{more}; "
+                    f"add the {what} or remove the {own}"
+                )
+        return self.pairs
+
+
+def files_below(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """Lists the files of a folder and its subfolders by their path in it without suffix.
+
+    Hidden files are passed over.
+
+    Raises:
+        UserError: If the folder is missing or two files differ in their suffix alone.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; put files there or correct dataset.yaml")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.suffix.lower() not in suffixes or any(p.startswith(".") for p in inside.parts):
+            continue
+        key = inside.with_suffix("").as_posix()
+        if key in found:
+            raise UserError(f"{path}: same name as {found[key].name}; keep one of them")
+        found[key] = path
+    return found
+
+
+def match_folders(root: Path, source: Source) -> Match:
+    """Pairs all images of a folder with their masks by name."""
+    masks = files_below(root / source.masks, MASK_SUFFIXES)
+    images = files_below(root / source.images, IMAGE_SUFFIXES)
+    together = (root / source.images).resolve() == (root / source.masks).resolve()
+    if together:
+        images = {k: p for k, p in images.items() if not k.endswith(source.mask_ending)}
+    masks = {k: p for k, p in masks.items() if k.endswith(source.mask_ending)}
+    pairs, alone, stems = [], [], set()
+    for key, image in images.items():
+        stem = key.removesuffix(source.image_ending)
+        stems.add(stem)
+        mask = masks.pop(stem + source.mask_ending, None)
+        if mask is None:
+            alone.append(image)
+        else:
+            pairs.append((image, mask))
+    # A second rendering of a mask beside it, say `a_color.png` beside `a.png`, is not alone.
+    others = [
+        path
+        for key, path in masks.items()
+        if not any(key.endswith(e) and key.removesuffix(e) in stems for e in MASK_ENDINGS if e)
+    ]
+    return Match(tuple(pairs), tuple(alone), () if together else tuple(others))
+
+
+def find_endings(
+    images: Iterable[str], masks: Iterable[str], *, together: bool = False
+) -> tuple[str, str] | None:
+    """Finds what the names of images and masks end in, by most pairs; `None` if none pairs.
+
+    Args:
+        images: Names of images without suffix; of many, a part is looked at.
+        masks: Names of masks without suffix.
+        together: Whether both lie in one folder, so that masks need an ending.
+    """
+    names = sorted(images)
+    some = names[:: len(names) // 500 + 1]
+    known = set(masks)
+    best, most = None, 0
+    for image_ending in IMAGE_ENDINGS:
+        stems = [key.removesuffix(image_ending) for key in some if key.endswith(image_ending)]
+        for mask_ending in MASK_ENDINGS:
+            if together and not mask_ending:
+                continue
+            count = sum(stem + mask_ending in known for stem in stems)
+            if count > most:
+                best, most = (image_ending, mask_ending), count
+    return best
+
+
+def match_list(root: Path, source: Source) -> Match:
+    """Reads the pairs of a list.
+
+    A row of two names gives image and mask, relative to the list's folder or the root; a row of one
+    gives an image of `source.images`, with or without its suffix.
+
+    Raises:
+        UserError: If the list is unreadable or empty, or a file it names is missing.
+    """
+    path = root / source.list
+    rows = [row for row in read_rows(path) if not source.rows or row[2] == source.rows]
+    if not rows:
+        what = f"no row of split {source.rows!r}" if source.rows else "no row"
+        raise UserError(f"{path}: holds {what}; list an image and its mask a line")
+    if any(row[1] for row in rows):
+        pairs = [
+            (_listed(path, root, image, line), _listed(path, root, mask, line))
+            for image, mask, _, line in rows
+        ]
+        return Match(tuple(pairs))
+    if not source.images:
+        raise UserError(f"{path}: names no mask; list an image and its mask a line")
+    whole = match_folders(root, source)
+    folder = root / source.images
+    mask_of: dict[Path, Path | None] = dict(whole.pairs)
+    mask_of.update(dict.fromkeys(whole.images_alone))
+    by_name: dict[str, list[Path]] = {}
+    for image in mask_of:
+        key = image.relative_to(folder).with_suffix("")
+        for name in {key.as_posix(), key.name, key.name.removesuffix(source.image_ending)}:
+            by_name.setdefault(name, []).append(image)
+    chosen, alone = [], []
+    for name, _, _, line in rows:
+        listed = Path(name)
+        if listed.suffix.lower() in IMAGE_SUFFIXES:
+            listed = listed.with_suffix("")
+        found = by_name.get(listed.as_posix()) or by_name.get(listed.name, [])
+        if len(found) != 1:
+            what = f"{len(found)} images are called" if found else "no image is called"
+            raise UserError(f"{path}: line {line}: {what} {name} in {folder}; correct the list")
+        mask = mask_of[found[0]]
+        if mask is None:
+            alone.append(found[0])
+        else:
+            chosen.append((found[0], mask))
+    return Match(tuple(chosen), tuple(alone))
+
+
+def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
+    """Reads a list of pairs: image, mask, split (each empty where not given) and line number.
+
+    Fields are parted by comma, semicolon or tab, else by blanks. A first row that says `image` and
+    `mask` (or `label`) names the columns; one may be called `split`.
+
+    Raises:
+        UserError: If the file is unreadable, or a row gives no mask where others do.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text ({error})") from error
+    columns: dict[str, int] = {"image": 0, "mask": 1, "split": 2}
+    rows: list[tuple[str, str, str, int]] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        mark = next((mark for mark in "\t,;" if mark in line), None)
+        fields = next(csv.reader([line], delimiter=mark)) if mark else line.split()
+        fields = [field.strip() for field in fields]
+        if not rows and (named := _header(fields)):
+            columns = named
+            continue
+        image, mask, split = (
+            fields[columns[name]] if columns.get(name, len(fields)) < len(fields) else ""
+            for name in ("image", "mask", "split")
+        )
+        if rows and bool(mask) != bool(rows[0][1]):
+            raise UserError(
+                f"{path}: line {number}: {len(fields)} names, unlike the lines before; "
+                "list an image and its mask a line (parted by comma or tab if names hold blanks)"
+            )
+        rows.append((image, mask, split, number))
+    return rows
+
+
+def _header(fields: Sequence[str]) -> dict[str, int] | None:
+    columns: dict[str, int] = {}
+    for place, field in enumerate(fields):
+        for name, words in (
+            ("split", r"split|subset|set|phase"),
+            ("mask", r"masks?|labels?|annotations?|segmentations?|targets?|gt"),
+            ("image", r"images?|img|frame|file(name)?|input"),
+        ):
+            if re.fullmatch(rf"({words})([ _-]?(file|path|name|file[ _-]?name))?", field.lower()):
+                columns.setdefault(name, place)
+                break
+    return columns if "image" in columns else None
+
+
+def _listed(path: Path, root: Path, name: str, line: int) -> Path:
+    for folder in (path.parent, root):
+        if name and (folder / name).is_file():
+            return folder / name
+    raise UserError(f"{path}: line {line}: no file {name} beside the list; correct the path")
+
+
+def match(root: Path, source: Source) -> Match:
+    """Finds the pairs of a source.
+
+    Raises:
+        UserError: If a folder, the list or a file it names is missing.
+    """
+    return match_list(root, source) if source.list else match_folders(root, source)
+
+
+def held_out(pairs: Sequence[Pair], root: Path, share: float) -> tuple[list[Pair], list[Pair]]:
+    """Parts pairs in those kept and those held out, the same way on every machine.
+
+    Those are held out whose image's path has the smallest hashes, so that a pair added later moves
+    few others.
+
+    Args:
+        pairs: At least two.
+        root: Folder the paths are seen from.
+        share: Share to hold out, 0 to 1; at least one pair is, and at least one is kept.
+    """
+
+    def rank(pair: Pair) -> str:
+        image = pair[0]
+        name = image.relative_to(root) if image.is_relative_to(root) else image
+        return hashlib.sha256(name.with_suffix("").as_posix().encode()).hexdigest()
+
+    count = min(max(round(share * len(pairs)), 1), len(pairs) - 1)
+    out = set(sorted(pairs, key=rank)[:count])
+    return [p for p in pairs if p not in out], [p for p in pairs if p in out]
