@@ -127,7 +127,7 @@ def _colors(colors: _Colors, found: Survey, named: Sequence[NamedClass]) -> Infe
             classes = [ClassEntry(item.name, color=color) for item, color in pairs_named]
     if len(classes) < 2:
         raise UserError(
-            f"{found.lossy or found.colored or found.single}: a single color in all masks; "
+            f"{found.lossy or found.colored or found.single}: a single colour in all masks; "
             "grey class ids do not survive JPEG: export the masks as PNG"
         )
     known = [*(entry.color for entry in classes if entry.color), *ignore]
@@ -139,13 +139,14 @@ def _colors(colors: _Colors, found: Survey, named: Sequence[NamedClass]) -> Infe
     matched = encoding.classify(codes)
     pixels = np.array([colors.counts[code] for code in codes.tolist()], np.int64)
     strays, total = int(pixels[matched < 0].sum()), int(pixels.sum())
-    notes.insert(0, f"masks in {len(classes)} colours, pixels within {tolerance} of one are it")
+    how = f"a channel may differ by {tolerance}" if tolerance else "to the value"
+    notes.insert(0, f"masks in {len(classes)} colours, {how}")
     if strays:
-        worst = codes[matched < 0][np.argsort(-pixels[matched < 0], kind="stable")[:3]]
-        shown = ", ".join(str(color) for color in unpack_colors(worst).tolist())
+        lost = Counter({code: colors.counts[code] for code in codes[matched < 0].tolist()})
+        shown = ", ".join(str(list(color)) for color in _apart(lost, TOLERANCE)[:3])
         notes.append(
-            f"{_percent(strays, total)} of the pixels ({strays}) are further from every color and "
-            f"ignored, most of them {shown}: list what is a class"
+            f"{_percent(strays, total)} of the pixels ({strays}) are in other colours and ignored, "
+            f"most of them near {shown}: list under `classes` what is a class"
         )
     return Inferred("colors", tuple(classes), tuple(ignore), tolerance, tuple(notes))
 
@@ -158,18 +159,25 @@ def _class_colors(colors: _Colors, found: Survey) -> list[Color]:
     """
     solid = colors.solid or colors.counts
     noisy = found.lossy is not None or len(solid) > IGNORE_INDEX
-    chosen: list[Color] = []
-    for code, _ in sorted(solid.items(), key=lambda item: (-item[1], item[0])):
-        red, green, blue = unpack_colors(np.array(code, np.int32)).tolist()
-        apart = (max(abs(red - r), abs(green - g), abs(blue - b)) > TOLERANCE for r, g, b in chosen)
-        if not noisy or all(apart):
-            chosen.append((red, green, blue))
-        if len(chosen) > IGNORE_INDEX:
-            raise UserError(
-                f"{found.colored or found.single}: photographs rather than masks: more than 255 "
-                "colours fill areas; give the folder of masks"
-            )
+    chosen = _apart(solid, TOLERANCE if noisy else 0)
+    if len(chosen) > IGNORE_INDEX:
+        raise UserError(
+            f"{found.colored or found.single}: photographs rather than masks: more than 255 "
+            "colours fill areas; give the folder of masks"
+        )
     return sorted(chosen)
+
+
+def _apart(counts: Counter[int], distance: int) -> list[Color]:
+    """Returns the most frequent colours, up to 256, each further than `distance` from the rest."""
+    codes = np.array(sorted(counts, key=lambda code: (-counts[code], code)), np.int32)
+    colors = unpack_colors(codes)  # N, 3
+    chosen: list[Color] = []
+    while len(colors) and len(chosen) <= IGNORE_INDEX:
+        red, green, blue = colors[0].tolist()
+        chosen.append((red, green, blue))
+        colors = colors[np.abs(colors - colors[0]).max(axis=1) > distance]
+    return chosen
 
 
 def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inferred:

@@ -17,7 +17,7 @@ from bisenetv2.errors import UserError
 from bisenetv2.images import read_mask_pixels, read_palette
 from bisenetv2.labels import Color
 
-LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
+LOSSY_SUFFIXES = (".jpg", ".jpeg")
 
 _MOST_VALUES = 1 << 20
 
