@@ -105,7 +105,7 @@ def read_mask_pixels(path: str | Path, *, as_colors: bool = False) -> npt.NDArra
 
 
 def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
-    """Reads the colours of a palette image, N×3, without its pixels; `None` where it has none.
+    """Reads the colours of a palette image, 256×3, without its pixels; `None` where it has none.
 
     Raises:
         UserError: If the file is missing or no image.
@@ -114,7 +114,11 @@ def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
         return None
     with _opened(path, _read_bytes(path)) as file:
         palette = file.getpalette() if file.mode == "P" else None
-        return None if palette is None else np.array(palette, np.uint8).reshape(-1, 3)
+        if palette is None:
+            return None
+        colors = np.zeros((256, 3), np.uint8)
+        colors.ravel()[: len(palette)] = palette
+        return colors
 
 
 def _mask_image(path: str | Path, as_colors: bool) -> npt.NDArray[np.integer]:

@@ -13,7 +13,7 @@ from bisenetv2.builtin_labels import voc_color
 from bisenetv2.data.class_files import VOID, NamedClass
 from bisenetv2.data.dataset_yaml import ClassEntry
 from bisenetv2.data.encodings import Encoding, Kind, pack_colors, unpack_colors
-from bisenetv2.data.survey import Survey
+from bisenetv2.data.survey import Group, Survey
 from bisenetv2.errors import UserError
 from bisenetv2.labels import IGNORE_INDEX, Color
 
@@ -50,120 +50,92 @@ def infer(found: Survey, named: Sequence[NamedClass], source: Path | None) -> In
     Raises:
         UserError: If the masks contradict each other or the list, or hold nothing like classes.
     """
-    if found.colored is not None:
-        foreign = sorted(found.ids.keys() - {0})
-        if foreign and found.lossy is None and not _greys_are_colors(found, named):
+    wide = max(found.grey.pixels, default=0) > 255
+    if found.colored.pixels:
+        listed = {item.color for item in named}
+        foreign = [
+            grey for grey in sorted(found.grey.pixels) if grey and (grey, grey, grey) not in listed
+        ]
+        if foreign and (wide or found.lossy is None):
             raise UserError(
-                f"{found.colored} holds colours, {found.single} ids (such as {foreign[0]}): "
-                "masks of two encodings; convert them with `bisenetv2 convert-labels`"
+                f"{found.colored.first} holds colours, {found.grey.first} ids (such as "
+                f"{foreign[0]}): masks of two encodings; convert them with "
+                "`bisenetv2 convert-labels`"
             )
-        return _colors(_all_colors(found), found, named)
-    if _colors_of_palette(found, named) or found.lossy is not None or _blended(found):
-        return _colors(_all_colors(found), found, named)
+        return _colors(found, named, source)
+    if not wide and (found.lossy or _painted_as_listed(found, named) or _blended(found.ids)):
+        return _colors(found, named, source)
     return _ids(found, named, source)
 
 
-class _Colors(NamedTuple):
-    counts: Counter[int]
-    solid: Counter[int]
+def _painted_as_listed(found: Survey, named: Sequence[NamedClass]) -> bool:
+    """Whether all masks are palette images in the colours of the list."""
+    listed = {int(pack_colors(np.array(item.color))) for item in named if item.color is not None}
+    grey = found.grey.pixels or found.grey_rgb.pixels
+    return bool(listed) and not grey and found.palette_colors.pixels.keys() <= listed
 
 
-def _greys_are_colors(found: Survey, named: Sequence[NamedClass]) -> bool:
-    """Whether files without colour hold nothing but greys of the list, or palette colours."""
-    if found.palette is not None:
-        return True
-    listed = {item.color for item in named}
-    return all((grey, grey, grey) in listed for grey in found.ids)
+def _blended(ids: Group) -> bool:
+    """Whether masks are black and white with anti-aliased edges."""
+    return len(ids.pixels) >= 16 and ids.solid.keys() == {0, 255}
 
 
-def _all_colors(found: Survey) -> _Colors:
-    """Takes ids for the colours they stand for: those of the palette, or greys."""
-
-    def code(index: int) -> int:
-        palette = found.palette
-        if palette is None:
-            return index * 0x010101
-        if index >= len(palette):
-            return 0
-        return int(pack_colors(np.array(palette[index])))
-
-    counts, solid = Counter(found.colors), Counter(found.solid_colors)
-    for source, target in ((found.ids, counts), (found.solid_ids, solid)):
-        for index, pixels in source.items():
-            target[code(index)] += pixels
-    return _Colors(counts, solid)
-
-
-def _colors_of_palette(found: Survey, named: Sequence[NamedClass]) -> bool:
-    """Whether palette files are painted in the colours of the list."""
-    listed = {item.color for item in named if item.color is not None}
-    palette = found.palette
-    if palette is None or not listed:
-        return False
-    return all(index < len(palette) and palette[index] in listed for index in found.ids)
-
-
-def _blended(found: Survey) -> bool:
-    """Whether grey masks are black and white with anti-aliased edges."""
-    return len(found.ids) >= 16 and set(found.solid_ids) == {0, 255}
-
-
-def _colors(colors: _Colors, found: Survey, named: Sequence[NamedClass]) -> Inferred:
+def _colors(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inferred:
+    colors = found.colors
+    table = [(i.name, i.color) for i in named if i.color is not None]
+    ignore = tuple(color for name, color in table if VOID.fullmatch(name))
+    table = [(name, color) for name, color in table if not VOID.fullmatch(name)]
     notes = []
-    table = [item for item in named if item.color is not None]
-    ignore: list[int | Color] = []
-    if table:
-        ignore += [item.color for item in table if VOID.fullmatch(item.name) and item.color]
-        classes = [ClassEntry(i.name, color=i.color) for i in table if not VOID.fullmatch(i.name)]
-    else:
-        chosen = _class_colors(colors, found)
-        classes = [ClassEntry(f"class_{i}", color=color) for i, color in enumerate(chosen)]
+    if not table:
+        chosen = _class_colors(colors, noisy=found.lossy is not None)
+        names = [f"class_{index}" for index in range(len(chosen))]
         if chosen == [_BLACK, _WHITE]:
-            pairs = zip(_BINARY, chosen, strict=True)
-            classes = [ClassEntry(name, color=color) for name, color in pairs]
-        elif named and len(named) == len(chosen):
-            notes.append("names of the list given to the colours in the order of red, green, blue")
-            pairs_named = zip(named, chosen, strict=True)
-            classes = [ClassEntry(item.name, color=color) for item, color in pairs_named]
-    if len(classes) < 2:
+            names = list(_BINARY)
+        elif named:
+            notes.append(f"{source} gives no colours: give its names to the classes by hand")
+        table = list(zip(names, chosen, strict=True))
+    if len(table) < 2:
         raise UserError(
-            f"{found.lossy or found.colored or found.single}: a single colour in all masks; "
+            f"{found.lossy or colors.first}: a single colour in all masks; "
             "grey class ids do not survive JPEG: export the masks as PNG"
         )
-    known = [*(entry.color for entry in classes if entry.color), *ignore]
+    known = [*(color for _, color in table), *ignore]
     exact = {int(pack_colors(np.array(color))) for color in known}
-    tolerance = 0 if colors.counts.keys() <= exact else TOLERANCE
-    pairs_of_color = {c: i for i, c in enumerate(known) if not isinstance(c, int)}
-    encoding = Encoding("colors", tuple(pairs_of_color.items()), tolerance)
-    codes = np.array(sorted(colors.counts), np.int32)
-    matched = encoding.classify(codes)
-    pixels = np.array([colors.counts[code] for code in codes.tolist()], np.int64)
-    strays, total = int(pixels[matched < 0].sum()), int(pixels.sum())
+    tolerance = 0 if colors.pixels.keys() <= exact else TOLERANCE
+    encoding = Encoding("colors", tuple((color, 0) for color in known), tolerance)
+    codes = np.array(list(colors.pixels), np.int32)
+    lost = Counter({c: colors.pixels[c] for c in codes[encoding.classify(codes) < 0].tolist()})
     how = f"a channel may differ by {tolerance}" if tolerance else "to the value"
-    notes.insert(0, f"masks in {len(classes)} colours, {how}")
-    if strays:
-        lost = Counter({code: colors.counts[code] for code in codes[matched < 0].tolist()})
+    notes.insert(0, f"masks in {len(table)} colours, {how}")
+    if lost:
+        strays, total = sum(lost.values()), sum(colors.pixels.values())
+        share = _percent(strays, total)
         shown = ", ".join(str(list(color)) for color in _apart(lost, TOLERANCE)[:3])
+        if 2 * strays > total:
+            raise UserError(
+                f"{source or colors.first}: {share} of the pixels of the masks are in other "
+                f"colours, most of them near {shown}; list all colours"
+            )
         notes.append(
-            f"{_percent(strays, total)} of the pixels ({strays}) are in other colours and ignored, "
-            f"most of them near {shown}: list under `classes` what is a class"
+            f"{share} of the pixels ({strays}) are in other colours and ignored, most of them near "
+            f"{shown}: list under `classes` what is a class"
         )
-    return Inferred("colors", tuple(classes), tuple(ignore), tolerance, tuple(notes))
+    classes = tuple(ClassEntry(name, color=color) for name, color in table)
+    return Inferred("colors", classes, ignore, tolerance, tuple(notes))
 
 
-def _class_colors(colors: _Colors, found: Survey) -> list[Color]:
+def _class_colors(colors: Group, *, noisy: bool) -> list[Color]:
     """Chooses the colours that fill areas; what only lines edges is a blend of two others.
 
     Where the masks went through JPEG, areas differ a little from file to file: the most frequent
     colour stands for all within the tolerance.
     """
-    solid = colors.solid or colors.counts
-    noisy = found.lossy is not None or len(solid) > IGNORE_INDEX
-    chosen = _apart(solid, TOLERANCE if noisy else 0)
+    solid = colors.solid or colors.pixels
+    chosen = _apart(solid, TOLERANCE if noisy or len(solid) > IGNORE_INDEX else 0)
     if len(chosen) > IGNORE_INDEX:
         raise UserError(
-            f"{found.colored or found.single}: photographs rather than masks: more than 255 "
-            "colours fill areas; give the folder of masks"
+            f"{colors.first}: photographs rather than masks: more than 255 colours fill areas; "
+            "give the folder of masks"
         )
     return sorted(chosen)
 
@@ -181,19 +153,20 @@ def _apart(counts: Counter[int], distance: int) -> list[Color]:
 
 
 def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inferred:
-    values = sorted(found.ids)
+    ids = found.ids
+    values = sorted(ids.pixels)
     if len(values) > IGNORE_INDEX or values[-1] > _WIDE_IGNORE:
         wide = values[-1] > IGNORE_INDEX
         if not wide:
             raise UserError(
-                f"{found.single}: photographs rather than masks: all 256 grey values occur; "
+                f"{ids.first}: photographs rather than masks: all 256 grey values occur; "
                 "give the folder of masks"
             )
         note = f"masks of instance ids up to {values[-1]}: 0 is background, all else foreground"
         return Inferred("instances", _binary((0,), ()), (), 0, (note,))
-    if len(values) >= 64 and 2 * len(found.solid_ids) < len(values):
+    if len(values) >= 64 and 2 * len(ids.solid) < len(values):
         raise UserError(
-            f"{found.single}: photographs or probabilities rather than masks: most of its "
+            f"{ids.first}: photographs or probabilities rather than masks: most of its "
             f"{len(values)} values fill no area; give the folder of masks"
         )
     if values in ([0, 255], [0, 1]) and len(named) in (0, 2):
@@ -205,14 +178,14 @@ def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inf
                 for item, entry in zip(named, classes, strict=True)
             )
         return Inferred("ids", classes, (IGNORE_INDEX,) if values[1] == 1 else (), 0, (note,))
-    ignore: list[int | Color] = [i for i in (IGNORE_INDEX, _WIDE_IGNORE) if i in found.ids]
+    ignore: list[int | Color] = [i for i in (IGNORE_INDEX, _WIDE_IGNORE) if i in ids.pixels]
     ignore = ignore if IGNORE_INDEX in ignore else [IGNORE_INDEX, *ignore]
     present = [value for value in values if value not in ignore]
     if not present or (len(present) == 1 and len(named) < 2):
         held = " and ".join(map(str, values))
-        raise UserError(f"{found.single}: a single class in all masks ({held}); give masks of two")
-    entries, void = _named_ids(present, named, source, found.single)
-    palette = found.palette or ()
+        raise UserError(f"{ids.first}: a single class in all masks ({held}); give masks of two")
+    entries, void = _named_ids(present, named, source, ids.first)
+    palette = found.colors_of_ids or ()
     paints = [color or (palette[i] if i < len(palette) else None) for _, i, color in entries]
     if None in paints or len(set(paints)) < len(paints):
         paints = [voc_color(index) for index in range(len(entries))]
@@ -221,10 +194,10 @@ def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inf
         for (name, raw, _), paint in zip(entries, paints, strict=True)
     )
     notes = [f"masks of ids: {_ranges(present)} as {len(classes)} classes"]
-    pixels = sum(found.ids[i] for i in (*ignore, *void) if isinstance(i, int))
+    pixels = sum(ids.pixels[i] for i in (*ignore, *void) if isinstance(i, int))
     if pixels:
-        what = ", ".join(str(i) for i in sorted(i for i in (*ignore, *void) if i in found.ids))
-        share = _percent(pixels, sum(found.ids.values()))
+        what = ", ".join(str(i) for i in sorted(i for i in (*ignore, *void) if i in ids.pixels))
+        share = _percent(pixels, sum(ids.pixels.values()))
         notes.append(f"ids ignored: {what} ({share} of the pixels)")
     return Inferred("ids", classes, (*ignore, *void), 0, tuple(notes))
 

@@ -23,39 +23,76 @@ _MOST_VALUES = 1 << 20
 
 
 @dataclass
-class Survey:
-    """Counts over all masks."""
+class Group:
+    """Counts over the files of one kind."""
 
-    ids: Counter[int] = field(default_factory=Counter)
-    """Pixels of each id in files of one channel, palette files and RGB files without colour."""
+    pixels: Counter[int] = field(default_factory=Counter)
+    """Pixels of each value: an id, or 0xRRGGBB."""
 
-    solid_ids: Counter[int] = field(default_factory=Counter)
+    solid: Counter[int] = field(default_factory=Counter)
     """Of these, pixels whose eight neighbours hold the same. Blends along edges have none: this
     tells a class from what anti-aliasing and JPEG make of the border between two."""
 
-    colors: Counter[int] = field(default_factory=Counter)
-    """Pixels of each 0xRRGGBB in files with colour."""
+    first: Path | None = None
+    """First file of the kind."""
 
-    solid_colors: Counter[int] = field(default_factory=Counter)
-    """Of these, pixels whose eight neighbours hold the same."""
+    def __add__(self, other: Group) -> Group:
+        return Group(
+            self.pixels + other.pixels, self.solid + other.solid, self.first or other.first
+        )
 
-    colored: Path | None = None
-    """First file with colour."""
+    def mapped(self, change: Callable[[int], int]) -> Group:
+        """Returns the counts of other values for these."""
+        new = Group(first=self.first)
+        for source, target in ((self.pixels, new.pixels), (self.solid, new.solid)):
+            for value, count in source.items():
+                target[change(value)] += count
+        return new
 
-    single: Path | None = None
-    """First file without."""
+
+@dataclass
+class Survey:
+    """What the files of each kind hold."""
+
+    grey: Group = field(default_factory=Group)
+    """Ids of images and arrays of one channel."""
+
+    palette: Group = field(default_factory=Group)
+    """Ids of palette images."""
+
+    palette_colors: Group = field(default_factory=Group)
+    """The same pixels in their colours."""
+
+    grey_rgb: Group = field(default_factory=Group)
+    """Greys of RGB files without colour: ids of a library that writes no others, or colours."""
+
+    colored: Group = field(default_factory=Group)
+    """Colours of RGB files."""
 
     lossy: Path | None = None
     """First file of a format that changes values."""
 
-    palette: tuple[Color, ...] | None = None
-    """Colours of the first palette file, by id."""
+    colors_of_ids: tuple[Color, ...] | None = None
+    """Colours of the first palette image, by id."""
+
+    @property
+    def ids(self) -> Group:
+        """All files as ids, but for those with colour."""
+        return self.grey + self.palette + self.grey_rgb
+
+    @property
+    def colors(self) -> Group:
+        """All files as colours."""
+        greys = (self.grey + self.grey_rgb).mapped(lambda grey: grey * 0x010101)
+        return self.colored + self.palette_colors + greys
 
 
 class _File(NamedTuple):
-    colored: bool
-    counts: Counter[int]
-    solid: Counter[int]
+    channels: int
+    """1, or 3 where there is colour, or 2 for RGB without."""
+
+    group: Group
+    palette: npt.NDArray[np.uint8] | None
 
 
 def survey(masks: Sequence[Path], progress: Callable[[], None] | None = None) -> Survey:
@@ -72,19 +109,21 @@ def survey(masks: Sequence[Path], progress: Callable[[], None] | None = None) ->
     total = Survey()
     with ThreadPoolExecutor() as pool:
         for path, file in zip(masks, pool.map(_look, masks), strict=True):
-            if file.colored:
-                total.colors += file.counts
-                total.solid_colors += file.solid
-                total.colored = total.colored or path
+            if file.palette is not None:
+                colors = pack_colors(file.palette).tolist()
+                total.palette += file.group
+                total.palette_colors += file.group.mapped(dict(enumerate(colors)).__getitem__)
+                if total.colors_of_ids is None:
+                    total.colors_of_ids = tuple((r, g, b) for r, g, b in file.palette.tolist())
+            elif file.channels == 1:
+                total.grey += file.group
+            elif file.channels == 2:
+                total.grey_rgb += file.group
             else:
-                total.ids += file.counts
-                total.solid_ids += file.solid
-                total.single = total.single or path
-                if total.palette is None and (palette := read_palette(path)) is not None:
-                    total.palette = tuple((int(r), int(g), int(b)) for r, g, b in palette)
+                total.colored += file.group
             if path.suffix.lower() in LOSSY_SUFFIXES:
                 total.lossy = total.lossy or path
-            if len(total.ids) + len(total.colors) > _MOST_VALUES:
+            if len(total.grey.pixels) + len(total.colored.pixels) > _MOST_VALUES:
                 raise UserError(
                     f"{path}: photographs rather than masks: more than a million values; "
                     "give the folder of masks"
@@ -106,7 +145,9 @@ def _look(path: Path) -> _File:
     if height > 0 and width > 0:
         for top, left in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)):
             solid &= values[top : top + height, left : left + width] == core
-    return _File(ids is None, _count(values.ravel()), _count(core[solid]))
+    group = Group(_count(values.ravel()), _count(core[solid]), path)
+    channels = 1 if pixels.ndim == 2 else (3 if ids is None else 2)
+    return _File(channels, group, read_palette(path))
 
 
 def _count(values: npt.NDArray[np.integer]) -> Counter[int]:
