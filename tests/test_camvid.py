@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bisenetv2.data.camvid import SPLITS, CamVid
+from bisenetv2.data.camvid import COUNTS, SPLITS, STILLS, CamVid, split_of
 from bisenetv2.data.catalogue import open_dataset
 from bisenetv2.data.dataset import FirstSamples
 from bisenetv2.errors import UserError
@@ -233,6 +233,73 @@ def test_first_samples_are_a_prefix_with_the_same_name_and_terms(root: Path) -> 
     assert len(FirstSamples(dataset, 99)) == 3
     with pytest.raises(UserError, match="0 frames"):
         FirstSamples(dataset, 0)
+
+
+# The original at 960×720
+
+
+COLORS_OF_32 = {
+    "Sky": [(128, 128, 128)],
+    "Building": [(192, 0, 128), (0, 128, 64), (128, 0, 0), (64, 0, 64), (64, 192, 0)],
+    "Pole": [(192, 192, 128), (0, 0, 64)],
+    "Road": [(128, 64, 128), (128, 0, 192), (192, 0, 64)],
+    "Pavement": [(0, 0, 192), (64, 192, 128), (128, 128, 192)],
+    "Tree": [(128, 128, 0), (192, 192, 0)],
+    "SignSymbol": [(192, 128, 128), (128, 128, 64), (0, 64, 64)],
+    "Fence": [(64, 64, 128)],
+    "Car": [(64, 0, 128), (64, 128, 192), (192, 128, 192), (192, 64, 128), (128, 64, 64)],
+    "Pedestrian": [(64, 64, 0), (192, 128, 64), (64, 0, 192), (64, 128, 64)],
+    "Bicyclist": [(0, 128, 192), (192, 0, 192)],
+}
+
+
+def write_still(root: Path, folders: tuple[str, str], stem: str, row: list[object]) -> Path:
+    pixels = np.array([row], np.uint8)
+    write_image(root / folders[0] / f"{stem}.png", np.zeros_like(pixels))
+    write_image(root / folders[1] / f"{stem}_L.png", pixels)
+    return root / folders[1] / f"{stem}_L.png"
+
+
+@pytest.mark.parametrize("folders", STILLS)
+def test_32_colours_become_the_11_classes(folders: tuple[str, str], tmp_path: Path) -> None:
+    row = [*(c for colors in COLORS_OF_32.values() for c in colors), (0, 0, 0), (1, 2, 3)]
+    assert len(row) == 33
+    write_still(tmp_path, folders, "0016E5_07959", row)
+    dataset = open_dataset(tmp_path, "val")
+    assert dataset.name == "CamVid val (32-colour labels, 1 of 101 frames)"
+    assert dataset.labels == CAMVID
+    truth = [CAMVID.index(name) for name, colors in COLORS_OF_32.items() for _ in colors]
+    assert dataset[0].mask.tolist() == [[*truth, IGNORE_INDEX, IGNORE_INDEX]]
+
+
+def test_stills_split_as_in_the_literature_wherever_they_lie(tmp_path: Path) -> None:
+    stems = {"0001TP_008520": "train", "0001TP_008550": "test", "0016E5_07959": "val"}
+    for (stem, _), folders in zip(stems.items(), STILLS[1:], strict=True):
+        write_still(tmp_path, folders, stem, [(0, 0, 0)])
+    for stem, split in stems.items():
+        assert Path(open_dataset(tmp_path, split).sample_name(0)).stem == stem
+    assert len(open_dataset(tmp_path, "trainval")) == 2
+
+
+def test_stills_without_labels_are_named(tmp_path: Path) -> None:
+    mask = write_still(tmp_path, STILLS[0], "0016E5_07959", [(0, 0, 0)])
+    with pytest.raises(UserError, match="holds no frame of CamVid test"):
+        open_dataset(tmp_path, "test")
+    with pytest.raises(UserError, match="unknown split 'all': CamVid has train, val"):
+        open_dataset(tmp_path, "all")
+    mask.rename(tmp_path / "elsewhere.png")
+    with pytest.raises(UserError, match=r"0016E5_07959\.png: its labels .*_L\.png are missing"):
+        open_dataset(tmp_path, "val")
+    mask.parent.rmdir()
+    with pytest.raises(UserError, match="LabeledApproved_full: no such folder; unpack CamVid"):
+        open_dataset(tmp_path, "val")
+
+
+def test_the_split_by_names_is_that_of_the_real_folders(camvid_root: Path) -> None:
+    for split in ("train", "val", "test"):
+        stems = {image.stem for image, _ in CamVid.open(camvid_root, split).files}
+        assert {split_of(stem) for stem in stems} == {split}
+        assert len(stems) == COUNTS[split]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ of ADE20K (http://sceneparsing.csail.mit.edu) and Pascal VOC's development kit
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from bisenetv2.errors import UserError
@@ -64,6 +65,27 @@ CITYSCAPES = _cityscapes()
 """The 19 classes of Cityscapes by train id, in the official colours.
 
 Raw ids are the 34 of `*_labelIds.png`; those outside the evaluation map to the ignore index.
+"""
+
+CITYSCAPES_TRAIN_IDS = replace(
+    CITYSCAPES, raw_ids=(*((index, index) for index in range(19)), (255, IGNORE_INDEX))
+)
+"""The same classes where the files hold train ids (`*_labelTrainIds.png`)."""
+
+CITYSCAPES_COLORS: tuple[tuple[Color, int], ...] = (
+    *((color, index) for index, color in enumerate(CITYSCAPES.palette)),
+    *(
+        (color, IGNORE_INDEX)
+        for color in (
+            *((0, 0, 0), (111, 74, 0), (81, 0, 81), (250, 170, 160), (230, 150, 140)),
+            *((180, 165, 180), (150, 100, 100), (150, 120, 90), (0, 0, 90), (0, 0, 110)),
+        )
+    ),
+)
+"""Colours of `*_color.png` and their train ids; those outside the evaluation are ignored.
+
+Pole groups have the colour of poles there and licence plates that of cars: figures on these files
+differ a little from those on ids.
 """
 
 
@@ -221,6 +243,30 @@ VOC = Labels(
     raw_ids=tuple((index, index) for index in range(len(_VOC_CLASSES))),
 )
 """The 20 classes of Pascal VOC and the background; its files mark outlines with 255."""
+
+_CAMVID_32: tuple[tuple[str, str], ...] = (
+    ("Sky", "808080"),
+    ("Building", "c00080 008040 800000 400040 40c000"),
+    ("Pole", "c0c080 000040"),
+    ("Road", "804080 8000c0 c00040"),
+    ("Pavement", "0000c0 40c080 8080c0"),
+    ("Tree", "808000 c0c000"),
+    ("SignSymbol", "c08080 808040 004040"),
+    ("Fence", "404080"),
+    ("Car", "400080 4080c0 c080c0 c04080 804040"),
+    ("Pedestrian", "404000 c08040 4000c0 408040"),
+    ("Bicyclist", "0080c0 c000c0"),
+)
+"""Class, and RRGGBB of those of the 32 classes that the literature merges into it: archway, bridge,
+building, tunnel and wall; column and cone; road and lane markings; sidewalk, parking block and
+shoulder; tree and other vegetation; sign, text and traffic light; fence; car, pickup, truck or bus,
+train and other moving things; pedestrian, child, pram and animal; bicyclist and motorcycle."""
+
+CAMVID_COLORS: tuple[tuple[Color, int], ...] = (
+    *((_color(c), CAMVID.index(name)) for name, codes in _CAMVID_32 for c in codes.split()),
+    ((0, 0, 0), IGNORE_INDEX),
+)
+"""The 32 colours of CamVid's own labels and their class of 11; black, void, is ignored."""
 
 BUILTIN: Mapping[str, Labels] = MappingProxyType(
     {

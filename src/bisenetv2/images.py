@@ -83,7 +83,10 @@ def read_mask(path: str | Path) -> npt.NDArray[np.integer]:
 
 
 def read_mask_pixels(path: str | Path, *, as_colors: bool = False) -> npt.NDArray[np.integer]:
-    """Reads a mask file of any kind: an image of ids or of colours, or an array (`.npy`).
+    """Reads a mask file of any kind: an image of ids or of colours, an array (`.npy`, `.mat`).
+
+    A `.mat` is one of COCO-Stuff 10k: its ids 1-182 become 0-181 and its 0 becomes 255, as in the
+    PNG files of COCO-Stuff 164k.
 
     Args:
         path: The file.
@@ -96,7 +99,8 @@ def read_mask_pixels(path: str | Path, *, as_colors: bool = False) -> npt.NDArra
         UserError: If the file is missing, truncated, of no known kind, of more than 178 megapixels,
             or holds ids too large to be grey values where colours are wanted.
     """
-    pixels = _array(path) if Path(path).suffix.lower() == ".npy" else _mask_image(path, as_colors)
+    read = {".npy": _array, ".mat": _coco_stuff_mat}.get(Path(path).suffix.lower())
+    pixels = _mask_image(path, as_colors) if read is None else read(path)
     if not as_colors or pixels.ndim == 3:
         return pixels
     if pixels.size and (pixels.min() < 0 or pixels.max() > 255):
@@ -110,7 +114,7 @@ def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
     Raises:
         UserError: If the file is missing or no image.
     """
-    if Path(path).suffix.lower() == ".npy":
+    if Path(path).suffix.lower() in (".npy", ".mat"):
         return None
     with _opened(path, _read_bytes(path)) as file:
         palette = file.getpalette() if file.mode == "P" else None
@@ -152,6 +156,20 @@ def _array(path: str | Path) -> npt.NDArray[np.integer]:
         f"{path}: an array of {array.dtype} {' × '.join(map(str, array.shape))}; "
         "a mask is height × width of class ids, or height × width × 3 of uint8 colours"
     )
+
+
+def _coco_stuff_mat(path: str | Path) -> npt.NDArray[np.integer]:
+    data = BytesIO(_read_bytes(path))
+    try:
+        from scipy.io import loadmat
+    except ModuleNotFoundError as error:
+        raise UserError(f"{path}: reading .mat files needs scipy: pip install scipy") from error
+    try:
+        array = np.asarray(loadmat(data, variable_names=["S"])["S"])
+    except Exception as error:  # on damaged files SciPy raises errors of many kinds
+        raise UserError(f"{path}: not a .mat file of COCO-Stuff 10k, with ids in `S`") from error
+    ids = _whole_numbers(path, array)
+    return np.where(ids == 0, 255, ids - 1).astype(np.int32)
 
 
 def _whole_numbers(path: str | Path, array: npt.NDArray[np.generic]) -> npt.NDArray[np.integer]:

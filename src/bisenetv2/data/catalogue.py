@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bisenetv2.data.camvid import CamVid
+from bisenetv2.data.camvid import CamVid, holds_stills
 from bisenetv2.data.dataset import Dataset
 from bisenetv2.data.dataset_yaml import NAME
 from bisenetv2.data.folder import FolderSplit
@@ -44,8 +44,10 @@ def open_dataset(data: str | Path, split: str) -> Dataset:
             f"{data}: no such folder; give one of images and masks, or `{STREETS}` to render them"
         )
     for layout in LAYOUTS:
-        if (root / layout.sign).is_dir():
-            return PublicSplit.open(layout, data, split)
+        if (found := layout.find(root)) is not None:
+            return PublicSplit.open(layout, found, split)
+    if holds_stills(root):
+        return CamVid.open_stills(root, split)
     if any((root / f"{name}annot").is_dir() for name in ("train", "val", "test")):
         return CamVid.open(data, split)
     return FolderSplit.open(root, split)

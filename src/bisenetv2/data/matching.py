@@ -12,7 +12,7 @@ from pathlib import Path
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES
 
-MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
+MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".mat")
 """File name endings taken for masks, in lower case."""
 
 IMAGE_ENDINGS = ("", "_leftImg8bit", "_image", "_img", "_rgb", "_sat")

@@ -1,15 +1,51 @@
-"""Cityscapes, COCO-Stuff and ADE20K in the folders into which their archives unpack."""
+"""Cityscapes, COCO-Stuff, ADE20K and Pascal VOC in the folders into which archives unpack."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bisenetv2.builtin_labels import BUILTIN, TERMS
+from bisenetv2.builtin_labels import (
+    BUILTIN,
+    CITYSCAPES_COLORS,
+    CITYSCAPES_TRAIN_IDS,
+    TERMS,
+)
 from bisenetv2.data.dataset import Sample
-from bisenetv2.data.pairs import read_pair
+from bisenetv2.data.encodings import Encoding
+from bisenetv2.data.pairs import IDS, read_pair
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels
+
+
+@dataclass(frozen=True)
+class MaskKind:
+    """One of the kinds of mask files that a data set comes with."""
+
+    ending: str
+    """What follows the common part of the names of image and mask."""
+
+    encoding: Encoding = IDS
+    labels: Labels | None = None
+    """Meaning of the ids in these files where it is not that of the data set's labels."""
+
+    note: str = ""
+    """What the data set's name has to say of figures on these files."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where a split lies and how large it is."""
+
+    folder: str = ""
+    """Its folder, in place of the `{}` of the layout."""
+
+    count: int = 0
+    """Pairs that the official split holds."""
+
+    list: str = ""
+    """File of the names that belong to it, where all splits share one folder."""
 
 
 @dataclass(frozen=True)
@@ -19,57 +55,116 @@ class Layout:
     key: str
     """Name of the labels, a key of `BUILTIN`."""
 
-    images: str
-    """Folder of images below the root, `{}` standing for the split's folder."""
+    signs: tuple[str, ...]
+    """Patterns below the root, any of which gives the data set away."""
+
+    images: tuple[str, ...]
+    """Folders of images below the root, the first that is there counts."""
 
     masks: str
     """Folder of masks; below it, files lie as the images do."""
 
     image_ending: str
-    mask_ending: str
+    kinds: tuple[MaskKind, ...]
+    splits: Mapping[str, Split]
+    archives: tuple[str, str]
+    """Archives of images and of masks."""
 
-    splits: tuple[tuple[str, str], ...]
-    """Splits with public truth, and their folders."""
+    roots: tuple[str, ...] = ("",)
+    """Folders that the root may be the parent of."""
+
+    title: str = ""
+    """Name of the data set where the labels' own says too little."""
 
     @property
     def name(self) -> str:
         """Name of the data set."""
-        return TERMS[self.key][0]
+        return self.title or TERMS[self.key][0]
 
-    @property
-    def sign(self) -> str:
-        """Folder by which the layout is recognised."""
-        return self.masks.partition("/")[0]
+    def find(self, root: Path) -> Path | None:
+        """Returns the folder, the root or one below it, that looks like this layout."""
+        for below in self.roots:
+            if any(next((root / below).glob(sign), None) is not None for sign in self.signs):
+                return root / below
+        return None
 
+
+_ID_PNG = (MaskKind(".png"),)
 
 LAYOUTS = (
     Layout(
         key="cityscapes",
-        images="leftImg8bit/{}",
+        signs=("leftImg8bit", "gtFine"),
+        images=("leftImg8bit/{}",),
         masks="gtFine/{}",
         image_ending="_leftImg8bit.png",
-        mask_ending="_gtFine_labelIds.png",
-        splits=(("train", "train"), ("val", "val")),
+        kinds=(
+            MaskKind("_gtFine_labelIds.png"),
+            MaskKind("_gtFine_labelTrainIds.png", labels=CITYSCAPES_TRAIN_IDS),
+            MaskKind(
+                "_gtFine_color.png", Encoding("colors", CITYSCAPES_COLORS), note=" (color masks)"
+            ),
+        ),
+        splits={"train": Split("train", 2975), "val": Split("val", 500)},
+        archives=("leftImg8bit_trainvaltest.zip", "gtFine_trainvaltest.zip"),
     ),
     Layout(
         key="coco-stuff",
-        images="{}",
+        signs=("imageLists/*.txt", "annotations/COCO_train2014_*.mat"),
+        title="COCO-Stuff 10k",
+        images=("images",),
+        masks="annotations",
+        image_ending=".jpg",
+        kinds=(MaskKind(".mat"),),
+        splits={
+            "train": Split("", 9000, "imageLists/train.txt"),
+            "val": Split("", 1000, "imageLists/test.txt"),
+            "test": Split("", 1000, "imageLists/test.txt"),
+        },
+        archives=("cocostuff-10k-v1.1.zip", "cocostuff-10k-v1.1.zip"),
+    ),
+    Layout(
+        key="coco-stuff",
+        signs=("stuffthingmaps", "train2017/*.jpg", "val2017/*.jpg"),
+        images=("{}", "images/{}"),
         masks="stuffthingmaps/{}",
         image_ending=".jpg",
-        mask_ending=".png",
-        splits=(("train", "train2017"), ("val", "val2017")),
+        kinds=_ID_PNG,
+        splits={"train": Split("train2017", 118_287), "val": Split("val2017", 5000)},
+        archives=(
+            "train2017.zip and val2017.zip",
+            "stuffthingmaps_trainval2017.zip into stuffthingmaps/",
+        ),
     ),
     Layout(
         key="ade20k",
-        images="images/{}",
+        signs=("annotations/*/ADE_*_*.png", "images/*/ADE_*_*.jpg"),
+        images=("images/{}",),
         masks="annotations/{}",
         image_ending=".jpg",
-        mask_ending=".png",
-        splits=(("train", "training"), ("val", "validation")),
+        kinds=_ID_PNG,
+        splits={"train": Split("training", 20_210), "val": Split("validation", 2000)},
+        archives=("ADEChallengeData2016.zip", "ADEChallengeData2016.zip"),
+        roots=("", "ADEChallengeData2016"),
+    ),
+    Layout(
+        key="voc",
+        signs=("SegmentationClass/20??_??????.png", "JPEGImages/20??_??????.jpg"),
+        images=("JPEGImages",),
+        masks="SegmentationClass",
+        image_ending=".jpg",
+        kinds=_ID_PNG,
+        splits={
+            "train": Split("", 1464, "ImageSets/Segmentation/train.txt"),
+            "val": Split("", 1449, "ImageSets/Segmentation/val.txt"),
+            "trainval": Split("", 2913, "ImageSets/Segmentation/trainval.txt"),
+        },
+        archives=("VOCtrainval_11-May-2012.tar", "VOCtrainval_11-May-2012.tar"),
+        roots=("", "VOC2012", "VOCdevkit/VOC2012"),
     ),
 )
-"""Layouts by the archives leftImg8bit_trainvaltest and gtFine_trainvaltest; train2017, val2017 and
-stuffthingmaps_trainval2017 (this one in a folder `stuffthingmaps`); ADEChallengeData2016."""
+"""Layouts by the archives as they unpack; `stuffthingmaps_trainval2017.zip` goes in a folder
+`stuffthingmaps`."""
 
 
 @dataclass(frozen=True)
@@ -84,36 +179,57 @@ class PublicSplit:
     files: tuple[tuple[Path, Path], ...] = field(repr=False)
     """Pairs of image and mask."""
 
+    kind: MaskKind
+
     @classmethod
     def open(cls, layout: Layout, root: str | Path, split: str) -> PublicSplit:
         """Lists a split and checks that every image has its mask.
 
+        Args:
+            layout: The data set.
+            root: Folder that holds the layout's folders.
+            split: `train`, `val` and so on, as far as their truth is public.
+
         Raises:
             UserError: If the split is unknown, a folder is missing or empty, or a mask is missing.
         """
-        folders = dict(layout.splits)
-        if split not in folders:
-            raise UserError(f"unknown split {split!r}: {layout.name} has {', '.join(folders)}")
-        images = Path(root) / layout.images.format(folders[split])
-        masks = Path(root) / layout.masks.format(folders[split])
-        for folder in (images, masks):
+        if split not in layout.splits:
+            raise UserError(
+                f"unknown split {split!r}: {layout.name} has {', '.join(layout.splits)}"
+            )
+        part = layout.splits[split]
+        choices = [Path(root) / images.format(part.folder) for images in layout.images]
+        images = next((folder for folder in choices if folder.is_dir()), choices[0])
+        masks = Path(root) / layout.masks.format(part.folder)
+        for folder, archive in zip((images, masks), layout.archives, strict=True):
             if not folder.is_dir():
-                raise UserError(f"{folder}: no such folder; unpack {layout.name}'s archives there")
+                raise UserError(f"{folder}: no such folder; unpack {archive} in {root}")
+        found = _listed(Path(root), layout, images, part)
+        stems = [
+            image.relative_to(images).with_name(image.name.removesuffix(layout.image_ending))
+            for image in found
+        ]
+        first = masks / stems[0]
+        kind = next(
+            (k for k in layout.kinds if _mask(first, k).is_file()),
+            layout.kinds[0],
+        )
         files = []
-        for image in sorted(images.rglob(f"*{layout.image_ending}")):
-            stem = image.name.removesuffix(layout.image_ending)
-            mask = masks / image.relative_to(images).with_name(stem + layout.mask_ending)
+        for image, stem in zip(found, stems, strict=True):
+            mask = _mask(masks / stem, kind)
             if not mask.is_file():
-                raise UserError(f"{image}: its mask {mask} is missing; unpack {layout.name} anew")
+                raise UserError(
+                    f"{image}: its mask {mask} is missing; unpack {layout.archives[1]} anew"
+                )
             files.append((image, mask))
-        if not files:
-            raise UserError(f"{images}: holds no image that ends in {layout.image_ending}")
-        return cls(layout, split, tuple(files))
+        return cls(layout, split, tuple(files), kind)
 
     @property
     def name(self) -> str:
-        """For instance `Cityscapes val`."""
-        return f"{self.layout.name} {self.split}"
+        """For instance `Cityscapes val`; says if it is not the whole split."""
+        count = self.layout.splits[self.split].count
+        part = f" ({len(self)} of {count} images)" if len(self) != count else ""
+        return f"{self.layout.name} {self.split}{self.kind.note}{part}"
 
     @property
     def licence(self) -> str:
@@ -138,4 +254,31 @@ class PublicSplit:
         Raises:
             UserError: If a file is unreadable, sizes differ, or a label is out of range.
         """
-        return read_pair(*self.files[index], self.labels)
+        return read_pair(*self.files[index], self.kind.labels or self.labels, self.kind.encoding)
+
+
+def _mask(stem: Path, kind: MaskKind) -> Path:
+    return stem.with_name(stem.name + kind.ending)
+
+
+def _listed(root: Path, layout: Layout, images: Path, part: Split) -> list[Path]:
+    """Lists the images of a split."""
+    if not part.list:
+        found = sorted(images.rglob(f"*{layout.image_ending}"))
+        if not found:
+            raise UserError(f"{images}: holds no image that ends in {layout.image_ending}")
+        return found
+    path = root / part.list
+    try:
+        names = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no such list; unpack {layout.archives[1]} in {root}") from error
+    if not names:
+        raise UserError(f"{path}: an empty list; unpack {layout.archives[1]} in {root} anew")
+    found = [images / f"{name}{layout.image_ending}" for name in names]
+    for image in found:
+        if not image.is_file():
+            raise UserError(
+                f"{image}: named by {path}, but missing; unpack {layout.archives[0]} in {root} anew"
+            )
+    return found
