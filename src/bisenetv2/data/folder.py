@@ -14,7 +14,7 @@ from bisenetv2.data.dataset import Sample
 from bisenetv2.data.dataset_yaml import Description
 from bisenetv2.data.encodings import Encoding
 from bisenetv2.data.infer import infer
-from bisenetv2.data.layout import find_in_list, find_splits
+from bisenetv2.data.layout import LIST_SUFFIXES, find_in_list, find_splits
 from bisenetv2.data.matching import Pair, Source, held_out, match
 from bisenetv2.data.pairs import read_pair
 from bisenetv2.data.survey import survey
@@ -77,6 +77,11 @@ def description_of(data: Path) -> Description:
     """
     if data.suffix.lower() in (".yaml", ".yml"):
         return dataset_yaml.read(data)
+    if data.is_file() and data.suffix.lower() not in LIST_SUFFIXES:
+        raise UserError(
+            f"{data}: no data set; give a folder, a list of pairs ({', '.join(LIST_SUFFIXES)}) "
+            "or a dataset.yaml"
+        )
     beside, elsewhere = yaml_places(data)
     for place in (beside, elsewhere):
         if place.is_file():
@@ -132,16 +137,19 @@ def infer_description(data: Path) -> Description:
         notes.append(f"class names from {source}")
     names = [entry.name for entry in inferred.classes]
     notes += [*inferred.notes, f"classes: {', '.join(names[:20])}{', …' * (len(names) > 20)}"]
-    return Description(
-        root=root,
-        splits=splits,
-        classes=inferred.classes,
-        kind=inferred.kind,
-        tolerance=inferred.tolerance,
-        ignore=inferred.ignore,
-        name=data.resolve().stem if data.is_file() else data.resolve().name,
-        notes=tuple(notes),
-    )
+    try:
+        return Description(
+            root=root,
+            splits=splits,
+            classes=inferred.classes,
+            kind=inferred.kind,
+            tolerance=inferred.tolerance,
+            ignore=inferred.ignore,
+            name=data.resolve().stem if data.is_file() else data.resolve().name,
+            notes=tuple(notes),
+        )
+    except UserError as error:
+        raise UserError(f"{source or data}: {error}") from error
 
 
 def _layout(item: tuple[str, Source]) -> str:

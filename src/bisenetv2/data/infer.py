@@ -76,8 +76,12 @@ def _painted_as_listed(found: Survey, named: Sequence[NamedClass]) -> bool:
 
 
 def _blended(ids: Group) -> bool:
-    """Whether masks are black and white with anti-aliased edges."""
-    return len(ids.pixels) >= 16 and ids.solid.keys() == {0, 255}
+    """Whether masks are black and white with anti-aliased edges.
+
+    Values between that fill no area could be thin classes instead, but those have few and low ids.
+    """
+    between = ids.pixels.keys() - {0, 255}
+    return ids.solid.keys() == {0, 255} and (len(between) >= 16 or min(between, default=0) >= 16)
 
 
 def _colors(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inferred:

@@ -58,9 +58,12 @@ def find_splits(root: Path) -> dict[str, Source]:
             f"{root}: no images with masks in it (it holds {holds}); put images in images/train "
             "and masks of the same names in masks/train, or list pairs in pairs.csv"
         )
+    if "test" in found and len(found) > 1 and not _has_masks(root, found["test"]):
+        del found["test"]  # its truth is kept from us, as is usual
     return {
-        split: _with_endings(root, source) if source.images else source
-        for split, source in found.items()
+        split: _with_endings(root, found[split]) if found[split].images else found[split]
+        for split in SPLIT_FOLDERS
+        if split in found
     }
 
 
@@ -163,6 +166,11 @@ def _by_lists(root: Path) -> dict[str, Source]:
             if Path(low).stem in LIST_NAMES:
                 return find_in_list(root, path)
     return {}
+
+
+def _has_masks(root: Path, source: Source) -> bool:
+    masks = root / source.masks
+    return bool(source.list) or (masks.is_dir() and bool(files_below(masks, MASK_SUFFIXES)))
 
 
 def _flat(root: Path) -> dict[str, Source]:

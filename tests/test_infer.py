@@ -1,0 +1,391 @@
+"""What all masks of a folder hold tells their encoding and classes, or one sentence why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from bisenetv2.builtin_labels import voc_color
+from bisenetv2.data.class_files import NamedClass, read_classes_file
+from bisenetv2.data.encodings import read_classes
+from bisenetv2.data.folder import FolderSplit, infer_description
+from bisenetv2.data.infer import TOLERANCE
+from bisenetv2.errors import UserError
+from bisenetv2.images import write_image
+from bisenetv2.labels import CAMVID, IGNORE_INDEX
+
+AREAS = np.kron(np.arange(4, dtype=np.uint8).reshape(2, 2), np.ones((8, 8), np.uint8))
+COLORS = np.array([(0, 0, 0), (128, 64, 128), (0, 0, 142), (220, 20, 60)], np.uint8)
+
+
+class Folder:
+    """A data set in the making."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.count = 0
+
+    def add(
+        self, pixels: np.ndarray | PillowImage.Image, suffix: str = ".png", **how: object
+    ) -> None:
+        stem = f"{self.count:03d}"
+        self.count += 1
+        if isinstance(pixels, np.ndarray) and suffix == ".npy":
+            (self.root / "masks").mkdir(exist_ok=True)
+            np.save(self.root / f"masks/{stem}.npy", pixels)
+            height, width = pixels.shape[:2]
+        else:
+            image = (
+                pixels if isinstance(pixels, PillowImage.Image) else PillowImage.fromarray(pixels)
+            )
+            (self.root / "masks").mkdir(exist_ok=True)
+            image.save(self.root / f"masks/{stem}{suffix}", **how)
+            width, height = image.size
+        write_image(self.root / f"images/{stem}.png", np.zeros((height, width, 3), np.uint8))
+
+    def classes(self, *lines: str, name: str = "classes.txt") -> None:
+        (self.root / name).write_text("\n".join(lines) + "\n")
+
+    def told(self) -> str:
+        return "\n".join(infer_description(self.root).notes)
+
+    def read(self, *, index: int = 0) -> np.ndarray:
+        return FolderSplit.open(self.root, "trainval")[index].mask
+
+    def complaint(self) -> str:
+        with pytest.raises(UserError) as caught:
+            infer_description(self.root)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def names(self) -> tuple[str, ...]:
+        return infer_description(self.root).labels.names
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def palette_image(mask: np.ndarray, colors: Sequence[Sequence[int]]) -> PillowImage.Image:
+    image = PillowImage.new("P", mask.shape[::-1])
+    image.putdata(mask.ravel().tolist())
+    image.putpalette(np.array(colors, np.uint8).tobytes())
+    return image
+
+
+# Ids
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".npy"])
+def test_ids_with_gaps_become_contiguous_classes(folder: Folder, suffix: str) -> None:
+    folder.add(np.array([0, 1, 7, 255], np.uint8)[AREAS], suffix)
+    described = infer_description(folder.root)
+    assert described.labels.names == ("class_0", "class_1", "class_2")
+    assert described.labels.palette == tuple(map(voc_color, range(3)))
+    assert "masks of ids: 0-1, 7 as 3 classes" in described.notes
+    np.testing.assert_array_equal(folder.read(), np.array([0, 1, 2, IGNORE_INDEX])[AREAS])
+
+
+def test_classes_of_any_mask_count_not_those_of_a_sample(folder: Folder) -> None:
+    for label in range(30):
+        folder.add(np.full((4, 4), label, np.uint8))
+    assert len(folder.names()) == 30
+    assert (folder.read(index=29) == 29).all()
+
+
+def test_ids_in_16_bits_keep_65535_and_255_out_of_the_classes(folder: Folder) -> None:
+    folder.add(np.array([0, 300, 255, 65535], np.uint16)[AREAS])
+    assert folder.names() == ("class_0", "class_1")
+    np.testing.assert_array_equal(folder.read(), np.array([0, 1, 255, 255])[AREAS])
+
+
+def test_grey_rgb_holds_ids(folder: Folder) -> None:
+    folder.add(np.dstack([AREAS] * 3))
+    np.testing.assert_array_equal(folder.read(), AREAS)
+
+
+def test_palette_images_lend_their_colours(folder: Folder) -> None:
+    folder.add(palette_image(AREAS, COLORS))
+    described = infer_description(folder.root)
+    assert described.kind == "ids"
+    assert described.labels.palette == tuple(map(tuple, COLORS.tolist()))
+    np.testing.assert_array_equal(folder.read(), AREAS)
+
+
+@pytest.mark.parametrize("mode", ["1-bit", "0/255", "0/1", "npy"])
+def test_two_values_are_background_and_foreground(folder: Folder, mode: str) -> None:
+    truth = AREAS > 1
+    folder.add(
+        {"0/255": truth.astype(np.uint8) * 255, "0/1": truth.astype(np.uint8)}.get(mode, truth),
+        ".npy" if mode == "npy" else ".png",
+    )
+    assert folder.names() == ("background", "foreground")
+    assert "0 is background" in folder.told()
+    np.testing.assert_array_equal(folder.read(), truth)
+
+
+def test_two_values_take_the_names_of_a_list(folder: Folder) -> None:
+    folder.add((AREAS > 1).astype(np.uint8) * 255)
+    folder.classes("ground", "crack")
+    assert folder.names() == ("ground", "crack")
+
+
+def test_a_class_a_background_and_ignored_pixels_are_no_binary(folder: Folder) -> None:
+    folder.add(np.array([0, 1, 255, 255], np.uint8)[AREAS])
+    np.testing.assert_array_equal(folder.read(), np.array([0, 1, 255, 255])[AREAS])
+
+
+def test_many_wide_ids_are_instances(folder: Folder) -> None:
+    for start in range(0, 400, 4):
+        folder.add((AREAS.astype(np.uint16) + start) * (AREAS > 0))
+    assert "masks of instance ids up to 399: 0 is background" in folder.told()
+    np.testing.assert_array_equal(folder.read(index=99), AREAS > 0)
+
+
+# Colours
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_colours_without_a_list_are_classes(folder: Folder, alpha: bool) -> None:
+    pixels = COLORS[AREAS]
+    folder.add(np.dstack([pixels, np.full(AREAS.shape, 255, np.uint8)]) if alpha else pixels)
+    described = infer_description(folder.root)
+    order = sorted(map(tuple, COLORS.tolist()))
+    assert (described.kind, described.tolerance) == ("colors", 0)
+    assert described.labels.palette == tuple(order)
+    truth = np.array([order.index(tuple(c)) for c in COLORS.tolist()])[AREAS]
+    np.testing.assert_array_equal(folder.read(), truth)
+
+
+def test_a_grey_mask_among_coloured_ones_is_coloured_too(folder: Folder) -> None:
+    folder.add(COLORS[AREAS])
+    folder.add(np.full((8, 8, 3), 128, np.uint8))
+    assert (128, 128, 128) in infer_description(folder.root).labels.palette
+
+
+def test_listed_colours_are_classes_and_void_is_ignored(folder: Folder) -> None:
+    folder.add(COLORS[AREAS])
+    folder.classes(
+        "# label:color_rgb:parts:actions",
+        "void:0,0,0::",
+        "road:128,64,128::",
+        "car:0,0,142::",
+        "person:220,20,60::",
+        "moon:9,9,99::",
+        name="labelmap.txt",
+    )
+    assert folder.names() == ("road", "car", "person", "moon")
+    np.testing.assert_array_equal(folder.read(), np.array([255, 0, 1, 2])[AREAS])
+
+
+def test_palette_images_in_the_listed_colours_are_read_by_colour(folder: Folder) -> None:
+    folder.add(palette_image(AREAS, COLORS))
+    folder.classes(
+        "name,r,g,b",
+        "person,220,20,60",
+        "car,0,0,142",
+        "road,128,64,128",
+        "ground,0,0,0",
+        name="class_dict.csv",
+    )
+    assert folder.names() == ("person", "car", "road", "ground")
+    np.testing.assert_array_equal(folder.read(), 3 - AREAS)
+
+
+def smooth(mask: np.ndarray) -> PillowImage.Image:
+    """Draws large areas at four times the size and shrinks them: edges blend."""
+    large = PillowImage.fromarray(mask).resize((160, 160), PillowImage.Resampling.NEAREST)
+    return large.rotate(17).resize((80, 80), PillowImage.Resampling.BOX)
+
+
+def test_blends_along_edges_are_no_classes_but_ignored_and_counted(folder: Folder) -> None:
+    folder.add(smooth(COLORS[AREAS]))
+    described = infer_description(folder.root)
+    assert described.tolerance == TOLERANCE
+    assert set(described.labels.palette) == set(map(tuple, COLORS.tolist()))
+    found = read_classes(folder.root / "masks/000.png", described.encoding, described.labels)
+    assert 0 < found.strays == np.count_nonzero(found.mask == IGNORE_INDEX) < 400
+    assert f"({found.strays}) are in other colours and ignored" in folder.told()
+
+
+def test_grey_binaries_with_smooth_edges_are_binaries(folder: Folder) -> None:
+    folder.add(smooth((AREAS > 1).astype(np.uint8) * 255))
+    assert folder.names() == ("background", "foreground")
+    assert set(np.unique(folder.read())) == {0, 1, IGNORE_INDEX}
+
+
+@pytest.mark.parametrize("quality", [75, 95])
+def test_colours_survive_jpeg(folder: Folder, quality: int) -> None:
+    mask = np.kron(AREAS, np.ones((8, 8), np.uint8))
+    folder.add(COLORS[mask], ".jpg", quality=quality)
+    described = infer_description(folder.root)
+    assert len(described.classes) == 4
+    for color, expected in zip(
+        described.labels.palette, sorted(map(tuple, COLORS.tolist())), strict=True
+    ):
+        assert max(abs(a - b) for a, b in zip(color, expected, strict=True)) <= 3
+    order = [sorted(map(tuple, COLORS.tolist())).index(tuple(c)) for c in COLORS.tolist()]
+    found, truth = folder.read(), np.array(order)[mask]
+    known = found != IGNORE_INDEX
+    assert known.mean() > 0.8 and (found == truth)[known].mean() > 0.999
+
+
+def test_real_masks_survive_jpeg(folder: Folder, camvid_root: Path) -> None:
+    truths = []
+    for path in sorted((camvid_root / "valannot").iterdir())[::25]:
+        truths.append(CAMVID.from_raw(np.asarray(PillowImage.open(path))))
+        folder.add(CAMVID.colorize(truths[-1]), ".jpg", quality=75)
+    names = ("void", *CAMVID.names)
+    colors = ((0, 0, 0), *CAMVID.palette)
+    folder.classes(
+        *(f"{n}:{r},{g},{b}" for n, (r, g, b) in zip(names, colors, strict=True)),
+        name="labelmap.txt",
+    )
+    assert folder.names() == CAMVID.names
+    for index, truth in enumerate(truths):
+        found = folder.read(index=index)
+        known = (found != IGNORE_INDEX) & (truth != IGNORE_INDEX)
+        assert known.mean() > 0.85
+        assert (found == truth)[known].mean() > 0.999
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        (["a", "b", "c", "d", "e"], ("a", "b", "c", "d", "e")),
+        (["0 a", "1 b", "2 c", "3 d"], ("a", "b", "c", "d")),
+        (["3: d", "2: c", "0: a", "1: b"], ("a", "b", "c", "d")),
+        (["__ignore__", "_background_", "b", "c", "d"], ("_background_", "b", "c", "d")),
+        (
+            ["Pixel Value, Class", "0, a", "1, b", "2, c", "3, traffic light"],
+            ("a", "b", "c", "traffic light"),
+        ),
+    ],
+)
+def test_names_belong_to_ids(lines: list[str], names: tuple[str, ...], folder: Folder) -> None:
+    folder.add(AREAS)
+    folder.classes(*lines)
+    assert folder.names() == names
+    np.testing.assert_array_equal(folder.read(), AREAS)
+
+
+def test_a_listed_void_is_ignored(folder: Folder) -> None:
+    folder.add(AREAS)
+    folder.classes("unlabelled", "b", "c", "d")
+    assert folder.names() == ("b", "c", "d")
+    np.testing.assert_array_equal(folder.read(), np.array([255, 0, 1, 2])[AREAS])
+    assert "ids ignored: 0 (25 % of the pixels)" in folder.told()
+
+
+def test_as_many_names_as_ids_are_given_in_their_order(folder: Folder) -> None:
+    folder.add(np.array([0, 1, 7, 255], np.uint8)[AREAS])
+    folder.classes("ground", "road", "car")
+    assert folder.names() == ("ground", "road", "car")
+    np.testing.assert_array_equal(folder.read(), np.array([0, 1, 2, 255])[AREAS])
+
+
+def test_an_id_without_a_name_is_refused(folder: Folder) -> None:
+    folder.add(np.array([0, 1, 2, 7], np.uint8)[AREAS])
+    folder.classes("ground", "road", "car")
+    text = folder.complaint()
+    assert text.startswith(f"{folder.root / 'classes.txt'}: names 3 classes, but masks hold id 7")
+
+
+def test_names_without_colours_are_left_to_the_user(folder: Folder) -> None:
+    folder.add(COLORS[AREAS])
+    folder.classes("a", "b", "c", "d")
+    assert folder.names() == ("class_0", "class_1", "class_2", "class_3")
+    assert "classes.txt gives no colours: give its names to the classes by hand" in folder.told()
+
+
+def test_classes_files_of_every_kind(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    path.write_text(
+        "64 128 64\tAnimal\nRoad, 128, 64, 128\nfar away:1,2,3:parts:actions\n12 sea\nB52\n\n# no\n"
+    )
+    assert read_classes_file(path) == [
+        NamedClass("Animal", color=(64, 128, 64)),
+        NamedClass("Road", color=(128, 64, 128)),
+        NamedClass("far away", color=(1, 2, 3)),
+        NamedClass("sea", 12),
+        NamedClass("B52"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"# nothing\n", "names no class; write one a line or remove the file"),
+        (b"sky,1,2,256\n", "line 1: colour 1, 2, 256 is out of range"),
+        (b"\xff\xfe\x00", "cannot be read as text"),
+        (b"a\na\nb\nc\n", "class names used twice: a"),
+    ],
+)
+def test_a_classes_file_that_is_wrong_is_named(
+    content: bytes, message: str, folder: Folder
+) -> None:
+    folder.add(AREAS)
+    (folder.root / "classes.txt").write_bytes(content)
+    text = folder.complaint()
+    assert text.startswith(f"{folder.root / 'classes.txt'}: ") and message in text
+
+
+# What is not understood
+
+
+def test_masks_of_two_encodings_are_named(folder: Folder) -> None:
+    folder.add(COLORS[AREAS])
+    folder.add(AREAS)
+    text = folder.complaint()
+    assert "000.png holds colours" in text and "001.png ids (such as 1)" in text
+    assert "convert-labels" in text
+
+
+def test_ids_that_went_through_jpeg_are_refused(folder: Folder) -> None:
+    folder.add(np.kron(AREAS, np.ones((8, 8), np.uint8)), ".jpg")
+    assert "grey class ids do not survive JPEG: export the masks as PNG" in folder.complaint()
+
+
+def test_photographs_are_no_masks(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    for name, pixels, text in (
+        ("grey", noise[..., 0], "most of its 255 values fill no area"),
+        ("every grey", np.arange(256, dtype=np.uint8).reshape(16, 16), "all 256 grey values occur"),
+        ("color", noise, "photographs rather than masks: more than 255 colours fill areas"),
+    ):
+        (tmp_path / name).mkdir()
+        folder = Folder(tmp_path / name)
+        folder.add(pixels)
+        assert text in folder.complaint(), name
+
+
+def test_a_single_class_is_too_few(folder: Folder) -> None:
+    folder.add(np.array([3, 255, 3, 3], np.uint8)[AREAS])
+    assert "a single class in all masks (3 and 255)" in folder.complaint()
+
+
+def test_ids_below_zero_are_refused(folder: Folder) -> None:
+    folder.add(AREAS.astype(np.int32) - 1, ".npy")
+    assert "000.npy: holds id -1; ids start at 0: write 255 for ignored" in folder.complaint()
+
+
+def test_a_list_of_other_colours_is_refused(folder: Folder) -> None:
+    folder.add(COLORS[AREAS])
+    folder.classes("a:90,90,90", "b:0,0,0", name="labelmap.txt")
+    text = folder.complaint()
+    assert text.startswith(f"{folder.root / 'labelmap.txt'}: 75 % of the pixels")
+
+
+def test_damaged_masks_are_named(folder: Folder) -> None:
+    folder.add(AREAS)
+    path = folder.root / "masks/000.png"
+    path.write_bytes(path.read_bytes()[:50])
+    assert folder.complaint().startswith(f"{path}: ")
