@@ -183,7 +183,7 @@ class TestBadInput:
         assert "nowhere" in refused(capsys, "evaluate", "--data", tmp_path / "nowhere")
 
     def test_empty_data_folder(self, capsys, tmp_path):
-        assert "test: no such folder" in refused(capsys, "evaluate", "--data", tmp_path)
+        assert "no images with masks in it" in refused(capsys, "evaluate", "--data", tmp_path)
 
     def test_unknown_split(self, capsys, camvid):
         line = refused(capsys, "evaluate", "--data", camvid, "--split", "tset")

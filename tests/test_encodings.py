@@ -62,6 +62,8 @@ def write_all(mask: np.ndarray, folder: Path) -> list[tuple[str, Encoding, Label
         alpha = np.full((*mask.shape, 1), 255, np.uint8)
         save(PillowImage.fromarray(np.dstack([rgb, alpha])), f"rgba.{suffix}", RGB, LABELS)
         save(PillowImage.fromarray(raw), f"16bit.{suffix}", ids, SPARSE)
+    grey_alpha = np.dstack([mask, np.full_like(mask, 255)])
+    save(PillowImage.fromarray(grey_alpha), "grey_alpha.png", ids, LABELS)
     save(PillowImage.fromarray(np.dstack([mask] * 3)), "grey_as_rgb.png", ids, LABELS)
     save(PillowImage.fromarray(raw.astype(np.int32)), "32bit.tif", ids, SPARSE)
     save(PillowImage.fromarray(raw.astype(np.float32)), "float.tif", ids, SPARSE)

@@ -391,6 +391,7 @@ GOOD = "classes: [a, b]\nsplits: {train: {images: images, masks: masks}}\n"
         ("- 1\n", "the file holds no `key: value` pairs"),
         ("splits: {train: {images: i, masks: m}}", "`classes` is missing or empty"),
         ("classes: [a, b]", "`splits` is missing or empty"),
+        ("train: images/train\nnames: [a, b]", "another tool's: it has `names`, not `classes`"),
         (GOOD + "tolerence: 3", "unknown key 'tolerence' in the file: take classes, encoding"),
         (GOOD + "encoding: rgb", "encoding 'rgb': take one of ids, instances, colors"),
         (GOOD + "tolerance: -1", "tolerance -1: write a whole number of 0 or more"),

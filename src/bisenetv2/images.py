@@ -132,8 +132,8 @@ def _mask_image(path: str | Path, as_colors: bool) -> npt.NDArray[np.integer]:
         if file.mode == "F":
             return _whole_numbers(path, np.asarray(file))
         if file.mode not in ("1", "P", "RGB", "RGBA", "RGBa", "RGBX", "LA", "La", "PA"):
-            raise UserError(f"{path}: {file.mode} pixels are no mask; save it as PNG in RGB")
-        if file.mode in ("RGB", "1"):
+            raise UserError(f"{path}: {file.mode} pixels are no mask; save it as an 8-bit PNG")
+        if file.mode in ("RGB", "P", "1"):
             return np.asarray(file.convert("RGB"))
         colors = np.array(file.convert("RGBA"))
         colors[colors[..., 3] == 0] = 0

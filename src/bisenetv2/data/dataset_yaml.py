@@ -179,6 +179,10 @@ _KEYS = frozenset(
 
 
 def _parse(content: object, folder: Path) -> Description:
+    if isinstance(content, dict) and "names" in content and "classes" not in content:
+        raise UserError(
+            "another tool's: it has `names`, not `classes`; rename it to have one written here"
+        )
     fields = _fields(content, "the file", _KEYS)
     for key in ("classes", "splits"):
         if not fields.get(key):
