@@ -185,12 +185,12 @@ def test_a_mask_in_other_colors_is_refused_with_the_most_frequent_one(tmp_path: 
     pixels = np.array([[(80, 90, 100), (80, 90, 100), (0, 0, 0)]], np.uint8)
     PillowImage.fromarray(pixels).save(tmp_path / "m.png")
     text = complaint(tmp_path / "m.png", RGB)
-    assert text.startswith("67 % of its pixels are within 24 of no known color")
+    assert text.startswith("67 % of its pixels are within 24 of no known colour")
     assert "[80, 90, 100]" in text and "dataset.yaml" in text
 
 
 def test_an_encoding_that_contradicts_itself_is_refused() -> None:
-    with pytest.raises(UserError, match=r"color \[0, 0, 0\] is listed for two classes"):
+    with pytest.raises(UserError, match=r"colour \[0, 0, 0\] is listed for two classes"):
         Encoding("colors", (((0, 0, 0), 0), ((0, 0, 0), 1)))
     with pytest.raises(UserError, match="tolerance 256"):
         Encoding("colors", tolerance=256)
