@@ -10,12 +10,13 @@ import pytest
 from PIL import Image as PillowImage
 
 from bisenetv2.builtin_labels import voc_color
+from bisenetv2.data import dataset_yaml
 from bisenetv2.data.class_files import NamedClass, read_classes_file
 from bisenetv2.data.encodings import read_classes
 from bisenetv2.data.folder import FolderSplit, infer_description
 from bisenetv2.data.infer import TOLERANCE
 from bisenetv2.errors import UserError
-from bisenetv2.images import write_image
+from bisenetv2.images import read_mask_pixels, write_image
 from bisenetv2.labels import CAMVID, IGNORE_INDEX
 
 AREAS = np.kron(np.arange(4, dtype=np.uint8).reshape(2, 2), np.ones((8, 8), np.uint8))
@@ -145,6 +146,25 @@ def test_many_wide_ids_are_instances(folder: Folder) -> None:
         folder.add((AREAS.astype(np.uint16) + start) * (AREAS > 0))
     assert "masks of instance ids up to 399: 0 is background" in folder.told()
     np.testing.assert_array_equal(folder.read(index=99), AREAS > 0)
+    np.testing.assert_array_equal(folder.read(index=63), AREAS > 0)  # 255 is one of them, reopened
+    assert 255 in read_mask_pixels(folder.root / "masks/063.png")
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        AREAS,
+        COLORS[AREAS],
+        (AREAS > 1).astype(np.uint8) * 255,
+        np.array([0, 300, 255, 65535], np.uint16)[AREAS],
+        np.arange(400, dtype=np.uint16).reshape(20, 20),
+    ],
+)
+def test_a_description_reads_back_as_it_was_inferred(pixels: np.ndarray, folder: Folder) -> None:
+    folder.add(pixels)
+    described = infer_description(folder.root)
+    dataset_yaml.write(described, folder.root / "dataset.yaml")
+    assert dataset_yaml.read(folder.root / "dataset.yaml") == described
 
 
 # Colours

@@ -197,7 +197,7 @@ def _parse(content: object, folder: Path) -> Description:
         raise UserError(f"classes {classes!r}: list them, or name one of {', '.join(BUILTIN)}")
     ignore = tuple(map(_id_or_color, _list(fields.get("ignore", []))))
     taken = [] if isinstance(entries, str) else [raw for entry in entries for raw in entry.ids]
-    if kind != "colors" and IGNORE_INDEX not in (*ignore, *taken):
+    if kind == "ids" and IGNORE_INDEX not in (*ignore, *taken):
         ignore += (IGNORE_INDEX,)
     splits = {
         str(name): Source(**{k: str(v) for k, v in _source(name, source).items()})

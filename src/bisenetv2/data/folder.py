@@ -132,7 +132,10 @@ def infer_description(data: Path) -> Description:
     notes = [*map(_layout, splits.items()), f"pairs of image and mask: {counts}"]
     if "val" not in splits and len(pairs.get("train", ())) > 1:
         kept, out = held_out(pairs["train"], root, dataset_yaml.VAL_SHARE)
-        notes.append(f"no val: {len(out)} of train are held out as val, {len(kept)} stay")
+        notes.append(
+            f"no val: {len(out)} of train are held out as val, {len(kept)} stay; "
+            "frames of one video are alike: split those by clip, in folders or a list"
+        )
     if source is not None:
         notes.append(f"class names from {source}")
     names = [entry.name for entry in inferred.classes]
