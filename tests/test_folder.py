@@ -433,3 +433,23 @@ def test_a_description_that_is_wrong_is_refused_in_one_line(
 def test_a_good_description_is_good(flat: Path) -> None:
     (flat / "dataset.yaml").write_text(GOOD.replace("a, b", "a, b, c"))
     assert names(flat, "train")
+
+
+def test_the_documented_description_reads(tmp_path: Path) -> None:
+    page = Path(__file__).parents[1] / "docs" / "datasets.md"
+    path = tmp_path / "dataset.yaml"
+    path.write_text(page.read_text().partition("```yaml\n")[2].partition("```")[0])
+    described = dataset_yaml.read(path)
+    assert described.labels.names == ("road", "car")
+    assert ((128, 0, 192), 0) in described.encoding.colors
+
+
+def test_an_export_with_its_classes_below_train_is_understood(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        add(tmp_path, f"{split}/a.jpg", f"{split}/a_mask.png")
+        (tmp_path / split / "_classes.csv").write_text(
+            "Pixel Value, Class\n0, ground\n1, road\n2, car\n"
+        )
+    dataset = open_dataset(tmp_path, "val")
+    assert dataset.labels.names == ("ground", "road", "car")
+    np.testing.assert_array_equal(dataset[0].mask, MASK)

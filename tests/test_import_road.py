@@ -178,7 +178,7 @@ def test_an_imported_model_evaluates_and_predicts(
         words = f"evaluate {path} --data {cityscapes} --split val --json"
         assert main(words.split()) == 0
         found.append(json.loads(capsys.readouterr().out))
-    assert found[0]["data"] == "Cityscapes val" and found[0]["images"] == 2
+    assert found[0]["data"] == "Cityscapes val (2 of 500 images)" and found[0]["images"] == 2
     assert found[0]["miou"] == pytest.approx(found[1]["miou"], abs=1e-3)
 
     image = next((cityscapes / "leftImg8bit/val").rglob("*_leftImg8bit.png"))
