@@ -18,6 +18,7 @@ bisenetv2: real-time semantic segmentation with BiSeNet V2
   bisenetv2 predict clip.mp4 -o out                     segment a video, camera:0, rtsp://…
   bisenetv2 evaluate --data ../shared/camvid            score a model on CamVid's test split
   bisenetv2 compare camvid-fp32 camvid --data DATA      two models on the same frames
+  bisenetv2 check ../shared/camvid                      what is wrong with a data set
   bisenetv2 train camvid --data ../shared/camvid        train on CamVid
   bisenetv2 train streets --iterations 200              train on rendered streets: no data needed
   bisenetv2 export runs/camvid/best.safetensors         write a model file and prove it agrees
@@ -28,7 +29,17 @@ Options of a verb: bisenetv2 VERB --help. Any verb takes --debug, which shows tr
 Exit codes: 0 done, 1 done in part, 2 a mistake in what was given.
 """
 
-VERBS = ("demo", "predict", "evaluate", "compare", "train", "export", "import", "benchmark")
+VERBS = (
+    "demo",
+    "predict",
+    "evaluate",
+    "compare",
+    "check",
+    "train",
+    "export",
+    "import",
+    "benchmark",
+)
 
 MODULES = {"import": "import_checkpoint"}
 """Modules of verbs that are no names in Python; the others are called like their verb."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -35,31 +35,81 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")
 _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 """Pillow's modes of a single channel of whole numbers."""
 
+_ORIENTATION = 0x0112
+"""EXIF's tag of the orientation."""
+
 _ENDINGS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 """Last bytes of a whole file of the format."""
 
 
-def read_image(path: str | Path) -> Image:
+class Header(NamedTuple):
+    """What an image file says of itself before its pixels."""
+
+    size: tuple[int, int]
+    """Height and width in pixels as stored."""
+
+    orientation: int
+    """EXIF orientation, 1-8; 1 is upright, 5-8 swap height and width."""
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Height and width as `read_image` returns them."""
+        return self.size[::-1] if self.orientation > 4 else self.size
+
+
+def read_header(path: str | Path) -> Header:
+    """Reads an image file's header and looks at its last bytes.
+
+    Nothing is decoded unless these are not as they should be.
+
+    Raises:
+        UserError: If the file is missing, no image, cut off, or of more than 178 megapixels.
+    """
+    try:
+        with Path(path).open("rb") as file, _opened(path, file) as header:
+            exif = header.format != "PNG" or "exif" in header.info  # else Pillow decodes a PNG
+            orientation = header.getexif().get(_ORIENTATION, 1) if exif else 1
+            size = header.height, header.width
+            ending = _ENDINGS.get(header.format or "", b"")
+            place = file.tell()
+            file.seek(max(0, file.seek(0, os.SEEK_END) - len(ending)))
+            whole = file.read() == ending
+            file.seek(place)
+            if ending and not whole:  # cut off, or something was appended
+                header.load()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    return Header(size, orientation if orientation in range(1, 9) else 1)
+
+
+def read_image(path: str | Path, *, reduced: bool = False) -> Image:
     """Reads an image as RGB `uint8` H×W×3, turned upright where EXIF says so.
 
     16-bit images are scaled to 8 bits and an alpha channel is dropped.
+
+    Args:
+        path: The file.
+        reduced: Return it at half its size, which is quicker to decode where it is a JPEG.
 
     Raises:
         UserError: If the file is missing, truncated, no image, or of more than 178 megapixels.
     """
     data = _read_bytes(path)
-    with _opened(path, data) as header:
+    with _opened(path, BytesIO(data)) as header:
         # Some versions of OpenCV paint the missing half of a JPEG instead of refusing it; Pillow
         # refuses. Its slower decoding is spent only on files that do not end as they should.
         ending = _ENDINGS.get(header.format or "", b"")
         if not data.endswith(ending):
             header.load()
+    flag = cv2.IMREAD_REDUCED_COLOR_2 if reduced else cv2.IMREAD_COLOR_RGB
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error:
         image = None
     if image is None:
         raise UserError(f"{path}: a damaged image, or a kind OpenCV cannot decode; save it anew")
+    if reduced:  # OpenCV offers no reduced RGB
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return np.ascontiguousarray(image, np.uint8)  # H, W, 3
 
 
@@ -73,7 +123,7 @@ def read_mask(path: str | Path) -> npt.NDArray[np.integer]:
         UserError: If the file is missing, truncated, no image, of more than 178 megapixels, or
             holds colours in place of ids.
     """
-    with _opened(path, _read_bytes(path)) as file:
+    with _opened(path, BytesIO(_read_bytes(path))) as file:
         if file.mode not in _ID_MODES:
             raise UserError(
                 f"{path}: holds {file.mode} colours, not class ids; "
@@ -116,7 +166,7 @@ def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
     """
     if Path(path).suffix.lower() in (".npy", ".mat"):
         return None
-    with _opened(path, _read_bytes(path)) as file:
+    with _opened(path, BytesIO(_read_bytes(path))) as file:
         palette = file.getpalette() if file.mode == "P" else None
         if palette is None:
             return None
@@ -126,7 +176,7 @@ def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
 
 
 def _mask_image(path: str | Path, as_colors: bool) -> npt.NDArray[np.integer]:
-    with _opened(path, _read_bytes(path)) as file:
+    with _opened(path, BytesIO(_read_bytes(path))) as file:
         if file.mode in _ID_MODES and not (as_colors and file.mode in ("1", "P")):
             return _ids(file)
         if file.mode == "F":
@@ -201,13 +251,13 @@ def _read_bytes(path: str | Path) -> bytes:
 
 
 @contextmanager
-def _opened(path: str | Path, data: bytes) -> Iterator[PillowImage.Image]:
+def _opened(path: str | Path, source: BinaryIO) -> Iterator[PillowImage.Image]:
     """Opens an image by its header alone; what Pillow raises then and later names the path.
 
     A header that declares a monstrous size is refused here, before any decoder allocates it.
     """
     try:
-        with PillowImage.open(BytesIO(data), formats=_FORMATS) as file:
+        with PillowImage.open(source, formats=_FORMATS) as file:
             yield file
     except UnidentifiedImageError as error:
         raise UserError(

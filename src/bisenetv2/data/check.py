@@ -1,0 +1,213 @@
+"""What is wrong with a data set, before hours are spent on it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bisenetv2.data import check_rules
+from bisenetv2.data.check_facts import PairFacts, gather
+from bisenetv2.data.check_files import Listing, listing_of
+from bisenetv2.data.check_finding import Finding
+from bisenetv2.data.check_similar import duplicates
+from bisenetv2.data.dataset import Dataset
+
+SAMPLES = 16
+"""Pairs that the quick check decodes, spread over the data; of the others it reads headers."""
+
+CROP_PIXELS = 1024 * 512
+"""Largest suggested crop: that of the paper's Cityscapes recipe."""
+
+CROP_MULTIPLE = 32
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Facts in sum; shares and statistics are of the images that can be read."""
+
+    pairs: dict[str, int]
+    """By split."""
+
+    pixels: dict[str, list[int]]
+    """Pixels of each class by split."""
+
+    images: list[int]
+    """Images that show each class."""
+
+    ignored: float
+    """Share of all pixels, 0-1."""
+
+    weights: list[float] | None
+    """Suggested factor of each class in the loss, of the training pixels."""
+
+    mean: list[float] | None
+    """Of each channel, RGB, 0-255, of the training images."""
+
+    std: list[float] | None
+    sizes: Counter[tuple[int, int]]
+    """Images by height and width in pixels."""
+
+    crop: tuple[int, int] | None
+    """Suggested crop: height and width."""
+
+    @property
+    def shares(self) -> list[float]:
+        """Share of each class in the labelled pixels of all splits."""
+        total = np.sum(list(self.pixels.values()), axis=0)
+        return [float(share) for share in total / max(1, total.sum())]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a check found."""
+
+    listing: Listing
+    facts: list[PairFacts]
+    findings: list[Finding]
+    """Errors first."""
+
+    statistics: Statistics
+
+    @property
+    def errors(self) -> int:
+        """How many findings forbid training."""
+        return sum(finding.severity == "error" for finding in self.findings)
+
+    def to_json_object(self) -> dict[str, Any]:
+        """Returns findings and statistics for `--json`."""
+        s, labels = self.statistics, self.listing.labels
+        names = [] if labels is None else labels.names
+        return {
+            "data": self.listing.name,
+            "errors": self.errors,
+            "warnings": len(self.findings) - self.errors,
+            "findings": [finding.to_json_object() for finding in self.findings],
+            "notes": list(self.listing.notes),
+            "pairs": s.pairs,
+            "classes": [
+                {
+                    "name": name,
+                    "share": share,
+                    "images": images,
+                    "pixels": {split: counts[index] for split, counts in s.pixels.items()},
+                    "weight": None if s.weights is None else s.weights[index],
+                }
+                for index, (name, share, images) in enumerate(
+                    zip(names, s.shares, s.images, strict=True)
+                )
+            ],
+            "ignored_share": s.ignored,
+            "normalization": None if s.mean is None else {"mean": s.mean, "std": s.std},
+            "sizes": [
+                {"height": h, "width": w, "images": n} for (h, w), n in s.sizes.most_common()
+            ],
+            "crop": s.crop,
+        }
+
+
+def check(
+    listing: Listing, *, quick: bool = False, progress: Callable[[], None] | None = None
+) -> Report:
+    """Checks all splits of a data set.
+
+    Args:
+        listing: What `list_files` found.
+        quick: Decode a few pairs only and read the headers of the others.
+        progress: Called after each of `listing.count` pairs.
+    """
+    facts = gather(listing, _spread(listing.count) if quick else None, progress)
+    return Report(listing, facts, judge(listing, facts, quick), statistics(listing, facts))
+
+
+def quick_check(dataset: Dataset) -> list[Finding]:
+    """Checks an opened split within seconds: headers of all files, a few pairs in full.
+
+    Returns:
+        Findings, errors first; none for rendered streets.
+    """
+    listing = listing_of(dataset)
+    if listing is None:
+        return []
+    facts = gather(listing, _spread(listing.count))
+    return judge(listing, facts, quick=True)
+
+
+def judge(listing: Listing, facts: Sequence[PairFacts], quick: bool = False) -> list[Finding]:
+    """Runs all checks on the facts; the quick ones do not ask for every pixel."""
+    findings = [
+        *listing.findings,
+        *check_rules.unpaired(listing),
+        *check_rules.unreadable(facts),
+        *check_rules.sizes(facts),
+        *check_rules.values(facts, listing),
+    ]
+    if not quick:
+        findings += check_rules.ignoring(facts, listing)
+        findings += check_rules.classes(facts, listing)
+        findings += duplicates(facts, listing.held_out)
+    return sorted(findings, key=lambda finding: finding.severity != "error")
+
+
+def _spread(count: int) -> set[int]:
+    return {place * count // SAMPLES for place in range(min(SAMPLES, count))}
+
+
+def statistics(listing: Listing, facts: Sequence[PairFacts]) -> Statistics:
+    """Sums up the facts and derives what to train with."""
+    splits, count = list(listing.splits), len(listing.labels or ())
+    table = check_rules.pixels_by_split(facts, splits, count)
+    masks = [fact.mask for fact in facts if fact.mask is not None]
+    training = "train" if "train" in splits else next(iter(splits), "")
+    images = [f.image for f in facts if f.image is not None and f.split == training]
+    mean = std = None
+    if images:
+        average = np.mean([image.mean for image in images], axis=0)
+        square = np.mean([image.square for image in images], axis=0)
+        mean = [round(float(value), 2) for value in average]
+        std = [round(float(value), 2) for value in np.sqrt(square - average**2)]
+    sizes = Counter(fact.header.upright for fact in facts if fact.header is not None)
+    ignored = sum(mask.ignored + mask.strays for mask in masks)
+    return Statistics(
+        pairs={split: len(part.pairs) for split, part in listing.splits.items()},
+        pixels={split: row.tolist() for split, row in zip(splits, table, strict=True)},
+        images=np.sum([m.classes > 0 for m in masks], axis=0, dtype=int).tolist() if masks else [],
+        ignored=float(ignored / max(1, ignored + table.sum())),
+        weights=class_weights(table[splits.index(training)].tolist()) if masks else None,
+        mean=mean,
+        std=std,
+        sizes=sizes,
+        crop=suggest_crop(sizes),
+    )
+
+
+def class_weights(pixels: Sequence[int]) -> list[float]:
+    """Weighs a class of share p by 1 / ln(1.02 + p), scaled to 1 on average over pixels.
+
+    ENet, https://arxiv.org/abs/1606.02147, section 5.1. A class without pixels has the largest.
+    """
+    shares = [count / max(1, sum(pixels)) for count in pixels]
+    weights = [1 / math.log(1.02 + share) for share in shares]
+    mean = sum(w * s for w, s in zip(weights, shares, strict=True)) or 1.0
+    return [round(weight / mean, 4) for weight in weights]
+
+
+def suggest_crop(sizes: Counter[tuple[int, int]]) -> tuple[int, int] | None:
+    """Suggests a crop: the median image, scaled down to the paper's crop where it is larger.
+
+    Args:
+        sizes: Images by height and width.
+
+    Returns:
+        Height and width, multiples of 32 nearest to it; `None` without images.
+    """
+    if not sizes:
+        return None
+    height, width = np.median(np.array(list(sizes.elements())), axis=0)
+    scale = min(1.0, math.sqrt(CROP_PIXELS / (height * width)))
+    near = [max(1, round(side * scale / CROP_MULTIPLE)) for side in (height, width)]
+    return CROP_MULTIPLE * near[0], CROP_MULTIPLE * near[1]

@@ -1,0 +1,275 @@
+"""Lists what a data set holds for `check`: pairs, and what has no partner, split by split.
+
+Opening a dataset stops at the first mistake; this goes on and reports each as a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bisenetv2.builtin_labels import BUILTIN, CAMVID_COLORS
+from bisenetv2.data import dataset_yaml
+from bisenetv2.data.camvid import STILLS, CamVid, holds_stills, split_of
+from bisenetv2.data.catalogue import STREETS
+from bisenetv2.data.check_finding import Finding
+from bisenetv2.data.class_files import find_classes
+from bisenetv2.data.dataset import Dataset, DatasetView
+from bisenetv2.data.dataset_yaml import Description
+from bisenetv2.data.encodings import Encoding
+from bisenetv2.data.folder import FolderSplit, infer_description, yaml_places
+from bisenetv2.data.infer import infer
+from bisenetv2.data.layout import find_in_list, find_splits
+from bisenetv2.data.matching import Match, Pair, Source, held_out, match
+from bisenetv2.data.pairs import IDS
+from bisenetv2.data.public import LAYOUTS, Layout, PublicSplit
+from bisenetv2.data.survey import survey
+from bisenetv2.errors import UserError
+from bisenetv2.images import read_mask_pixels
+from bisenetv2.labels import CAMVID, Labels
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What there is to check; listing reads no pixel of a described data set."""
+
+    name: str
+    splits: dict[str, Match]
+    labels: Labels | None
+    """`None` where the masks could not be understood: their values are not checked."""
+
+    encoding: Encoding = IDS
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    """How the masks are read, where nothing but themselves told."""
+
+    held_out: bool = False
+    """Whether `val` is a share of the training pairs, chosen by a hash."""
+
+    @property
+    def count(self) -> int:
+        """Pairs in all splits."""
+        return sum(len(part.pairs) for part in self.splits.values())
+
+
+def list_files(data: str | Path) -> Listing:
+    """Lists a data set, whichever kind it is; writes nothing.
+
+    Args:
+        data: What `open_dataset` takes, but for rendered streets.
+
+    Raises:
+        UserError: If there is no such folder, or nothing in it looks like images with masks.
+    """
+    root = Path(data)
+    if str(data) == STREETS:
+        raise UserError(f"{STREETS}: rendered on demand, there are no files to check")
+    if root.is_file() or (root / dataset_yaml.NAME).is_file():
+        return _described(root)
+    if not root.is_dir():
+        raise UserError(f"{data}: no such folder; give one of images and masks")
+    for layout in LAYOUTS:
+        if (found := layout.find(root)) is not None:
+            return _public(layout, found)
+    if holds_stills(root):
+        return _stills(root)
+    if any((root / f"{name}annot").is_dir() for name in ("train", "val", "test")):
+        return _camvid(root)
+    return _described(root)
+
+
+def listing_of(dataset: Dataset) -> Listing | None:
+    """Lists an opened dataset; `None` if it reads no files, as rendered streets."""
+    while isinstance(dataset, DatasetView):
+        dataset = dataset.dataset
+    if not isinstance(dataset, CamVid | FolderSplit | PublicSplit):
+        return None
+    labels, encoding = dataset.labels, IDS
+    if isinstance(dataset, PublicSplit):
+        labels, encoding = dataset.kind.labels or labels, dataset.kind.encoding
+    else:
+        encoding = dataset.encoding
+    return Listing(dataset.name, {dataset.name: Match(dataset.files)}, labels, encoding)
+
+
+class _Splits:
+    """Collects splits and what went wrong with them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.splits: dict[str, Match] = {}
+        self.findings: list[Finding] = []
+
+    def add(self, name: str, source: Source, need: Sequence[str] = ()) -> None:
+        """Adds what a source holds to a split."""
+        try:
+            for folder in need:
+                if not (self.root / folder).exists():
+                    raise UserError(f"{self.root / folder}: missing; unpack or put it there")
+            found = match(self.root, source)
+        except UserError as error:
+            self.findings.append(Finding("error", "layout", str(error)))
+            return
+        self.splits[name] = join([self.splits[name], found] if name in self.splits else [found])
+
+
+def join(parts: Sequence[Match]) -> Match:
+    """Joins what several sources hold."""
+    pairs, images, masks = (
+        tuple(item for part in parts for item in getattr(part, name))
+        for name in ("pairs", "images_alone", "masks_alone")
+    )
+    return Match(pairs, images, masks)
+
+
+def _camvid(root: Path) -> Listing:
+    found = _Splits(root)
+    for split in ("train", "val", "test"):
+        folders = split, f"{split}annot"
+        if any((root / folder).is_dir() for folder in folders):
+            found.add(split, Source(*folders), folders)
+    return Listing("CamVid", found.splits, CAMVID, findings=tuple(found.findings))
+
+
+def _stills(root: Path) -> Listing:
+    found = _Splits(root)
+    for folders in STILLS:
+        if any((root / folder).is_dir() for folder in folders):
+            found.add("all", Source(*folders, mask_ending="_L"), folders)
+    everything = found.splits.get("all", Match(()))
+    splits: dict[str, Match] = {}
+    for split in ("train", "val", "test"):
+        chosen = [
+            tuple(item for item in items if _still_split(item) == split)
+            for items in (everything.images_alone, everything.masks_alone)
+        ]
+        pairs = tuple(pair for pair in everything.pairs if _still_split(pair[0]) == split)
+        splits[split] = Match(pairs, *chosen)
+    encoding = Encoding("colors", CAMVID_COLORS)
+    return Listing("CamVid", splits, CAMVID, encoding, tuple(found.findings))
+
+
+def _still_split(path: Path) -> str:
+    try:
+        return split_of(path.stem.removesuffix("_L"))
+    except ValueError:  # not named as a frame
+        return "train"
+
+
+def _public(layout: Layout, root: Path) -> Listing:
+    """Lists the splits that are there; whoever unpacked but one archive of a split is told."""
+    found, kind = _Splits(root), layout.kinds[0]
+    for name, part in layout.splits.items():
+        choices = [folder.format(part.folder) for folder in layout.images]
+        images = next((folder for folder in choices if (root / folder).is_dir()), choices[0])
+        masks = layout.masks.format(part.folder)
+        need = (images, masks, *((part.list,) if part.list else ()))
+        if name == "trainval" or not any((root / folder).exists() for folder in need):
+            continue
+        image_ending = layout.image_ending.rpartition(".")[0]
+        source = Source(images, masks, image_ending=image_ending, list=part.list)
+        if not found.splits:  # all splits come with the same kinds of masks
+            kinds = (k for k in layout.kinds if any((root / masks).rglob(f"*{k.ending}")))
+            kind = next(kinds, kind)
+        source = replace(source, mask_ending=kind.ending.rpartition(".")[0])
+        found.add(name, source, need)
+        count = len(found.splits.get(name, Match(())).pairs)
+        if name in found.splits and count != part.count:
+            told = f"{name} holds {count} pairs, {layout.name} has {part.count} there"
+            archives = " and ".join(dict.fromkeys(layout.archives))
+            found.findings.append(
+                Finding("warning", "layout", told, f"for the whole split unpack {archives}")
+            )
+    labels = kind.labels or BUILTIN[layout.key]
+    return Listing(layout.name, found.splits, labels, kind.encoding, tuple(found.findings))
+
+
+def _described(data: Path) -> Listing:
+    described, findings = _description(data)
+    found = _Splits(described.root)
+    for name, source in described.splits.items():
+        if name != "trainval":
+            found.add(name, source)
+    splits = found.splits
+    parted = "val" not in described.splits and len(splits.get("train", Match(())).pairs) > 1
+    if parted:
+        train = splits["train"]
+        kept, out = held_out(train.pairs, described.root, described.val_share)
+        splits["train"] = replace(train, pairs=tuple(kept))
+        splits["val"] = Match(tuple(out))
+    understood = not any(finding.check == "encoding" for finding in findings)
+    return Listing(
+        described.name,
+        splits,
+        described.labels if understood else None,
+        described.encoding,
+        (*findings, *found.findings),
+        described.notes,
+        parted,
+    )
+
+
+def _description(data: Path) -> tuple[Description, list[Finding]]:
+    """Reads a description or infers it, from the readable masks if others are damaged."""
+    is_yaml = data.suffix.lower() in (".yaml", ".yml")
+    for place in (data,) if is_yaml else yaml_places(data):
+        if place.is_file():
+            return dataset_yaml.read(place), []
+    try:
+        return infer_description(data), []
+    except UserError:
+        return _infer_from_readable(data)
+
+
+def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
+    root = data.parent if data.is_file() else data
+    splits = find_in_list(root, data) if data.is_file() else find_splits(root)
+    found = _Splits(root)
+    for split, source in splits.items():
+        found.add(split, source)
+    masks = sorted({mask for part in found.splits.values() for _, mask in part.pairs})
+    name = data.resolve().stem if data.is_file() else data.resolve().name
+    try:
+        file, named = find_classes(root) or (None, [])
+        whole = list(_readable(masks))
+        if not whole:
+            raise UserError(f"{data}: no mask can be read")
+        inferred = infer(survey(whole), named, file)
+        return (
+            Description(
+                root=root,
+                splits=splits,
+                classes=inferred.classes,
+                kind=inferred.kind,
+                tolerance=inferred.tolerance,
+                ignore=inferred.ignore,
+                name=name,
+                notes=inferred.notes,
+            ),
+            [],
+        )
+    except UserError as error:
+        unknown = Description(root, splits, (dataset_yaml.ClassEntry("unknown"),), name=name)
+        return unknown, [Finding("error", "encoding", str(error))]
+
+
+def _readable(masks: Sequence[Path]) -> Iterator[Path]:
+    with ThreadPoolExecutor() as pool:
+        for path, whole in zip(masks, pool.map(_can_read, masks), strict=True):
+            if whole:
+                yield path
+
+
+def _can_read(path: Path) -> bool:
+    try:
+        read_mask_pixels(path)
+    except UserError:
+        return False
+    return True
+
+
+def all_pairs(listing: Listing) -> list[tuple[str, Pair]]:
+    """Returns each pair with its split."""
+    return [(split, pair) for split, part in listing.splits.items() for pair in part.pairs]
