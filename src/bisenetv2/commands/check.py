@@ -77,7 +77,8 @@ def _print(report: Report, quick: bool) -> None:
     console = Console(soft_wrap=True)  # a finding is one line, however narrow the terminal
     listing, s = report.listing, report.statistics
     pairs = ", ".join(f"{count:,} {split}" for split, count in s.pairs.items())
-    console.print(Text(f"{listing.name}: pairs of image and mask: {pairs or 'none'}"))
+    part = f", {report.decoded} of them decoded" if quick else ""
+    console.print(Text(f"{listing.name}: pairs of image and mask: {pairs or 'none'}{part}"))
     for line in (*listing.notes, *map(str, report.findings)):
         style = line.partition(":")[0]
         console.print(Text(line, {"error": "red", "warning": "yellow"}.get(style, "")))

@@ -78,6 +78,11 @@ class Report:
         """How many findings forbid training."""
         return sum(finding.severity == "error" for finding in self.findings)
 
+    @property
+    def decoded(self) -> int:
+        """Pairs that were decoded; the statistics are of these."""
+        return sum(fact.image is not None and fact.mask_size is not None for fact in self.facts)
+
     def to_json_object(self) -> dict[str, Any]:
         """Returns findings and statistics for `--json`."""
         s, labels = self.statistics, self.listing.labels
@@ -89,6 +94,7 @@ class Report:
             "findings": [finding.to_json_object() for finding in self.findings],
             "notes": list(self.listing.notes),
             "pairs": s.pairs,
+            "decoded": self.decoded,
             "classes": [
                 {
                     "name": name,

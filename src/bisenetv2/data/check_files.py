@@ -5,7 +5,7 @@ Opening a dataset stops at the first mistake; this goes on and reports each as a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from bisenetv2.data.check_finding import Finding
 from bisenetv2.data.class_files import find_classes
 from bisenetv2.data.dataset import Dataset, DatasetView
 from bisenetv2.data.dataset_yaml import Description
-from bisenetv2.data.encodings import Encoding
+from bisenetv2.data.encodings import Encoding, single_channel
 from bisenetv2.data.folder import FolderSplit, infer_description, yaml_places
 from bisenetv2.data.infer import infer
 from bisenetv2.data.layout import find_in_list, find_splits
@@ -29,6 +29,9 @@ from bisenetv2.data.survey import survey
 from bisenetv2.errors import UserError
 from bisenetv2.images import read_mask_pixels
 from bisenetv2.labels import CAMVID, Labels
+
+MOST_ODD = 0.1
+"""Masks in colours for each one of ids up to which they are taken for mistakes."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +236,7 @@ def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
     name = data.resolve().stem if data.is_file() else data.resolve().name
     try:
         file, named = find_classes(root) or (None, [])
-        whole = list(_readable(masks))
+        whole = _readable(masks)
         if not whole:
             raise UserError(f"{data}: no mask can be read")
         inferred = infer(survey(whole), named, file)
@@ -255,19 +258,21 @@ def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
         return unknown, [Finding("error", "encoding", str(error))]
 
 
-def _readable(masks: Sequence[Path]) -> Iterator[Path]:
+def _readable(masks: Sequence[Path]) -> list[Path]:
+    """Leaves out damaged masks, and those few in colours where nearly all hold ids."""
     with ThreadPoolExecutor() as pool:
-        for path, whole in zip(masks, pool.map(_can_read, masks), strict=True):
-            if whole:
-                yield path
+        kinds = list(pool.map(_holds_colors, masks))
+    colored = kinds.count(True)
+    few = colored < MOST_ODD * kinds.count(False)
+    return [m for m, k in zip(masks, kinds, strict=True) if k is False or (k and not few)]
 
 
-def _can_read(path: Path) -> bool:
+def _holds_colors(path: Path) -> bool | None:
+    """Whether a mask holds colours; `None` if it cannot be read."""
     try:
-        read_mask_pixels(path)
+        return single_channel(read_mask_pixels(path)) is None
     except UserError:
-        return False
-    return True
+        return None
 
 
 def all_pairs(listing: Listing) -> list[tuple[str, Pair]]:

@@ -47,9 +47,10 @@ class Finding:
 
 
 def counted(count: int, what: str) -> str:
-    """Writes `1 mask` or `1,200 masks`; `{s}` in `what` marks the place of the plural s."""
+    """Writes `1 mask` or `1,200 masks`; `{s}` and `{is}` in `what` become what the count asks."""
     text = what if "{s}" in what else what + "{s}"
-    return f"{count:,} {text.replace('{s}', '' if count == 1 else 's')}"
+    s, be = ("", "is") if count == 1 else ("s", "are")
+    return f"{count:,} {text.replace('{s}', s).replace('{is}', be)}"
 
 
 def examples(paths: Sequence[Path | str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,8 +16,8 @@ from bisenetv2.data.check_finding import Finding, counted, examples
 from bisenetv2.data.class_files import VOID
 from bisenetv2.labels import Labels
 
-FEW_PIXELS = 1e-5
-"""Share of all pixels below which a class in a single mask is taken for stray values."""
+MANY_MASKS = 20
+"""From so many masks on, a class in one of them alone may be a stray value."""
 
 MOST_IGNORED = 0.5
 """Share of ignored pixels above which a wrong ignore value is likely."""
@@ -27,6 +28,9 @@ MOST_STRAYS = 0.05
 _HIGH_ID, _GAP = 200, 32
 """An id this high, and this far from all others, looks like a mark of ignored pixels."""
 
+_BYTES = re.compile(r" \(\d+ bytes not processed\)")
+"""What Pillow says of a cut-off file, another number each time."""
+
 Facts = Sequence[PairFacts]
 
 
@@ -34,16 +38,16 @@ def unpaired(listing: Listing) -> Iterator[Finding]:
     """Images without masks, masks without images, and splits without pairs."""
     for split, part in listing.splits.items():
         for lonely, own, other in (
-            (part.images_alone, "image", "mask"),
-            (part.masks_alone, "mask", "image"),
+            (part.images_alone, "image", "a mask"),
+            (part.masks_alone, "mask", "an image"),
         ):
             if lonely:
-                told = f"{counted(len(lonely), f'{own}{{s}} of {split}')} without {other}"
+                told = f"{counted(len(lonely), f'{own}{{s}} of {split} {{is}}')} without {other}"
                 yield Finding(
                     "error",
                     "unpaired",
                     f"{told}: {examples(lonely)}",
-                    f"add a {other} of the same name or remove the {own}",
+                    f"add {other} of the same name or remove the {own}",
                     tuple(map(str, lonely)),
                 )
         if not part.pairs:
@@ -56,10 +60,12 @@ def unreadable(facts: Facts) -> Iterator[Finding]:
     groups: dict[str, list[Path]] = {}
     for fact in facts:
         for path, reason in fact.troubles:
-            groups.setdefault(reason.removeprefix(f"{path}: "), []).append(path)
-    for reason, paths in groups.items():
-        told = f"{counted(len(paths), 'unreadable file')}: {examples(paths)}: {reason}"
-        yield Finding("error", "unreadable", told, paths=tuple(map(str, paths)))
+            reason = _BYTES.sub("", reason.removeprefix(f"{path}: "))
+            groups.setdefault(reason, []).append(path)
+    for text, paths in groups.items():
+        reason, _, remedy = text.rpartition("; ")
+        told = f"{counted(len(paths), 'file')} cannot be read: {examples(paths)}: {reason}"
+        yield Finding("error", "unreadable", told, remedy, tuple(map(str, paths)))
 
 
 def sizes(facts: Facts) -> Iterator[Finding]:
@@ -81,12 +87,12 @@ def sizes(facts: Facts) -> Iterator[Finding]:
     for group, what, remedy in (
         (
             by_tag,
-            "image{s} turned upright by an EXIF tag, masks not",
+            "image{s} {is} turned upright by an EXIF tag, masks not",
             "remove the tag if the masks fit the stored pixels (`exiftool -Orientation= FILES`), "
             "else turn the masks",
         ),
-        (turned, "mask{s} lying on the side of the image", "turn them by 90°"),
-        (unequal, "mask{s} of another size than the image", "export them at the image's size"),
+        (turned, "mask{s} {is} turned by 90° against the image", "turn one of the two"),
+        (unequal, "mask{s} {is} of another size than the image", "export them at the image's size"),
     ):
         if group:
             first = group[0]
@@ -99,8 +105,8 @@ def sizes(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "size",
-            f"{counted(len(paths), 'image')} turned or mirrored by an EXIF tag without a change of "
-            f"size: {examples(paths)}",
+            f"{counted(len(paths), 'image{s} {is}')} turned or mirrored by an EXIF tag, "
+            f"their size unchanged: {examples(paths)}",
             "see in the contact sheet whether the masks are turned too",
             tuple(map(str, paths)),
         )
@@ -179,7 +185,7 @@ def ignoring(facts: Facts, listing: Listing) -> Iterator[Finding]:
     masks = [fact for fact in facts if fact.mask is not None]
     if labels is None or not masks:
         return
-    empty = [f for f in masks if f.mask is not None and not f.mask.classes.any() and _pixels(f)]
+    empty = [f for f in masks if f.mask and not f.mask.classes.any() and not f.mask.strays]
     if empty:
         paths = tuple(str(fact.mask_path) for fact in empty)
         told = f"{counted(len(paths), 'mask')} without a pixel of any class: {examples(paths)}"
@@ -213,23 +219,25 @@ def classes(facts: Facts, listing: Listing) -> Iterator[Finding]:
     if nowhere := [labels.names[i] for i in np.flatnonzero(total == 0)]:
         told = f"{_classes(nowhere)} in no mask at all"
         yield Finding("warning", "class", told, "add images of them or take them off the classes")
+    masks = [fact for fact in facts if fact.mask is not None]
+    images = np.sum([f.mask.classes > 0 for f in masks if f.mask is not None], axis=0)
+    lonely = (images == 1) & (len(masks) >= MANY_MASKS)
+    for index in np.flatnonzero(lonely):
+        path = next(str(f.mask_path) for f in masks if f.mask and f.mask.classes[index])
+        pixels = counted(int(total[index]), "pixel")
+        told = f"class {labels.names[index]} is in one mask of {len(masks):,}, {pixels}: {path}"
+        remedy = "correct it if the value is a mistake, else add images of the class"
+        yield Finding("warning", "class", told, remedy, (path,))
     for split, counts in zip(splits, table, strict=True):
-        lost = [labels.names[i] for i in np.flatnonzero((counts == 0) & (total > 0))]
+        lost = [labels.names[i] for i in np.flatnonzero((counts == 0) & (total > 0) & ~lonely)]
         if lost and split == "train":
             told = f"{_classes(lost)} absent from train, though others have it"
-            yield Finding("error", "class", told, "it cannot be learnt: split the data anew")
+            yield Finding("error", "class", told, "it is not learnt: split the data anew")
         elif lost:
             told = f"{_classes(lost)} absent from {split}"
             yield Finding(
-                "warning", "class", told, "it is not scored there: move images that show it"
+                "warning", "class", told, "what is absent is not scored: move images that show it"
             )
-    for index in np.flatnonzero((total > 0) & (total < FEW_PIXELS * total.sum())):
-        holders = [f for f in facts if f.mask is not None and f.mask.classes[index]]
-        if len(holders) == 1:
-            path = str(holders[0].mask_path)
-            told = f"class {labels.names[index]} has {counted(int(total[index]), 'pixel')} in all"
-            remedy = "correct the mask if these are stray values"
-            yield Finding("warning", "class", f"{told}, in {path}", remedy, (path,))
 
 
 def pixels_by_split(facts: Facts, splits: Sequence[str], count: int) -> npt.NDArray[np.int64]:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bisenetv2.data.check_facts import PairFacts
+from bisenetv2.data.check_facts import ImageFacts, PairFacts
 from bisenetv2.data.check_finding import Finding, counted, examples
 
 MOST_BITS = 8
@@ -35,7 +35,8 @@ def perceptual_hash(thumbnail: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]
     Returns:
         64 bits as ±1, so that a product of two counts equal bits.
     """
-    waves = cv2.dct(thumbnail.astype(np.float32))[:8, 1:9].ravel()  # without the mean's column
+    # The first column holds the mean and what changes from top to bottom alone: sky over ground.
+    waves = cv2.dct(thumbnail.astype(np.float32))[:8, 1:9].ravel()
     return np.where(waves > np.median(waves), 1, -1).astype(np.float32)
 
 
@@ -58,7 +59,7 @@ def duplicates(facts: Sequence[PairFacts], held_out: bool = False) -> Iterator[F
     yield from _leaks(list(alike.items()), facts, "warning", "to the eye the same as", held_out)
     if repeated:
         paths = [str(facts[place].image_path) for place in repeated]
-        told = f"{counted(len(paths), 'image')} repeated within a split: {examples(paths)}"
+        told = f"{counted(len(paths), 'image{s} {is}')} repeated within a split: {examples(paths)}"
         remedy = "keep one of each: repeats weigh more"
         yield Finding("warning", "duplicate", told, remedy, tuple(paths))
 
@@ -83,7 +84,7 @@ def _leaks(
     for (split, other), found in leaks.items():
         new, old = (facts[place].image_path for place in found[0])
         paths = tuple(str(facts[place].image_path) for place, _ in found)
-        told = f"{counted(len(found), f'image{{s}} of {split}')} {how} one of {other}"
+        told = f"{counted(len(found), f'image{{s}} of {split} {{is}}')} {how} one of {other}"
         yield Finding(severity, "duplicate", f"{told}, such as {new} and {old}", remedy, paths)
 
 
@@ -97,30 +98,38 @@ def _same_files(facts: Sequence[PairFacts]) -> list[list[int]]:
 
 
 def _alike_across_splits(facts: Sequence[PairFacts]) -> Iterator[tuple[int, int]]:
-    """Yields places of images in two splits that look the same but are not the same file."""
-    by_split: dict[str, list[int]] = {}
+    """Yields places of images in two splits that look the same but are not the same file.
+
+    An image of the later split is yielded once, with the first that it looks like: of frames of a
+    camera that does not move, every pair would do.
+    """
+    by_split: dict[str, list[tuple[int, ImageFacts]]] = {}
     for place, fact in enumerate(facts):
         if fact.image is not None and fact.image.thumbnail.std() >= FLAT:
-            by_split.setdefault(fact.split, []).append(place)
-    thumbnails = {p: f.image.thumbnail for p, f in enumerate(facts) if f.image is not None}
-    hashes = {s: np.stack([perceptual_hash(thumbnails[p]) for p in by_split[s]]) for s in by_split}
+            by_split.setdefault(fact.split, []).append((place, fact.image))
+    hashes = {
+        split: np.stack([perceptual_hash(image.thumbnail) for _, image in images])
+        for split, images in by_split.items()
+    }
     for one, other in combinations(by_split, 2):
+        found = np.zeros(len(by_split[other]), np.bool_)
         for start in range(0, len(by_split[one]), _BLOCK):
+            block = by_split[one][start : start + _BLOCK]
             equal = hashes[one][start : start + _BLOCK] @ hashes[other].T  # 64 - 2 × bits apart
-            for row, column in np.argwhere(equal >= 64 - 2 * MOST_BITS).tolist():
-                first, second = by_split[one][start + row], by_split[other][column]
-                if not _same_file(facts, first, second) and (
-                    _correlation(thumbnails[first], thumbnails[second]) >= LEAST_CORRELATION
-                ):
-                    yield first, second
+            near = equal >= 64 - 2 * MOST_BITS
+            columns = np.flatnonzero(near.any(axis=0) & ~found)
+            chosen = [by_split[other][column] for column in columns]
+            if not chosen:
+                continue
+            alike = near[:, columns] & (_unit(block) @ _unit(chosen).T >= LEAST_CORRELATION)
+            for place, row in zip(*np.nonzero(alike.T), strict=True):
+                if not found[columns[place]] and block[row][1].digest != chosen[place][1].digest:
+                    found[columns[place]] = True
+                    yield block[row][0], chosen[place][0]
 
 
-def _same_file(facts: Sequence[PairFacts], first: int, second: int) -> bool:
-    one, other = facts[first].image, facts[second].image
-    return one is not None and other is not None and one.digest == other.digest
-
-
-def _correlation(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
-    a, b = (picture.astype(np.float32).ravel() for picture in (one, other))
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+def _unit(images: Sequence[tuple[int, ImageFacts]]) -> npt.NDArray[np.float32]:
+    """Thumbnails as rows of zero mean and unit length: a product of two is their correlation."""
+    rows = np.stack([image.thumbnail.ravel() for _, image in images]).astype(np.float32)
+    rows -= rows.mean(axis=1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
