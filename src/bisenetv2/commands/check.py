@@ -57,15 +57,13 @@ def check(
     listing = list_files(data)
     with progress_bar("check", listing.count) as bar:
         report = look_at(listing, quick=quick, progress=bar.advance)
-    if sheet is None and not json:
-        sheet = SHEET
-    pictures = write_sheet(report, sheet) if sheet is not None else 0
     if json:
         print(dumps(report.to_json_object(), indent=2, allow_nan=False))
     else:
         _print(report, quick)
-        if pictures:
-            print(f"written: {sheet}, {pictures} masks over their images")
+        sheet = sheet or SHEET
+    if sheet is not None and (pictures := write_sheet(report, sheet)) and not json:
+        print(f"written: {sheet}, {counted(pictures, 'mask')} over their images")
     return 1 if report.errors else 0
 
 
@@ -76,7 +74,7 @@ def _print(report: Report, quick: bool) -> None:
 
     console = Console(soft_wrap=True)  # a finding is one line, however narrow the terminal
     listing, s = report.listing, report.statistics
-    pairs = ", ".join(f"{count:,} {split}" for split, count in s.pairs.items())
+    pairs = ", ".join(f"{count:,} {split}" for split, count in report.pairs.items())
     part = f", {report.decoded} of them decoded" if quick else ""
     console.print(Text(f"{listing.name}: pairs of image and mask: {pairs or 'none'}{part}"))
     for line in (*listing.notes, *map(str, report.findings)):
@@ -101,9 +99,13 @@ def _print_classes(report: Report, console: Console) -> None:
         table.add_column(heading, justify="right")
     for index, name in enumerate(labels.names if labels is not None else ()):
         shares = [100 * row[index] / max(1, sum(row)) for row in s.pixels.values()]
-        weight = "" if s.weights is None else f"{s.weights[index]:.2f}"
         # `Text`: a name such as "[road]" is printed, not read as markup.
-        table.add_row(Text(name), *(f"{x:.2f}" for x in shares), f"{s.images[index]:,}", weight)
+        table.add_row(
+            Text(name),
+            *(f"{x:.2f}" for x in shares),
+            f"{s.images[index]:,}",
+            f"{s.weights[index]:.2f}",
+        )
     console.print(table)
 
 
@@ -118,8 +120,8 @@ def _advice(s: Statistics, quick: bool) -> list[str]:
         lines.append(f"image sizes: {', '.join(common)}{more}")
     if s.crop is not None:
         lines.append(f"suggested crop: --crop {s.crop[0]} {s.crop[1]} (height and width)")
-    if s.mean is not None and s.std is not None:
-        mean, std = ("/".join(f"{value:.1f}" for value in three) for three in (s.mean, s.std))
+    if s.normalization is not None:
+        mean, std = ("/".join(f"{value:.1f}" for value in three) for three in s.normalization)
         lines.append(f"suggested normalisation: mean {mean}, deviation {std} (RGB, 0-255)")
     return lines
 

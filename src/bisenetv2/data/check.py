@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bisenetv2.data import check_rules
-from bisenetv2.data.check_facts import PairFacts, gather
+from bisenetv2.data.check_facts import ImageFacts, PairFacts, gather
 from bisenetv2.data.check_files import Listing, listing_of
 from bisenetv2.data.check_finding import Finding
 from bisenetv2.data.check_similar import duplicates
@@ -28,13 +28,13 @@ CROP_MULTIPLE = 32
 
 @dataclass(frozen=True)
 class Statistics:
-    """Facts in sum; shares and statistics are of the images that can be read."""
-
-    pairs: dict[str, int]
-    """By split."""
+    """Facts in sum; of the pairs that were decoded."""
 
     pixels: dict[str, list[int]]
     """Pixels of each class by split."""
+
+    shares: list[float]
+    """Share of each class in the labelled pixels of all splits, 0-1."""
 
     images: list[int]
     """Images that show each class."""
@@ -42,24 +42,17 @@ class Statistics:
     ignored: float
     """Share of all pixels, 0-1."""
 
-    weights: list[float] | None
-    """Suggested factor of each class in the loss, of the training pixels."""
+    weights: list[float]
+    """Suggested factor of each class in the loss, from the training pixels."""
 
-    mean: list[float] | None
-    """Of each channel, RGB, 0-255, of the training images."""
+    normalization: tuple[list[float], list[float]] | None
+    """Mean and deviation of each channel of the training images, RGB, 0-255."""
 
-    std: list[float] | None
     sizes: Counter[tuple[int, int]]
     """Images by height and width in pixels."""
 
     crop: tuple[int, int] | None
     """Suggested crop: height and width."""
-
-    @property
-    def shares(self) -> list[float]:
-        """Share of each class in the labelled pixels of all splits."""
-        total = np.sum(list(self.pixels.values()), axis=0)
-        return [float(share) for share in total / max(1, total.sum())]
 
 
 @dataclass(frozen=True)
@@ -79,39 +72,40 @@ class Report:
         return sum(finding.severity == "error" for finding in self.findings)
 
     @property
+    def pairs(self) -> dict[str, int]:
+        """Pairs of each split."""
+        return {split: len(part.pairs) for split, part in self.listing.splits.items()}
+
+    @property
     def decoded(self) -> int:
-        """Pairs that were decoded; the statistics are of these."""
+        """Pairs that were decoded."""
         return sum(fact.image is not None and fact.mask_size is not None for fact in self.facts)
 
     def to_json_object(self) -> dict[str, Any]:
         """Returns findings and statistics for `--json`."""
         s, labels = self.statistics, self.listing.labels
-        names = [] if labels is None else labels.names
+        mean, std = s.normalization or (None, None)
         return {
             "data": self.listing.name,
             "errors": self.errors,
             "warnings": len(self.findings) - self.errors,
             "findings": [finding.to_json_object() for finding in self.findings],
             "notes": list(self.listing.notes),
-            "pairs": s.pairs,
+            "pairs": self.pairs,
             "decoded": self.decoded,
             "classes": [
                 {
                     "name": name,
-                    "share": share,
-                    "images": images,
+                    "share": s.shares[index],
+                    "images": s.images[index],
                     "pixels": {split: counts[index] for split, counts in s.pixels.items()},
-                    "weight": None if s.weights is None else s.weights[index],
+                    "weight": s.weights[index],
                 }
-                for index, (name, share, images) in enumerate(
-                    zip(names, s.shares, s.images, strict=True)
-                )
+                for index, name in enumerate(labels.names if labels is not None else ())
             ],
             "ignored_share": s.ignored,
-            "normalization": None if s.mean is None else {"mean": s.mean, "std": s.std},
-            "sizes": [
-                {"height": h, "width": w, "images": n} for (h, w), n in s.sizes.most_common()
-            ],
+            "normalization": {"mean": mean, "std": std},
+            "sizes": [{"height": h, "width": w, "images": n} for (h, w), n in s.sizes.items()],
             "crop": s.crop,
         }
 
@@ -167,28 +161,31 @@ def statistics(listing: Listing, facts: Sequence[PairFacts]) -> Statistics:
     """Sums up the facts and derives what to train with."""
     splits, count = list(listing.splits), len(listing.labels or ())
     table = check_rules.pixels_by_split(facts, splits, count)
-    masks = [fact.mask for fact in facts if fact.mask is not None]
     training = "train" if "train" in splits else next(iter(splits), "")
-    images = [f.image for f in facts if f.image is not None and f.split == training]
-    mean = std = None
-    if images:
-        average = np.mean([image.mean for image in images], axis=0)
-        square = np.mean([image.square for image in images], axis=0)
-        mean = [round(float(value), 2) for value in average]
-        std = [round(float(value), 2) for value in np.sqrt(square - average**2)]
-    sizes = Counter(fact.header.upright for fact in facts if fact.header is not None)
+    masks = [fact.mask for fact in facts if fact.mask is not None]
     ignored = sum(mask.ignored + mask.strays for mask in masks)
+    sizes = Counter(fact.header.upright for fact in facts if fact.header is not None)
     return Statistics(
-        pairs={split: len(part.pairs) for split, part in listing.splits.items()},
         pixels={split: row.tolist() for split, row in zip(splits, table, strict=True)},
-        images=np.sum([m.classes > 0 for m in masks], axis=0, dtype=int).tolist() if masks else [],
+        shares=(table.sum(axis=0) / max(1, table.sum())).tolist(),
+        images=sum((m.classes > 0 for m in masks), np.zeros(count, np.int64)).tolist(),
         ignored=float(ignored / max(1, ignored + table.sum())),
-        weights=class_weights(table[splits.index(training)].tolist()) if masks else None,
-        mean=mean,
-        std=std,
-        sizes=sizes,
+        weights=class_weights(table[[s == training for s in splits]].sum(axis=0).tolist()),
+        normalization=_normalization(
+            [f.image for f in facts if f.image is not None and f.split == training]
+        ),
+        sizes=Counter(dict(sizes.most_common())),
         crop=suggest_crop(sizes),
     )
+
+
+def _normalization(images: Sequence[ImageFacts]) -> tuple[list[float], list[float]] | None:
+    """Mean and deviation over all pixels, every image counting the same."""
+    if not images:
+        return None
+    mean = np.mean([image.mean for image in images], axis=0)
+    std = np.sqrt(np.mean([image.square for image in images], axis=0) - mean**2)
+    return mean.round(2).tolist(), std.round(2).tolist()
 
 
 def class_weights(pixels: Sequence[int]) -> list[float]:

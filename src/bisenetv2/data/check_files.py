@@ -104,9 +104,13 @@ class _Splits:
         self.root = root
         self.splits: dict[str, Match] = {}
         self.findings: list[Finding] = []
+        self._seen: set[Source] = set()
 
     def add(self, name: str, source: Source, need: Sequence[str] = ()) -> None:
-        """Adds what a source holds to a split."""
+        """Adds what a source holds to a split; `test` that is `val` by another name is no split."""
+        if source in self._seen:
+            return
+        self._seen.add(source)
         try:
             for folder in need:
                 if not (self.root / folder).exists():
@@ -193,7 +197,7 @@ def _described(data: Path) -> Listing:
     described, findings = _description(data)
     found = _Splits(described.root)
     for name, source in described.splits.items():
-        if name != "trainval":
+        if name != "trainval" or "train" not in described.splits:
             found.add(name, source)
     splits = found.splits
     parted = "val" not in described.splits and len(splits.get("train", Match(())).pairs) > 1

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from bisenetv2.data.check_facts import ImageFacts, PairFacts
-from bisenetv2.data.check_finding import Finding, counted, examples
+from bisenetv2.data.check_finding import Finding, Severity, counted
 
 MOST_BITS = 8
 """Of the 64 bits of a perceptual hash, so many may differ between candidates."""
 
 LEAST_CORRELATION = 0.98
-"""Candidates are alike if their thumbnails correlate by this much: a copy in another size or JPEG
-quality, brightened or a little cropped does; the next frame of a drive a second later does not."""
+"""Candidates are alike if their thumbnails correlate by this much. With both limits, all copies of
+CamVid's frames in half the size, in JPEG of quality 30 or blurred are found, 62 % of those cropped
+by 2 % on each side, 96 % of pairs of frames 1/15 s apart and 8 % of those a second apart (the car
+stands still)."""
 
 FLAT = 2.0
 """Standard deviation in grey levels below which a thumbnail shows nothing to go by."""
@@ -55,19 +56,19 @@ def duplicates(facts: Sequence[PairFacts], held_out: bool = False) -> Iterator[F
                 repeated.append(place)
         shared += [(b, a) for a, b in combinations(first.values(), 2)]
     yield from _leaks(shared, facts, "error", "the same file as", held_out)
-    alike = {second: first for first, second in _alike_across_splits(facts)}
-    yield from _leaks(list(alike.items()), facts, "warning", "to the eye the same as", held_out)
+    alike = [(second, first) for first, second in _alike_across_splits(facts)]
+    yield from _leaks(alike, facts, "warning", "to the eye the same as", held_out)
     if repeated:
-        paths = [str(facts[place].image_path) for place in repeated]
-        told = f"{counted(len(paths), 'image{s} {is}')} repeated within a split: {examples(paths)}"
+        paths = [facts[place].image_path for place in repeated]
         remedy = "keep one of each: repeats weigh more"
-        yield Finding("warning", "duplicate", told, remedy, tuple(paths))
+        what = "image{s} {is} repeated within a split"
+        yield Finding.of_files("warning", "duplicate", what, paths, remedy)
 
 
 def _leaks(
     pairs: Sequence[tuple[int, int]],
     facts: Sequence[PairFacts],
-    severity: Literal["error", "warning"],
+    severity: Severity,
     how: str,
     held_out: bool,
 ) -> Iterator[Finding]:
