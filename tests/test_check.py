@@ -188,6 +188,12 @@ def short_list(root: Path) -> None:
     (root / "classes.txt").write_text("a\nb\n")
 
 
+def single_pair(root: Path) -> None:
+    for number in range(1, TRAIN):
+        (root / f"images/train/{number}.jpg").unlink()
+        (root / f"masks/train/{number}.png").unlink()
+
+
 def lost_file(root: Path) -> None:
     (root / "pairs.csv").write_text("image,mask\nimages/train/0.jpg,masks/train/nil.png\n")
     text = "classes: [a, b, c]\nsplits:\n  train: {list: pairs.csv}\n"
@@ -320,6 +326,10 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a mask in other colours": (
         foreign_colors,
         r"error: 1 mask mostly in unknown colours, such as \[99, 99, 99\] .*; list the colours",
+    ),
+    "a single pair": (
+        single_pair,
+        r"error: train holds 1 pair of image and mask; training takes 2 or more at a time",
     ),
     "a list that lacks a class": (
         short_list,
@@ -477,6 +487,24 @@ def test_camvid_and_cityscapes_are_told_of_missing_files(
     assert code == 1
     assert "1 image of val is without a mask" in out
     assert "val holds 2 pairs, Cityscapes has 500 there; for the whole split unpack" in out
+
+
+def test_the_original_of_camvid_is_listed_by_its_frames_names(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sky = np.full((*SIZE, 3), 128, np.uint8)
+    for stem in ("0001TP_006690", "0001TP_006720", "0016E5_07959", "Seq05VD_f00000"):
+        write_image(tmp_path / f"701_StillsRaw_full/{stem}.png", picture(len(stem)))
+        write_image(tmp_path / f"LabeledApproved_full/{stem}_L.png", sky)
+    write_image(tmp_path / "LabeledApproved_full/0001TP_006750_L.png", sky)
+    code, out, _ = run(capsys, "check", tmp_path)
+    assert code == 1
+    assert "2 train, 1 val, 1 test" in out
+    assert "1 mask of train is without an image" in out
+    shutil.rmtree(tmp_path / "701_StillsRaw_full")
+    code, out, _ = run(capsys, "check", tmp_path)
+    assert code == 1
+    assert re.search(r"error: \S+701_StillsRaw_full: missing; unpack", out)
 
 
 def test_a_folder_without_its_partner_is_told(

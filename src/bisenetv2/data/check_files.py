@@ -87,13 +87,12 @@ def listing_of(dataset: Dataset) -> Listing | None:
     """Lists an opened dataset; `None` if it reads no files, as rendered streets."""
     while isinstance(dataset, DatasetView):
         dataset = dataset.dataset
-    if not isinstance(dataset, CamVid | FolderSplit | PublicSplit):
-        return None
-    labels, encoding = dataset.labels, IDS
     if isinstance(dataset, PublicSplit):
-        labels, encoding = dataset.kind.labels or labels, dataset.kind.encoding
+        labels, encoding = dataset.kind.labels or dataset.labels, dataset.kind.encoding
+    elif isinstance(dataset, CamVid | FolderSplit):
+        labels, encoding = dataset.labels, dataset.encoding
     else:
-        encoding = dataset.encoding
+        return None
     return Listing(dataset.name, {dataset.name: Match(dataset.files)}, labels, encoding)
 
 

@@ -25,8 +25,8 @@ MOST_IGNORED = 0.5
 MOST_STRAYS = 0.05
 """Share of pixels in unknown colours that blends along edges explain, if a tolerance is set."""
 
-_HIGH_ID, _GAP = 200, 32
-"""An id this high, and this far from all others, looks like a mark of ignored pixels."""
+_MARKS, _GAP = (*range(200, 256), 65535), 32
+"""Ids that mark ignored pixels more often than a class, if they are this far from all others."""
 
 _BYTES = re.compile(r" \(\d+ bytes not processed\)")
 """What Pillow says of a cut-off file, another number each time."""
@@ -46,9 +46,10 @@ def unpaired(listing: Listing) -> Iterator[Finding]:
                 what = f"{own}{{s}} of {split} {{is}} without {other}"
                 remedy = f"add {other} of the same name or remove the {own}"
                 yield Finding.of_files("error", "unpaired", what, alone, remedy)
-        if not part.pairs:
-            told = f"{split} holds no pair of image and mask"
-            yield Finding("error", "unpaired", told, "give image and mask the same name")
+        if len(part.pairs) < (2 if split == "train" else 1):
+            told = f"{split} holds {counted(len(part.pairs), 'pair{s} of image and mask')}"
+            remedy = "training takes 2 or more at a time, other splits 1 or more"
+            yield Finding("error", "unpaired", told, remedy)
 
 
 def unreadable(facts: Facts) -> Iterator[Finding]:
@@ -127,8 +128,8 @@ def values(facts: Facts, listing: Listing) -> Iterator[Finding]:
 
 def _looks_ignored(value: int, labels: Labels) -> bool:
     ids = [raw for raw, _ in labels.raw_ids or ()] or [len(labels) - 1]
-    last = max((i for i in ids if i < _HIGH_ID), default=0)
-    return value in (-1, last + 1) or value >= _HIGH_ID
+    last = max((raw for raw in ids if raw not in _MARKS), default=0)
+    return value in (-1, last + 1, *_MARKS)
 
 
 def _colors(
@@ -168,7 +169,7 @@ def ignoring(facts: Facts, listing: Listing) -> Iterator[Finding]:
     for index, name in enumerate(labels.names):
         own = [raw for raw, meant in ids if meant == index]
         others = [raw for raw, meant in ids if meant != index]
-        if len(labels) > 2 and own and min(own) >= max(_HIGH_ID, max(others) + _GAP):
+        if len(labels) > 2 and own and own[0] in _MARKS and own[0] >= max(others, default=0) + _GAP:
             told = f"class {name} has id {own[0]}, which usually marks ignored pixels"
         elif VOID.fullmatch(name):
             told = f"class {name} is named like ignored pixels, but is learnt and scored"
