@@ -5,7 +5,7 @@ Opening a dataset stops at the first mistake; this goes on and reports each as a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from bisenetv2.data.survey import survey
 from bisenetv2.errors import UserError
 from bisenetv2.images import read_mask_pixels
 from bisenetv2.labels import CAMVID, Labels
+from bisenetv2.progress import progress_bar
 
 MOST_ODD = 0.1
 """Masks in colours for each one of ids up to which they are taken for mistakes."""
@@ -152,7 +153,8 @@ def _stills(root: Path) -> Listing:
             for items in (everything.images_alone, everything.masks_alone)
         ]
         pairs = tuple(pair for pair in everything.pairs if _still_split(pair[0]) == split)
-        splits[split] = Match(pairs, *chosen)
+        if pairs or any(chosen):
+            splits[split] = Match(pairs, *chosen)
     encoding = Encoding("colors", CAMVID_COLORS)
     return Listing("CamVid", splits, CAMVID, encoding, tuple(found.findings))
 
@@ -239,10 +241,11 @@ def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
     name = data.resolve().stem if data.is_file() else data.resolve().name
     try:
         file, named = find_classes(root) or (None, [])
-        whole = _readable(masks)
-        if not whole:
-            raise UserError(f"{data}: no mask can be read")
-        inferred = infer(survey(whole), named, file)
+        with progress_bar("look at whole masks", 2 * len(masks)) as bar:
+            whole = _readable(masks, bar.advance)
+            if not whole:
+                raise UserError(f"{data}: no mask can be read; export them anew")
+            inferred = infer(survey(whole, bar.advance), named, file)
         return (
             Description(
                 root=root,
@@ -261,10 +264,13 @@ def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
         return unknown, [Finding("error", "encoding", str(error))]
 
 
-def _readable(masks: Sequence[Path]) -> list[Path]:
+def _readable(masks: Sequence[Path], progress: Callable[[], None]) -> list[Path]:
     """Leaves out damaged masks, and those few in colours where nearly all hold ids."""
+    kinds = []
     with ThreadPoolExecutor() as pool:
-        kinds = list(pool.map(_holds_colors, masks))
+        for kind in pool.map(_holds_colors, masks):
+            kinds.append(kind)
+            progress()
     colored = kinds.count(True)
     few = colored < MOST_ODD * kinds.count(False)
     return [m for m, k in zip(masks, kinds, strict=True) if k is False or (k and not few)]
