@@ -6,7 +6,9 @@
 Both train V2 (figures reading, head width 128, 11 classes) on the same batches: 8 frames of
 352×480, cut and altered as the recipe `camvid` does, and made before the clock starts. The plain
 loop is what one writes first: FP32, PyTorch's own memory layout, all five losses at the frames'
-full resolution. The recipe's step is what `bisenetv2 train camvid` takes, weight average included.
+full resolution. The recipe's step is what `bisenetv2 train camvid` takes, weight average included,
+with and without the way round that `training/weight_gradient.py` describes; `bisenetv2 train` takes
+it on CPUs with AVX2 and no more.
 """
 
 from __future__ import annotations
@@ -25,17 +27,17 @@ from bisenetv2.inference.benchmark import interleave, summarise
 from bisenetv2.inference.machine import describe_machine
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.frames import FrameNetwork, Normalization
-from bisenetv2.training.device import computes_bfloat16
 from bisenetv2.training.loader import Batch, Batches
-from bisenetv2.training.loop import _new_state, _Steps
 from bisenetv2.training.recipes import RECIPES
+from bisenetv2.training.steps import Steps, new_state
+from bisenetv2.training.world import World
 
 RECIPE = RECIPES["camvid"]
 BATCHES = 4
 
 
 def main() -> None:
-    """Prints a row for each of the two."""
+    """Prints a row for each of the three."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default=STREETS, help="CamVid's folder, or streets")
     parser.add_argument("--steps", type=int, default=10, help="of each, after one of warm-up")
@@ -49,15 +51,18 @@ def main() -> None:
     source = Batches(dataset, augmentation, RECIPE.batch, seed=0)
     batches = [source[step] for step in range(BATCHES)]
 
-    place = torch.device("cpu")
+    world = World(torch.device("cpu"))
     classes, ignore_index = len(dataset.labels), dataset.labels.ignore_index
     config = replace(RECIPE.network, num_classes=classes)
-    state = _new_state(RECIPE, FrameNetwork(BiSeNetV2(config)), place)
-    steps = _Steps(RECIPE, ignore_index, state, place)
-    bfloat16 = computes_bfloat16(place, RECIPE.precision)
-    plain = PlainLoop(BiSeNetV2(config), ignore_index)
+    roads = [timed(PlainLoop(BiSeNetV2(config), ignore_index).take)]
+    names = ["plain loop"]
+    for fast, name in ((False, "library's weight gradient"), (True, "contiguous weight gradient")):
+        model = FrameNetwork(BiSeNetV2(config))
+        state = new_state(RECIPE, model, world, fast_gradients=fast)
+        steps = Steps(RECIPE, ignore_index, state, world)
+        roads.append(timed(steps.take))
+        names.append(f"recipe camvid{', bfloat16' if steps.bfloat16 else ''}, {name}")
 
-    roads = [timed(plain.take), timed(lambda batch: steps.take(batch, bfloat16))]
     times = interleave(roads, batches, runs=options.steps, warmup=1)
     medians = [summarise(taken).median_ms / 1000 for taken in times]
 
@@ -66,7 +71,6 @@ def main() -> None:
     print(f"{RECIPE.batch} frames of {width}×{height} of {dataset.name}, {options.steps} steps\n")
     print("| step | seconds, median | p95 | images/s | times the plain loop |")
     print("|---|---:|---:|---:|---:|")
-    names = ("plain loop", f"recipe camvid{', bfloat16' if bfloat16 else ''}")
     for name, middle, taken in zip(names, medians, times, strict=True):
         p95, pace = summarise(taken).p95_ms / 1000, RECIPE.batch / middle
         print(f"| {name} | {middle:.2f} | {p95:.2f} | {pace:.2f} | {medians[0] / middle:.2f} |")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bisenetv2.training.loss import (
-    OHEM_SHARE,
-    OHEM_THRESHOLD,
+    Mining,
+    SegmentationLoss,
     lovasz_softmax,
-    segmentation_loss,
+    soft_dice,
 )
 
 CLASSES, IGNORE = 5, 255
@@ -41,16 +42,16 @@ def loss_of(
     ohem: bool = False,
     lovasz: float = 0.0,
     ignore_index: int = IGNORE,
+    **options: Any,
 ) -> Tensor:
-    return segmentation_loss(
-        (logits, *boosters),
-        masks,
-        ignore_index=ignore_index,
+    loss = SegmentationLoss(
+        ignore_index,
         strides=strides,
-        booster_weight=booster_weight,
-        ohem=ohem,
+        booster_weights=(booster_weight,) * len(boosters),
         lovasz=lovasz,
+        **{"mining": Mining() if ohem else None, **options},
     )
+    return loss((logits, *boosters), masks)
 
 
 def plain(logits: Tensor, masks: Tensor, ignore_index: int = IGNORE) -> Tensor:
@@ -167,7 +168,7 @@ def case_with_losses(losses: Tensor) -> tuple[Tensor, Tensor]:
 def test_mining_keeps_every_pixel_harder_than_the_threshold() -> None:
     losses = torch.full((64,), 0.1)
     losses[:16] = torch.linspace(0.4, 2.0, 16)
-    losses[16] = OHEM_THRESHOLD - 0.01
+    losses[16] = -math.log(Mining().threshold) - 0.01
     logits, masks = case_with_losses(losses)
     loss = loss_of(logits, masks, ohem=True)
     torch.testing.assert_close(loss, losses[:16].mean(), rtol=1e-4, atol=1e-5)
@@ -178,7 +179,7 @@ def test_mining_keeps_every_pixel_harder_than_the_threshold() -> None:
 def test_mining_keeps_the_hardest_sixteenth_where_little_is_hard() -> None:
     losses = torch.linspace(0.01, 0.3, 256)
     logits, masks = case_with_losses(losses)
-    kept = int(256 * OHEM_SHARE)
+    kept = int(256 * Mining().share)
     assert kept == 16
     torch.testing.assert_close(
         loss_of(logits, masks, ohem=True), losses[-kept:].mean(), rtol=1e-4, atol=1e-5
@@ -262,3 +263,46 @@ def test_lovasz_of_nothing_labelled_is_zero() -> None:
     assert float(loss.detach()) == 0
     assert logits.grad is not None
     assert not logits.grad.any()
+
+
+def test_the_settings_of_mining_are_the_ones_given() -> None:
+    losses = torch.linspace(0.01, 3, 64)
+    logits, masks = case_with_losses(losses)
+    harder = loss_of(logits, masks, mining=Mining(threshold=0.1, share=0))
+    torch.testing.assert_close(harder, losses[losses > -math.log(0.1)].mean(), rtol=1e-4, atol=1e-4)
+    half = loss_of(logits, masks, mining=Mining(threshold=0.01, share=0.5))
+    torch.testing.assert_close(half, losses[32:].mean(), rtol=1e-4, atol=1e-4)
+
+
+def test_class_weights_weigh_pixels_as_the_library_s_do() -> None:
+    logits, masks = random_case()
+    weights = tuple(0.5 + index for index in range(CLASSES))
+    full = F.interpolate(logits, masks.shape[-2:], mode="bilinear", align_corners=False)
+    expected = F.cross_entropy(
+        full, masks.long(), weight=torch.tensor(weights), ignore_index=IGNORE
+    )
+    torch.testing.assert_close(loss_of(logits, masks, class_weights=weights), expected)
+    even = loss_of(logits, masks, ohem=True, class_weights=(2.0,) * CLASSES)
+    torch.testing.assert_close(even, loss_of(logits, masks, ohem=True))
+
+
+def test_dice_is_nothing_for_the_truth_and_all_for_its_opposite() -> None:
+    targets = torch.randint(0, 2, (2, 8, 8), generator=torch.Generator().manual_seed(1))
+    right = 100.0 * F.one_hot(targets, CLASSES).permute(0, 3, 1, 2)
+    wrong = 100.0 * F.one_hot(1 - targets, CLASSES).permute(0, 3, 1, 2)
+    assert soft_dice(right, targets, IGNORE).item() == pytest.approx(0, abs=1e-6)
+    assert soft_dice(wrong, targets, IGNORE).item() == pytest.approx(1, abs=1e-6)
+    half = targets.clone()
+    half[:, :4] = IGNORE
+    torch.testing.assert_close(
+        soft_dice(right + wrong * 0.99, half, IGNORE),
+        soft_dice((right + wrong * 0.99)[:, :, 4:], targets[:, 4:], IGNORE),
+    )
+
+
+def test_dice_is_added_with_its_factor_and_ignored_pixels_give_zero() -> None:
+    logits, masks = random_case()
+    part = soft_dice(F.interpolate(logits, masks.shape[-2:], mode="bilinear"), masks.long(), IGNORE)
+    whole = loss_of(logits, masks, dice=0.5)
+    torch.testing.assert_close(whole, loss_of(logits, masks) + 0.5 * part)
+    assert loss_of(logits, torch.full_like(masks, IGNORE), dice=1.0).item() == 0

@@ -21,6 +21,7 @@ bisenetv2: real-time semantic segmentation with BiSeNet V2
   bisenetv2 check ../shared/camvid                      what is wrong with a data set
   bisenetv2 train camvid --data ../shared/camvid        train on CamVid
   bisenetv2 train streets --iterations 200              train on rendered streets: no data needed
+  bisenetv2 recipes                                     what can be trained by name, by the paper
   bisenetv2 export runs/camvid/best.safetensors         write a model file and prove it agrees
   bisenetv2 import model_final_v2_city.pth              bring in a checkpoint of another project
   bisenetv2 benchmark --against plain                   time every stage on this machine
@@ -30,16 +31,9 @@ Exit codes: 0 done, 1 done in part, 2 a mistake in what was given.
 """
 
 VERBS = (
-    "demo",
-    "predict",
-    "evaluate",
-    "compare",
-    "check",
-    "train",
-    "export",
-    "import",
-    "benchmark",
-)
+    "demo", "predict", "evaluate", "compare", "check", "train", "recipes", "cooldown", "runs",
+    "export", "import", "benchmark",
+)  # fmt: skip
 
 MODULES = {"import": "import_checkpoint"}
 """Modules of verbs that are no names in Python; the others are called like their verb."""

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from tyro.conf import arg
 
 from bisenetv2.errors import UserError
-from bisenetv2.training.recipes import RECIPES, Recipe
+from bisenetv2.training.recipe import Recipe
+from bisenetv2.training.recipes import CATALOGUE, NamedRecipe, find_recipe
+
+if TYPE_CHECKING:
+    from bisenetv2.training.world import World
 
 EXAMPLES = """\
+  bisenetv2 train folder --data DIR
   bisenetv2 train camvid --data ../shared/camvid
-  bisenetv2 train camvid --data ../shared/camvid --resume
   bisenetv2 train camvid --data ../shared/camvid --init city.safetensors --rate 0.01
   bisenetv2 train streets --iterations 200 --run runs/trial
+  bisenetv2 train runs/trial --resume
+  bisenetv2 train runs/trial/config.yaml --run runs/again
+  torchrun --nproc-per-node 2 -m bisenetv2 train streets --sync-bn
 """
 
 
@@ -28,6 +36,7 @@ def train(
     run: Path,
     resume: bool = False,
     init: Path | None = None,
+    repeats: int = 1,
     device: str = "auto",
     threads: int | None = None,
 ) -> int:
@@ -35,30 +44,61 @@ def train(
 
     Args:
         recipe: Settings of the run.
-        data: CamVid's folder; recipes on rendered streets need none.
+        data: Data folder; recipes on rendered streets need none.
         run: Run folder to write.
         resume: Go on with the run of that folder.
         init: Checkpoint to start from: its network is trained on, with the recipe's booster heads
             and, for another number of classes, new heads.
+        repeats: Train this many times, with one seed after the other, in folders below the run
+            folder, and print mean and standard deviation of the best validation.
         device: auto, cpu, cuda or mps.
         threads: CPU threads; all by default.
     """
     import torch
 
-    from bisenetv2.data.catalogue import STREETS, open_dataset
-    from bisenetv2.progress import progress_bar
-    from bisenetv2.training.loop import train as train_loop
+    from bisenetv2.training.world import joined
 
     if threads is not None:
         torch.set_num_threads(threads)
-    if recipe.dataset == STREETS:
-        data = STREETS
+    if recipe.dataset == "streets":
+        data = data or "streets"
     elif data is None:
-        raise UserError(f"this recipe trains on {recipe.dataset}: name its folder with --data")
+        raise UserError(f"this recipe trains on {_meant(recipe)}: name its folder with --data")
+    if repeats < 1:
+        raise UserError(f"repeats {repeats}: expected 1 or more")
+    with joined(device) as world:
+        if repeats == 1:
+            best, _ = train_once(recipe, data, run, resume, init, world)
+            if world.writes:
+                print(best)
+            return 0
+        if not (recipe.val_split or recipe.overfit):
+            raise UserError("repeats are compared by validation: set a val_split")
+        scores = []
+        for seed in range(recipe.seed, recipe.seed + repeats):
+            folder = run / f"seed-{seed}"
+            # Those of an interrupted series that had begun go on; the others start.
+            goes_on = resume and (folder / "last").exists()
+            one = replace(recipe, seed=seed)
+            scores.append(train_once(one, data, folder, goes_on, init, world)[1])
+        if world.writes:
+            print(_spread(scores))
+    return 0
+
+
+def train_once(
+    recipe: Recipe, data: str, run: Path, resume: bool, init: Path | None, world: World
+) -> tuple[Path, float]:
+    """Opens the data and trains once; returns the best checkpoint and its mIoU, 0-1."""
+    from bisenetv2.data.catalogue import STREETS, open_dataset
+    from bisenetv2.progress import progress_bar
+    from bisenetv2.training.loop import train as train_loop
+    from bisenetv2.training.run_folder import RunFolder
+
     dataset = open_dataset(data, recipe.split)
     val_dataset = open_dataset(data, recipe.val_split) if recipe.val_split else None
     mixed = open_dataset(STREETS, "train") if recipe.streets_share else None
-    with progress_bar("train", recipe.iterations) as bar:
+    with progress_bar("train", recipe.iterations, world.writes) as bar:
         best = train_loop(
             recipe,
             dataset,
@@ -67,23 +107,59 @@ def train(
             mixed=mixed,
             resume=resume,
             init=init,
-            device=device,
+            data=data,
+            world=world,
             bar=bar,
         )
-    print(best)
-    return 0
+    scores = world.share(lambda: [e["miou"] for e in RunFolder(run).logged() if "miou" in e])
+    return best, max(scores, default=float("nan"))
+
+
+def _spread(scores: Sequence[float]) -> str:
+    from statistics import mean, stdev
+
+    each = ", ".join(f"{100 * score:.2f}" for score in scores)
+    return (
+        f"best validation {100 * mean(scores):.2f} ± {100 * stdev(scores):.2f} % mIoU "
+        f"(mean ± standard deviation of {len(scores)} runs: {each})"
+    )
+
+
+def _meant(recipe: Recipe) -> str:
+    return "your data" if recipe.dataset == "any" else recipe.dataset
+
+
+def _described(named: NamedRecipe) -> str:
+    """What `--help` says above the options."""
+    lines = [f"Train {named.about}. Every field of the recipe is an option."]
+    if named.printed:
+        lines.append(f"The paper prints {named.printed} mIoU.")
+    if named.doubts:
+        lines.append(f"Uncertain: {named.doubts}")
+    return "\n\n".join(lines)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Reads the recipe's name, then the options over its defaults."""
-    names = ", ".join(RECIPES)
+    """Reads the recipe's name, or the configuration of a run, then the options over its values."""
+    names = ", ".join(name for name in CATALOGUE if not name.startswith("ablation-"))
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: bisenetv2 train RECIPE [options]\n\nrecipes: {names}\n")
+        print("usage: bisenetv2 train RECIPE [options]\n")
+        print(f"recipes: {names}, and the paper's ablations: see `bisenetv2 recipes`\n")
         print("options of a recipe: bisenetv2 train RECIPE --help")
         return 0
     name, *rest = arguments
-    if name not in RECIPES:
-        raise UserError(f"unknown recipe {name!r}: the recipes are {names}")
     # Bound arguments become the defaults of the options.
-    command = partial(train, recipe=RECIPES[name], run=Path("runs") / name)
-    return tyro.cli(command, prog=f"bisenetv2 train {name}", args=rest)
+    if name not in CATALOGUE and Path(name).exists():
+        from bisenetv2.training.run_folder import RunConfig
+
+        config = RunConfig.read(Path(name))
+        folder = Path(name) if Path(name).is_dir() else Path(name).parent
+        command = partial(
+            train, recipe=config.recipe, data=config.data, init=config.init, run=folder
+        )
+        return tyro.cli(command, prog=f"bisenetv2 train {name}", args=rest)
+    named = find_recipe(name)
+    command = partial(train, recipe=named.recipe, run=Path("runs") / name)
+    return tyro.cli(
+        command, prog=f"bisenetv2 train {name}", description=_described(named), args=rest
+    )

@@ -86,6 +86,10 @@ class Batches:
     mixed_share: float = 0.0
     """Probability of a sample being one of the second dataset, 0 to 1."""
 
+    shard: tuple[int, int] = (0, 1)
+    """Which process of how many: each prepares its share of every batch, and all of them the whole
+    batch. `batch_size` is a multiple of their number."""
+
     def __post_init__(self) -> None:
         if len(self.dataset) == 0:
             raise UserError(f"{self.dataset.name}: holds no sample")
@@ -99,9 +103,12 @@ class Batches:
             _check_same_classes(self.dataset, self.mixed)
 
     def __getitem__(self, step: int) -> Batch:
-        """Prepares the batch of a step, counted from 0."""
+        """Prepares the batch of a step, counted from 0, as far as this process takes part."""
         samples, names = [], []
-        for slot in range(step * self.batch_size, (step + 1) * self.batch_size):
+        process, processes = self.shard
+        share = self.batch_size // processes
+        first = step * self.batch_size + process * share
+        for slot in range(first, first + share):
             generator = np.random.default_rng([self.seed, slot])
             source, index = self._choose(slot, generator)
             samples.append(self.augmentation(source[index], generator))

@@ -1,71 +1,124 @@
 """The training loss: cross-entropy on the head and on every booster head.
 
-Options on the main head: online hard example mining, and the Lovász-softmax loss, which lowers what
-mIoU measures (Berman, Triki, Blaschko, CVPR 2018, https://arxiv.org/abs/1705.08790).
+Options on the main head: online hard example mining, soft Dice, and the Lovász-softmax loss, which
+lowers what mIoU measures (Berman, Triki, Blaschko, CVPR 2018, https://arxiv.org/abs/1705.08790).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-OHEM_THRESHOLD = -math.log(0.7)
-"""Pixels whose true class has a probability below 0.7 are hard (common code; not in the paper)."""
 
-OHEM_SHARE = 1 / 16
-"""At least this share of the labelled pixels is kept (common code)."""
+class Mining(NamedTuple):
+    """Online hard example mining: which pixels count (not given in the paper)."""
+
+    threshold: float = 0.7
+    """Pixels whose true class has a lower probability are hard."""
+
+    share: float = 1 / 16
+    """At least this share of the labelled pixels is kept, the hardest ones."""
 
 
-def segmentation_loss(
-    logits: Sequence[Tensor],
-    masks: Tensor,
-    *,
-    ignore_index: int,
-    strides: tuple[int, int],
-    booster_weight: float = 1.0,
-    ohem: bool = False,
-    lovasz: float = 0.0,
-) -> Tensor:
-    """Sums the losses of the main head and of the booster heads (Fig. 3).
+def _alone(value: Tensor) -> Tensor:
+    return value.detach()
+
+
+@dataclass(frozen=True)
+class SegmentationLoss:
+    """The sum of the losses of the main head and of the booster heads (Fig. 3)."""
+
+    ignore_index: int
+    """Mask value of pixels that do not count."""
+
+    strides: tuple[int, int] = (1, 1)
+    """Strides at which the main loss and the boosters' losses are taken; 1 is the full resolution,
+    more is faster. Height and width of the masks are multiples of both."""
+
+    booster_weights: tuple[float, ...] = ()
+    """Factor of each booster's loss; the paper's are not known, 1 is common."""
+
+    mining: Mining | None = None
+    """Takes the main cross-entropy over hard pixels only."""
+
+    class_weights: tuple[float, ...] = ()
+    """Weight of a pixel of each class, in means over pixels; empty for one weight."""
+
+    dice: float = 0.0
+    """Factor of the soft Dice loss that is added on the main head; 0 leaves it out."""
+
+    lovasz: float = 0.0
+    """Factor of the Lovász-softmax loss that is added on the main head; 0 leaves it out."""
+
+    mean: Callable[[Tensor], Tensor] = _alone
+    """Mean of a number over the processes that share a batch: pixels then weigh alike on all."""
+
+    def __call__(self, logits: Sequence[Tensor], masks: Tensor) -> Tensor:
+        """Computes the loss of a batch.
+
+        Dice, Lovász and the least share of mining are taken over the batch of this process.
+
+        Args:
+            logits: Main logits B, C, h, w first, then each booster's, at their own strides.
+            masks: Class indices `uint8` B, H, W.
+
+        Returns:
+            Scalar `float32`. Zero, with gradients of zero, where every pixel is ignored.
+        """
+        main, *boosters = logits
+        stride, booster_stride = self.strides
+        loss = self._cross_entropy(main, masks, stride, self.mining)
+        if self.dice or self.lovasz:
+            # At the boosters' stride: Lovász sorts all pixels once for each class.
+            aligned = _aligned(main, masks, booster_stride)
+            if self.dice:
+                loss = loss + self.dice * soft_dice(*aligned, self.ignore_index)
+            if self.lovasz:
+                loss = loss + self.lovasz * lovasz_softmax(*aligned, self.ignore_index)
+        for booster, weight in zip(boosters, self.booster_weights, strict=True):
+            loss = loss + weight * self._cross_entropy(booster, masks, booster_stride, None)
+        return loss
+
+    def _cross_entropy(
+        self, logits: Tensor, masks: Tensor, stride: int, mining: Mining | None
+    ) -> Tensor:
+        logits, targets = _aligned(logits, masks, stride)
+        losses = F.cross_entropy(logits, targets, ignore_index=self.ignore_index, reduction="none")
+        counted = targets != self.ignore_index  # B, h, w
+        if mining is not None:
+            counted = counted & _hard(losses.detach(), counted, mining)
+        weights = counted.float()
+        if self.class_weights:
+            table = weights.new_tensor(self.class_weights)
+            weights = weights * table[targets.masked_fill(~counted, 0)]
+        total = self.mean(weights.sum()).clamp(min=1e-6)
+        return (losses * weights).sum() / total
+
+
+def soft_dice(logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
+    """Computes 1 - Dice with probabilities in place of the prediction, over a batch.
 
     Args:
-        logits: Main logits B, C, h, w first, then each booster's, at their own strides.
-        masks: Class indices `uint8` B, H, W.
-        ignore_index: Mask value of pixels that do not count.
-        strides: Strides at which the main loss and the boosters' losses are taken; 1 is the full
-            resolution, more is faster. H and W are multiples of both.
-        booster_weight: Factor of each booster's loss; the paper's is not known, 1 is common.
-        ohem: Whether the main cross-entropy is the mean over hard pixels only.
-        lovasz: Factor of the Lovász-softmax loss that is added on the main head; 0 leaves it out.
+        logits: `float32` B, C, h, w.
+        targets: Class indices `int64` B, h, w.
+        ignore_index: Target of pixels that do not count.
 
     Returns:
-        Scalar `float32`. Zero, with gradients of zero, where every pixel is ignored.
+        Mean over the classes that occur, 0 to 1; zero where every pixel is ignored.
     """
-    main, *boosters = logits
-    loss = _cross_entropy(main, masks, strides[0], ignore_index, ohem)
-    if lovasz:
-        # At the boosters' stride: it sorts all pixels once for each class.
-        loss = loss + lovasz * lovasz_softmax(*_aligned(main, masks, strides[1]), ignore_index)
-    for booster in boosters:
-        loss = loss + booster_weight * _cross_entropy(
-            booster, masks, strides[1], ignore_index, False
-        )
-    return loss
-
-
-def _cross_entropy(
-    logits: Tensor, masks: Tensor, stride: int, ignore_index: int, ohem: bool
-) -> Tensor:
-    logits, targets = _aligned(logits, masks, stride)
-    losses = F.cross_entropy(logits, targets, ignore_index=ignore_index, reduction="none")
-    if ohem:
-        hard = _hard(losses[targets != ignore_index])
-        return hard.sum() / max(1, hard.numel())
-    return losses.sum() / (targets != ignore_index).sum().clamp(min=1)
+    counted = targets != ignore_index  # B, h, w
+    probabilities = logits.softmax(1).permute(0, 2, 3, 1)[counted]  # pixels, C
+    truth = F.one_hot(targets[counted], logits.shape[1]).to(probabilities)  # pixels, C
+    sizes = truth.sum(0)  # C
+    overlap, both = (truth * probabilities).sum(0), sizes + probabilities.sum(0)  # C
+    dice = (2 * overlap / both.clamp(min=1e-6))[sizes > 0]
+    return 1 - dice.mean() if dice.numel() else logits.sum() * 0
 
 
 def lovasz_softmax(logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
@@ -118,8 +171,11 @@ def _thinned(masks: Tensor, stride: int) -> Tensor:
     return thinned
 
 
-def _hard(losses: Tensor) -> Tensor:
-    """Selects the losses above the threshold, or the largest ones if these are too few."""
-    least = int(losses.numel() * OHEM_SHARE)
-    hard = losses[losses > OHEM_THRESHOLD]
-    return hard if hard.numel() >= least else torch.topk(losses, least, sorted=False).values
+def _hard(losses: Tensor, counted: Tensor, mining: Mining) -> Tensor:
+    """Marks the pixels above the threshold, or the hardest ones if these are too few: B, h, w."""
+    hard = losses > -math.log(max(mining.threshold, 1e-12))
+    least = int(int(counted.sum()) * mining.share)
+    if int((hard & counted).sum()) >= least:
+        return hard
+    hardest = torch.topk(losses.masked_fill(~counted, -1).flatten(), least, sorted=False).indices
+    return torch.zeros_like(hard).flatten().index_fill_(0, hardest, True).view_as(hard)

@@ -1,16 +1,19 @@
 """Everything needed to go on with a run, in one `.safetensors` file under `last/`.
 
-The order of samples and their augmentation follow from (seed, step), so there is no generator and
-no loader position to save.
+The order of samples, their augmentation and the rate follow from (seed, step), and no layer of the
+network draws random numbers: there is no generator and no loader position to save.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -24,6 +27,14 @@ KEPT = 2
 """States kept: should the newest be lost, the one before it still resumes."""
 
 
+class StoredState(NamedTuple):
+    """A state as it lies in its file."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
 @dataclass
 class RunState:
     """The moving parts of a run."""
@@ -32,7 +43,13 @@ class RunState:
     optimizer: torch.optim.SGD
     average: WeightAverage | None
     step: int = 0
-    best_miou: float = field(default=-1.0)
+    """Optimiser steps taken."""
+
+    best_miou: float = -1.0
+    """Best validation so far; below 0 before the first."""
+
+    worse: int = 0
+    """Validations in a row since then."""
 
     @property
     def evaluated(self) -> FrameNetwork:
@@ -40,39 +57,51 @@ class RunState:
         return self.average.model if self.average is not None else self.model
 
     def save(self, folder: Path) -> Path:
-        """Writes `state-<step>.safetensors` whole or not at all, and drops older states."""
+        """Writes `state-<step>.safetensors` whole or not at all, and drops older states.
+
+        Raises:
+            UserError: If it cannot be written, for instance on a full disk.
+        """
         tensors = {f"model.{k}": v for k, v in self.model.network.state_dict().items()}
         if self.average is not None:
             average = self.average.model.network.state_dict()
             tensors |= {f"average.{k}": v for k, v in average.items()}
         tensors |= {f"momentum.{k}": v for k, v in self._momentum().items()}
-        metadata = {"run": json.dumps({"step": self.step, "best_miou": self.best_miou})}
+        run = {"step": self.step, "best_miou": self.best_miou, "worse": self.worse}
         path = folder / f"state-{self.step:08d}.safetensors"
         with atomic_path(path) as temporary:
-            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
+            try:
+                contiguous = {k: v.contiguous() for k, v in tensors.items()}
+                save_file(contiguous, temporary, {"run": json.dumps(run)})
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())  # on the disk before it gets its name
+            except (SafetensorError, OSError) as error:
+                raise UserError(f"{path}: cannot be written ({error})") from error
         for old in sorted(folder.glob("state-*.safetensors"))[:-KEPT]:
             old.unlink()
         return path
 
-    def load(self, folder: Path) -> Path:
-        """Takes over the newest readable state of a folder.
+    def restore(self, stored: StoredState) -> None:
+        """Takes over a stored state.
 
         Raises:
-            UserError: If there is none, or it belongs to another network.
+            UserError: If it belongs to another network.
         """
-        path, tensors, metadata = _newest(folder)
+        path, tensors, metadata = stored
         content = json.loads(metadata["run"])
         load_strictly(self.model.network, _group(tensors, "model."), path)
         if self.average is not None:
-            load_strictly(self.average.model.network, _group(tensors, "average."), path)
+            # A run that only now begins to average begins with the weights as they are.
+            average = _group(tensors, "average.") or _group(tensors, "model.")
+            load_strictly(self.average.model.network, average, path)
         momentum = _group(tensors, "momentum.")
         for name, parameter in self.model.network.named_parameters():
-            if name in momentum:
-                # A copy: the tensors as read are views of the file, which is about to be dropped.
-                buffer = momentum[name].to(parameter.device, copy=True)
+            if name in momentum and parameter.requires_grad:
+                # A copy in the parameter's layout, which decides the order of sums.
+                buffer = torch.empty_like(parameter).copy_(momentum[name])
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
         self.step, self.best_miou = int(content["step"]), float(content["best_miou"])
-        return path
+        self.worse = int(content.get("worse", 0))
 
     def _momentum(self) -> dict[str, Tensor]:
         return {
@@ -82,7 +111,12 @@ class RunState:
         }
 
 
-def _newest(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, str]]:
+def newest_state(folder: Path) -> StoredState:
+    """Reads the newest readable state of a folder.
+
+    Raises:
+        UserError: If there is none.
+    """
     problem = UserError(f"{folder}: no saved state to resume from")
     for path in sorted(folder.glob("state-*.safetensors"), reverse=True):
         try:
@@ -91,7 +125,7 @@ def _newest(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, str]]:
             problem = error
             continue
         if "run" in metadata:
-            return path, tensors, metadata
+            return StoredState(path, tensors, metadata)
     raise problem
 
 

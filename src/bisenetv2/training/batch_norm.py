@@ -1,0 +1,79 @@
+"""Batch normalisation with the statistics of all processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
+    """Returns the model with BN over all processes; PyTorch's own serves GPUs alone."""
+    if device.type == "cuda":
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return converted
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.BatchNorm2d:
+                setattr(module, name, SharedBatchNorm2d.of(child))
+    return model
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """BN whose statistics in training are those of the batches of all processes together.
+
+    All processes have batches of one size.
+    """
+
+    @classmethod
+    def of(cls, norm: nn.BatchNorm2d) -> SharedBatchNorm2d:
+        """Makes one that shares the parameters and statistics of another."""
+        shared = cls(norm.num_features, norm.eps, norm.momentum)
+        shared.load_state_dict(norm.state_dict(), assign=True)
+        for name, parameter in norm.named_parameters():
+            setattr(shared, name, parameter)
+        return shared.train(norm.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps B, C, H, W to the same shape."""
+        if not self.training:
+            return super().forward(x)
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        mean = _total(x.sum((0, 2, 3))) / count  # C
+        centred = x - mean[:, None, None]
+        variance = _total(centred.square().sum((0, 2, 3))) / count  # C
+        self._follow(mean.detach(), variance.detach() * count / max(1, count - 1))
+        scale = self.weight * (variance + self.eps).rsqrt()  # C
+        return centred * scale[:, None, None] + self.bias[:, None, None]
+
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Moves the running statistics towards those of a step."""
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance, self.momentum)
+            self.num_batches_tracked.add_(1)
+
+
+class _Total(torch.autograd.Function):
+    """Sum over the processes, whose gradient is the sum of the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        values = values.contiguous().clone()
+        dist.all_reduce(values)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0].contiguous().clone()
+        dist.all_reduce(gradient)
+        return gradient
+
+
+def _total(values: Tensor) -> Tensor:
+    total: Tensor = _Total.apply(values)  # type: ignore[no-untyped-call]
+    return total

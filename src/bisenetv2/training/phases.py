@@ -1,0 +1,125 @@
+"""Which batches a run sees: the stages of progressive resolution, then the full crop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from bisenetv2.data.augment import Augmentation
+from bisenetv2.data.dataset import Dataset
+from bisenetv2.errors import UserError
+from bisenetv2.network.bisenetv2 import STRIDE
+from bisenetv2.training.loader import Batch, Batches, InMemory
+from bisenetv2.training.recipe import Recipe
+
+
+class Phase(NamedTuple):
+    """Steps that share a crop and a batch size."""
+
+    start: int
+    stop: int
+    batches: Batches
+
+
+def plan_phases(
+    recipe: Recipe,
+    dataset: Dataset,
+    mixed: Dataset | None = None,
+    *,
+    shard: tuple[int, int] = (0, 1),
+) -> tuple[Phase, ...]:
+    """Plans the batches of a run: a phase for each stage of progressive resolution, then the rest.
+
+    Args:
+        recipe: Crops, scales, batch sizes and shares.
+        dataset: What to train on.
+        mixed: Dataset mixed in at the recipe's `streets_share`.
+        shard: Which process of how many; each prepares its share of every batch.
+
+    Raises:
+        UserError: If a value is out of range, a batch cannot be shared out, or there is nothing to
+            mix in.
+    """
+    share = 0.0 if recipe.overfit else recipe.streets_share
+    if share and mixed is None:
+        raise UserError(f"streets_share {share}: there is no dataset to mix in")
+    batches = Batches(
+        dataset if isinstance(dataset, InMemory) else InMemory(dataset),
+        _augmentation(recipe, dataset),
+        recipe.batch,
+        recipe.seed,
+        None if mixed is None else InMemory(mixed),
+        share,
+        shard,
+    )
+    progressive = recipe.progressive_share if recipe.schedule == "poly" else 0.0
+    early, count = round(progressive * recipe.iterations), len(recipe.progressive)
+    height, width = batches.augmentation.crop
+    phases = []
+    for stage, factor in enumerate(recipe.progressive):
+        smaller = replace(
+            batches.augmentation,
+            crop=_nearest((height * factor, width * factor)),
+            scales=tuple(scale * factor for scale in batches.augmentation.scales),
+        )
+        small = replace(batches, augmentation=smaller, batch_size=recipe.progressive_batch)
+        phases.append(Phase(early * stage // count, early * (stage + 1) // count, small))
+    phases.append(Phase(early, recipe.iterations, batches))
+    phases = [phase for phase in phases if phase.stop > phase.start]
+    for phase in phases:
+        _check_shares(phase.batches.batch_size, shard[1], recipe)
+    return tuple(phases)
+
+
+def batches_from(phases: Iterable[Phase], start: int) -> Iterator[Batch]:
+    """Yields the batches from step `start` on."""
+    for phase in phases:
+        yield from phase.batches.prefetch(max(phase.start, start), phase.stop)
+
+
+def _augmentation(recipe: Recipe, dataset: Dataset) -> Augmentation:
+    rare = tuple(dataset.labels.index(name) for name in recipe.rare_classes)
+    augmentation = Augmentation(
+        crop=_rounded_up((recipe.crop[0] / recipe.shrink, recipe.crop[1] / recipe.shrink)),
+        scales=tuple(scale / recipe.shrink for scale in recipe.scales),
+        continuous=recipe.continuous_scales,
+        brightness=recipe.jitter,
+        contrast=recipe.jitter,
+        saturation=recipe.jitter,
+        rare_classes=rare,
+        rare_share=recipe.rare_share,
+        ignore_index=dataset.labels.ignore_index,
+    )
+    if recipe.overfit:
+        return Augmentation(
+            crop=augmentation.crop,
+            scales=(1 / recipe.shrink,),
+            flip=0.0,
+            ignore_index=augmentation.ignore_index,
+        )
+    return augmentation
+
+
+def _rounded_up(sides: tuple[float, float]) -> tuple[int, int]:
+    """Sides of the network's input for a crop."""
+    height, width = (STRIDE * math.ceil(side / STRIDE) for side in sides)
+    return height, width
+
+
+def _nearest(sides: tuple[float, float]) -> tuple[int, int]:
+    """Sides of the network's input nearest to a crop's, where its size is nothing exact."""
+    height, width = (STRIDE * max(1, round(side / STRIDE)) for side in sides)
+    return height, width
+
+
+def _check_shares(batch: int, processes: int, recipe: Recipe) -> None:
+    """Raises unless every process gets a share of the batch that BN can take statistics of."""
+    parts = processes * recipe.accumulate
+    least = 1 if recipe.sync_bn and processes > 1 else 2
+    if batch % parts or batch // parts < least:
+        raise UserError(
+            f"batch {batch} over {processes} process(es) with accumulate {recipe.accumulate}: "
+            f"give a multiple of {parts}, {least * parts} or more"
+        )

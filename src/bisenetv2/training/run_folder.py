@@ -1,0 +1,180 @@
+"""The folder of a run: what lies where, its log, and the configuration that starts it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from bisenetv2 import __version__
+from bisenetv2.data.dataset import Dataset, SpreadSamples
+from bisenetv2.errors import UserError
+from bisenetv2.images import atomic_path
+from bisenetv2.training.recipe import Recipe
+
+FINGERPRINTED = 4
+"""Samples whose pixels a fingerprint covers, spread over the data; it covers all names."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of what a run writes, and its log."""
+
+    path: Path
+
+    @property
+    def states(self) -> Path:
+        """Folder of the states to resume from."""
+        return self.path / "last"
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint with the best validation so far; the last one without validation."""
+        return self.path / "best.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def config(self) -> Path:
+        """Recipe, data and versions; `bisenetv2 train` takes it for a recipe."""
+        return self.path / "config.yaml"
+
+    @property
+    def curves(self) -> Path:
+        """Picture of loss, rate and validation over the steps."""
+        return self.path / "curves.png"
+
+    def log(self, **entry: Any) -> None:
+        """Appends a line to the metrics."""
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Returns the metrics so far, in order; damaged lines are left out."""
+        if not self.metrics.exists():
+            return []
+        lines = self.metrics.read_text(errors="replace").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if math.isfinite(_logged_step(line))]
+
+    def tidy(self, step: int) -> None:
+        """Clears what a killed run left: metrics of steps to be taken again, half-written files."""
+        for folder in (self.path, self.states):
+            for leftover in folder.glob(".*.safetensors"):
+                leftover.unlink(missing_ok=True)
+        if not self.metrics.exists():
+            return
+        lines = self.metrics.read_text(errors="replace").splitlines(keepends=True)
+        with atomic_path(self.metrics) as temporary:
+            temporary.write_text("".join(line for line in lines if _logged_step(line) <= step))
+
+
+def _logged_step(line: str) -> float:
+    """Step of a line of the metrics; infinite if it is damaged, for instance cut short."""
+    try:
+        return float(json.loads(line)["step"]) if line.endswith("\n") else math.inf
+    except (ValueError, TypeError, KeyError):
+        return math.inf
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What starts a run again."""
+
+    recipe: Recipe
+
+    data: str | None = None
+    """Data folder, or `streets`; `None` for data that Python code handed over."""
+
+    init: Path | None = None
+    """Checkpoint the run started from."""
+
+    fingerprint: str = ""
+    """Of the training data; empty where none was recorded."""
+
+    @classmethod
+    def read(cls, path: Path) -> RunConfig:
+        """Reads a `config.yaml`, or that of a run folder.
+
+        Raises:
+            UserError: If it is missing, damaged or of another version.
+        """
+        path = path / "config.yaml" if path.is_dir() else path
+        try:
+            content = yaml.safe_load(path.read_text())
+            init, data = content.get("init"), content.get("data")
+            return cls(
+                Recipe.from_fields(content["recipe"]),
+                None if data is None else str(data),
+                None if init is None else Path(init),
+                str(content.get("fingerprint", "")),
+            )
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        except (UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not the configuration of a run") from error
+
+    def write(self, folder: RunFolder, dataset: Dataset, processes: int = 1) -> None:
+        """Writes `config.yaml`: the fields, and what the run's outcome depends on besides."""
+        content = {
+            "recipe": json.loads(json.dumps(asdict(self.recipe))),
+            "data": _absolute(self.data),
+            "init": None if self.init is None else str(self.init.absolute()),
+            "dataset": dataset.name,
+            "samples": len(dataset),
+            "fingerprint": self.fingerprint,
+            "processes": processes,
+            "threads": torch.get_num_threads(),
+            "versions": {
+                "bisenetv2": __version__,
+                "torch": str(torch.__version__),
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+            "git": _git_state(),
+        }
+        with atomic_path(folder.config) as temporary:
+            temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def _absolute(data: str | None) -> str | None:
+    return str(Path(data).absolute()) if data is not None and Path(data).is_dir() else data
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Returns 16 hexadecimal digits that change with the samples' names, number or pixels.
+
+    All names count, by their last part, so that a folder may move; of the pixels those of
+    `FINGERPRINTED` samples.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for index in range(len(dataset)):
+        digest.update(f"{Path(dataset.sample_name(index)).name}\n".encode())
+    spread = SpreadSamples(dataset, FINGERPRINTED)
+    for sample in map(spread.__getitem__, range(len(spread))):
+        digest.update(sample.image.tobytes() + sample.mask.tobytes())
+    return digest.hexdigest()
+
+
+def _git_state() -> str | None:
+    """Commit of the code, `-dirty` with changes; `None` outside a git checkout."""
+    here = Path(__file__).parent
+    command = ("git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

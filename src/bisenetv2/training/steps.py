@@ -1,0 +1,169 @@
+"""Optimiser steps: forward, loss, backward, update, average."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bisenetv2.errors import UserError
+from bisenetv2.network.frames import FrameNetwork
+from bisenetv2.training.average import WeightAverage
+from bisenetv2.training.batch_norm import synchronised
+from bisenetv2.training.device import computes_bfloat16
+from bisenetv2.training.loader import Batch
+from bisenetv2.training.loss import Mining, SegmentationLoss
+from bisenetv2.training.recipe import PARTS, Recipe
+from bisenetv2.training.schedule import rate_factor
+from bisenetv2.training.state import RunState
+from bisenetv2.training.weight_gradient import (
+    gains_by_contiguous_gradients,
+    take_contiguous_gradients,
+)
+from bisenetv2.training.world import World
+
+
+def new_state(
+    recipe: Recipe, model: FrameNetwork, world: World, *, fast_gradients: bool | None = None
+) -> RunState:
+    """Makes a network ready for its first step: on its device, with optimiser and average.
+
+    Args:
+        recipe: Rates, decay, what is frozen.
+        model: The network with its normalisation; it is moved and changed in place.
+        world: Where this process computes.
+        fast_gradients: Whether to take the way round of `weight_gradient`; `None`: where a CPU
+            that computes in FP32 gains by it.
+    """
+    place = world.device
+    model.to(place).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if recipe.sync_bn and world.size > 1:
+        synchronised(model, place)
+    if fast_gradients is None:
+        fast_gradients = place.type == "cpu" and gains_by_contiguous_gradients()
+        fast_gradients &= not computes_bfloat16(place, recipe.precision)
+    if fast_gradients:
+        take_contiguous_gradients(model)
+    average = WeightAverage(model, recipe.average) if recipe.average else None
+    for name, parameter in model.network.named_parameters():
+        parameter.requires_grad_(name.partition(".")[0] not in recipe.freeze)
+    optimizer = torch.optim.SGD(_groups(recipe, model), lr=recipe.rate, momentum=recipe.momentum)
+    return RunState(model, optimizer, average)
+
+
+def _groups(recipe: Recipe, model: FrameNetwork) -> list[dict[str, Any]]:
+    """Groups of parameters by decay and rate; `factor` is that of the rate."""
+    groups: list[dict[str, Any]] = []
+    for factor, below in ((1.0, False), (recipe.backbone_rate, True)):
+        members = [
+            parameter
+            for name, parameter in model.network.named_parameters()
+            if parameter.requires_grad and (name.partition(".")[0] in PARTS) is below
+        ]
+        # BN and biases are not decayed.
+        weights = [parameter for parameter in members if parameter.ndim == 4]
+        others = [parameter for parameter in members if parameter.ndim != 4]
+        groups.append({"params": weights, "weight_decay": recipe.weight_decay, "factor": factor})
+        groups.append({"params": others, "weight_decay": 0.0, "factor": factor})
+    return [group for group in groups if group["params"]]
+
+
+class Steps:
+    """Takes the optimiser steps of a run."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        ignore_index: int,
+        state: RunState,
+        world: World,
+        class_weights: tuple[float, ...] = (),
+    ) -> None:
+        """Prepares the steps.
+
+        Args:
+            recipe: Schedule, losses, precision.
+            ignore_index: Mask value of pixels that do not count.
+            state: What the steps move.
+            world: The processes that take them together.
+            class_weights: Weight of a pixel of each class; empty for one weight.
+        """
+        self.recipe, self.state, self.world = recipe, state, world
+        self.rate = 0.0
+        self.bfloat16 = computes_bfloat16(world.device, recipe.precision)
+        self.loss = SegmentationLoss(
+            ignore_index,
+            strides=(recipe.loss_stride, recipe.booster_stride),
+            booster_weights=recipe.booster_weights,
+            mining=Mining(recipe.ohem_threshold, recipe.ohem_share) if recipe.ohem else None,
+            class_weights=class_weights,
+            dice=recipe.dice,
+            lovasz=recipe.lovasz,
+            mean=world.mean,
+        )
+        _set_training(state.model, recipe.freeze)
+        self._model = world.parallel(state.model)
+
+    def take(self, batch: Batch) -> float:
+        """Trains on one batch, of which this process holds its share, and returns its loss.
+
+        Raises:
+            UserError: If the loss is not finite; the weights are as they were.
+        """
+        recipe, state = self.recipe, self.state
+        self.rate = recipe.rate * rate_factor(
+            state.step,
+            recipe.iterations,
+            warmup=recipe.warmup,
+            hold=1.0 if recipe.schedule == "trunk" else recipe.hold,
+            power=recipe.power,
+        )
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.rate * group["factor"]
+        state.optimizer.zero_grad(set_to_none=True)
+        value = self._accumulate_gradients(batch)
+        if not math.isfinite(value):
+            raise UserError(
+                f"loss is {value} at step {state.step + 1}, rate {self.rate:.4g}: "
+                f"usually the rate is too high (try --rate {self.rate / 4:.2g}); "
+                f"the batch was {', '.join(batch.names)}"
+            )
+        if recipe.clip:
+            nn.utils.clip_grad_norm_(self._model.parameters(), recipe.clip)
+        state.optimizer.step()
+        state.step += 1
+        if state.average is not None:
+            state.average.update(state.model, state.step)
+        return value
+
+    def _accumulate_gradients(self, batch: Batch) -> float:
+        """Runs the parts of a batch forward and backward; the gradient is their mean's."""
+        place, parts = self.world.device, self.recipe.accumulate
+        images = torch.from_numpy(batch.images).to(place).chunk(parts)  # each B / parts, H, W, 3
+        masks = torch.from_numpy(batch.masks).to(place).chunk(parts)  # each B / parts, H, W
+        total = torch.zeros((), device=place)
+        for index in range(parts):
+            if index == parts - 1:
+                total += self._backward(images[index], masks[index])
+            else:
+                with self.world.no_gradient_exchange(self._model):
+                    total += self._backward(images[index], masks[index])
+        return float(self.world.mean(total))
+
+    def _backward(self, images: Tensor, masks: Tensor) -> Tensor:
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = self._model(images)
+        loss = self.loss(logits, masks) / self.recipe.accumulate
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+
+def _set_training(model: FrameNetwork, freeze: tuple[str, ...]) -> None:
+    """Sets the training mode: BN of frozen parts keeps its statistics."""
+    model.train()
+    for name in freeze:
+        part = getattr(model.network, name)
+        if part is not None:
+            part.eval()

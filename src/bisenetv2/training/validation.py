@@ -1,0 +1,94 @@
+"""Validation: the network that would ship, scored by all processes together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+from bisenetv2.card import ModelCard
+from bisenetv2.data.dataset import Dataset, DatasetView, Sample
+from bisenetv2.errors import UserError
+from bisenetv2.evaluation.confusion import ConfusionMatrix
+from bisenetv2.evaluation.evaluate import evaluate
+from bisenetv2.inference.segmenter import Segmenter
+from bisenetv2.inference.torch_engine import TorchEngine
+from bisenetv2.network.frames import FrameNetwork
+from bisenetv2.training.world import World
+
+
+class Validation(NamedTuple):
+    """What a validation found."""
+
+    matrix: ConfusionMatrix
+    """Counts over all samples, whichever process scored them."""
+
+    merit: str
+    """One line for a card; empty but for process 0."""
+
+
+class EverySample(DatasetView):
+    """The samples of another dataset that fall to one of several processes."""
+
+    def __init__(self, dataset: Dataset, rank: int, size: int) -> None:
+        """Wraps a dataset.
+
+        Args:
+            dataset: Where the samples come from.
+            rank: Which process, 0 to size - 1: it takes sample `rank` and every `size`-th after it.
+            size: Number of processes.
+        """
+        super().__init__(dataset)
+        self.indices = range(rank, len(dataset), size)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def sample_name(self, index: int) -> str:
+        """Name of a sample."""
+        return self.dataset.sample_name(self.indices[index])
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[self.indices[index]]
+
+
+def check_validation(dataset: Dataset, val_dataset: Dataset) -> None:
+    """Raises now what validation would raise after hundreds of steps."""
+    if not len(val_dataset):
+        raise UserError(f"{val_dataset.name}: holds no sample to validate on")
+    if val_dataset.labels.names != dataset.labels.names:
+        raise UserError(
+            f"{val_dataset.name}: its classes ({', '.join(val_dataset.labels.names)}) are not "
+            f"those of {dataset.name} ({', '.join(dataset.labels.names)}); "
+            "validate on data with the same labels"
+        )
+
+
+def validate(network: FrameNetwork, dataset: Dataset, card: ModelCard, world: World) -> Validation:
+    """Scores a network, each process on its share of the samples.
+
+    The counts are integers, so that the sum over the processes is what one alone would count.
+
+    Args:
+        network: The network that would ship.
+        dataset: What to validate on, all of it.
+        card: Labels and geometry of the network.
+        world: The processes that share the work.
+
+    Raises:
+        UserError: If no pixel is labelled, or a sample does not fit.
+    """
+    world.adopt(network)
+    matrix = ConfusionMatrix(len(dataset.labels), dataset.labels.ignore_index)
+    mine, merit = EverySample(dataset, world.rank, world.size), ""
+    # A process without a sample counts nothing, but takes part in the sum.
+    result = None
+    if len(mine):
+        result = evaluate(Segmenter.from_engine(TorchEngine(network), card), mine)
+        matrix.counts = result.matrix.counts
+    matrix.counts = world.total(matrix.counts)
+    if math.isnan(matrix.mean_iou):
+        raise UserError(f"{dataset.name}: has no labelled pixel to validate on; check its masks")
+    if result is not None:
+        merit = replace(result, matrix=matrix, images=len(dataset)).merit
+    return Validation(matrix, merit)

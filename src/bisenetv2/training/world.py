@@ -1,0 +1,131 @@
+"""The processes of a run: one by default, as many as `torchrun` started otherwise.
+
+Process 0 alone writes. Whatever it alone can know, such as what a run folder holds, it shares.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bisenetv2.errors import UserError
+from bisenetv2.training.device import choose_device
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train one network together, seen from one of them."""
+
+    device: torch.device
+    """Where this process computes."""
+
+    rank: int = 0
+    """Number of this process, 0 to size - 1."""
+
+    size: int = 1
+    """Number of processes."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the run folder."""
+        return self.rank == 0
+
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """Wraps a model, so that its gradients are the mean over the processes."""
+        if self.size == 1:
+            return model
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=devices)
+
+    def no_gradient_exchange(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Keeps gradients to this process, for all parts of a batch but the last."""
+        if isinstance(model, DistributedDataParallel):
+            return cast(AbstractContextManager[None], model.no_sync())
+        return nullcontext()
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Returns the mean over the processes, without gradient."""
+        value = value.detach()
+        if self.size == 1:
+            return value
+        total = value.to(torch.float32, copy=True)
+        dist.all_reduce(total)
+        return total / self.size
+
+    def total(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Returns the sum of integer counts over the processes, exactly."""
+        if self.size == 1:
+            return counts
+        summed = torch.from_numpy(counts.copy()).to(self.device)
+        dist.all_reduce(summed)
+        return cast("npt.NDArray[np.int64]", summed.cpu().numpy())
+
+    def adopt(self, model: nn.Module) -> None:
+        """Makes the tensors of a model those of process 0: BN statistics drift apart otherwise."""
+        if self.size > 1:
+            for tensor in model.state_dict().values():
+                dist.broadcast(tensor, 0)
+
+    def share(self, work: Callable[[], T]) -> T:
+        """Runs `work` on process 0 alone and returns its result, or raises its error, on all."""
+        if self.size == 1:
+            return work()
+        outcome: list[object] = [None, None]
+        if self.rank == 0:
+            try:
+                outcome = [work(), None]
+            except UserError as error:
+                outcome = [None, error]
+        dist.broadcast_object_list(outcome, 0, device=self.device)
+        if isinstance(outcome[1], UserError):
+            raise outcome[1]
+        return cast(T, outcome[0])
+
+
+@contextmanager
+def joined(device: str = "auto") -> Iterator[World]:
+    """Joins the processes that `torchrun` started; without it a process is alone.
+
+    Args:
+        device: `auto` or a torch device; of several GPUs each process takes its own.
+
+    Raises:
+        UserError: If there is no such device, or another process of the run ended.
+    """
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        yield World(choose_device(device))
+        return
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    place = choose_device(device)
+    if place.type == "cuda" and place.index is None:
+        place = torch.device("cuda", local)
+        torch.cuda.set_device(place)
+    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    try:
+        yield World(place, dist.get_rank(), dist.get_world_size())
+    except RuntimeError as error:
+        if not _lost_a_process(error):
+            raise
+        raise UserError(
+            f"process {dist.get_rank()}: another process of this run ended; see what it said, then "
+            "go on with --resume"
+        ) from error
+    finally:
+        dist.destroy_process_group()
+
+
+def _lost_a_process(error: RuntimeError) -> bool:
+    """Tells whether an error is that of a connection; gloo's are plain `RuntimeError`."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
