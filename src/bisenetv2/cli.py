@@ -22,6 +22,8 @@ bisenetv2: real-time semantic segmentation with BiSeNet V2
   bisenetv2 train camvid --data ../shared/camvid        train on CamVid
   bisenetv2 train streets --iterations 200              train on rendered streets: no data needed
   bisenetv2 recipes                                     what can be trained by name, by the paper
+  bisenetv2 cooldown runs/x                             ship from a trunk (train --schedule trunk)
+  bisenetv2 runs                                        list and compare what was trained
   bisenetv2 export runs/camvid/best.safetensors         write a model file and prove it agrees
   bisenetv2 import model_final_v2_city.pth              bring in a checkpoint of another project
   bisenetv2 benchmark --against plain                   time every stage on this machine

@@ -1,0 +1,66 @@
+"""Cool-downs: runs that branch off a trunk at a constant rate and bring the rate down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import yaml
+from safetensors.torch import save_file
+
+from bisenetv2.errors import UserError
+from bisenetv2.images import atomic_path
+from bisenetv2.training.run_folder import RunConfig, RunFolder
+from bisenetv2.training.state import newest_state
+
+
+def branch_off(trunk: Path, run: Path | None, iterations: int) -> Path:
+    """Makes a run folder that, resumed, cools a trunk down from its newest state.
+
+    The rate, at its peak up to the trunk's step, falls over the steps that follow; order and
+    augmentation of the samples go on where the trunk is.
+
+    Args:
+        trunk: Run folder of a recipe whose schedule is `trunk`.
+        run: Folder to make; `None` names it after the trunk and its step.
+        iterations: Steps of the cool-down, 1 or more.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: If the run is no trunk, has no state, or the folder is in use.
+    """
+    recipe = RunConfig.read(trunk).recipe
+    if recipe.schedule != "trunk":
+        raise UserError(
+            f"{trunk}: its rate falls already (schedule {recipe.schedule}); cool-downs branch off "
+            "runs with --schedule trunk"
+        )
+    if iterations < 1:
+        raise UserError(f"iterations {iterations}: expected 1 or more")
+    stored = newest_state(RunFolder(trunk).states)
+    step = int(json.loads(stored.metadata["run"])["step"])
+    folder = RunFolder(run or trunk.with_name(f"{trunk.name}-cooldown-{step}"))
+    if folder.states.exists():
+        raise UserError(
+            f"{folder.path}: holds a run already; go on with it by `bisenetv2 train {folder.path} "
+            "--resume`, or name another --run"
+        )
+    cooling = replace(
+        recipe,
+        schedule="poly",
+        iterations=step + iterations,
+        hold=step / (step + iterations),
+        progressive_share=0.0,
+    )
+    content = yaml.safe_load(RunFolder(trunk).config.read_text())
+    content["recipe"] = json.loads(json.dumps(asdict(cooling)))
+    with atomic_path(folder.config) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    # The best of the trunk is not this run's: its own validations decide.
+    fresh = json.dumps({"step": step, "best_miou": -1.0, "worse": 0})
+    with atomic_path(folder.states / stored.path.name) as temporary:
+        save_file(stored.tensors, temporary, {"run": fresh})
+    return folder.path

@@ -1,0 +1,206 @@
+"""Nothing is lost: runs that are killed, disks that are full, trunks and their cool-downs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file  # noqa: E402
+
+from bisenetv2.cli import main  # noqa: E402
+from bisenetv2.data.streets import RenderedStreets  # noqa: E402
+from bisenetv2.errors import UserError  # noqa: E402
+from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
+from bisenetv2.training.branch import branch_off  # noqa: E402
+from bisenetv2.training.loader import InMemory  # noqa: E402
+from bisenetv2.training.loop import train  # noqa: E402
+from bisenetv2.training.recipe import Recipe  # noqa: E402
+from bisenetv2.training.run_folder import RunConfig, RunFolder  # noqa: E402
+from bisenetv2.training.watch import Watch  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+STREETS = InMemory(RenderedStreets(4, (64, 96), seed=1))
+VAL_STREETS = InMemory(RenderedStreets(2, (64, 96), seed=2))
+NETWORK = BiSeNetV2Config(width=0.25, head_width=16, booster_width=8, expansion=2)
+
+
+@pytest.fixture(autouse=True)
+def no_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watch, "_board", None)
+
+
+class Bar:
+    """Calls something at a step."""
+
+    def __init__(self, **actions: Any) -> None:
+        self.steps, self.actions = 0, {int(k.removeprefix("at")): v for k, v in actions.items()}
+
+    def advance(self, steps: int = 1, text: str | None = None) -> None:
+        self.steps += steps
+        if self.steps in self.actions:
+            self.actions[self.steps]()
+
+
+def tiny(**options: Any) -> Recipe:
+    defaults: dict[str, Any] = {
+        "network": NETWORK, "iterations": 4, "batch": 2, "crop": (32, 64), "val_every": 2,
+        "save_every": 2, "average": 0.9, "precision": "float32",
+    }  # fmt: skip
+    return Recipe(**{**defaults, **options})
+
+
+def same_tensors(first: Path, second: Path) -> bool:
+    ours, theirs = load_file(first), load_file(second)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def killed_and_straight(folder: Path, seed: int, random_deaths: int) -> None:
+    script = Path(__file__).with_name("lives.py")
+    command = [sys.executable, str(script), str(folder), str(seed), str(random_deaths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    straight, killed = folder / "straight", folder / "killed"
+    assert same_tensors(
+        straight / "last/state-00000008.safetensors", killed / "last/state-00000008.safetensors"
+    )
+    assert same_tensors(straight / "best.safetensors", killed / "best.safetensors")
+    scores = [[entry for entry in RunFolder(run).logged() if "miou" in entry]
+              for run in (straight, killed)]  # fmt: skip
+    assert scores[0] == scores[1] and len(scores[0]) == 4
+    assert not list(killed.rglob(".*"))  # half-written files are cleared
+    assert len(list((killed / "last").iterdir())) == 2
+
+
+def test_a_run_killed_at_any_moment_ends_with_the_bits_of_one_that_was_not(tmp_path: Path) -> None:
+    killed_and_straight(tmp_path, seed=0, random_deaths=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_many_deaths_change_nothing(tmp_path: Path, seed: int) -> None:
+    killed_and_straight(tmp_path, seed, random_deaths=12)
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Lets no file grow beyond a size, as if the disk were full."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_stops_the_run_and_names_the_last_good_state(tmp_path: Path) -> None:
+    straight, full = tmp_path / "straight", tmp_path / "full"
+    train(tiny(), STREETS, None, straight, bar=Bar())
+    with pytest.raises(UserError) as caught, files_up_to(1 << 30):
+        resource = pytest.importorskip("resource")
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        fill = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # noqa: E731
+        train(tiny(), STREETS, None, full, bar=Bar(at3=fill))
+    text = str(caught.value)
+    assert "state-00000004.safetensors: cannot be written" in text
+    assert f"the last good state is {full / 'last' / 'state-00000002.safetensors'}" in text
+    assert "--resume" in text and "\n" not in text
+    assert os.listdir(full / "last") == ["state-00000002.safetensors"]
+    train(tiny(), STREETS, None, full, resume=True, bar=Bar())
+    assert same_tensors(straight / "best.safetensors", full / "best.safetensors")
+
+
+def test_a_trunk_keeps_its_rate_and_a_cooldown_brings_it_down(tmp_path: Path) -> None:
+    trunk = tmp_path / "trunk"
+    recipe = tiny(schedule="trunk", iterations=20, save_every=20, val_every=20, rate=0.04,
+                  progressive_share=0.5)  # fmt: skip
+    train(recipe, STREETS, None, trunk, bar=Bar())
+    assert RunFolder(trunk).logged()[-1]["rate"] == 0.04
+    before = {path: path.stat().st_mtime_ns for path in trunk.rglob("*")}
+
+    folder = branch_off(trunk, None, 20)
+    assert folder == tmp_path / "trunk-cooldown-20"
+    cooling = RunConfig.read(folder).recipe
+    assert (cooling.schedule, cooling.iterations, cooling.hold) == ("poly", 40, 0.5)
+    assert same_tensors(
+        trunk / "last/state-00000020.safetensors", folder / "last/state-00000020.safetensors"
+    )
+    train(replace(cooling, val_every=10), STREETS, VAL_STREETS, folder, resume=True, bar=Bar())
+    rates = {
+        entry["step"]: entry["rate"] for entry in RunFolder(folder).logged() if "rate" in entry
+    }
+    assert rates == {40: pytest.approx(0.04 * (1 / 20) ** 0.9)}
+    assert (folder / "best.safetensors").exists()
+    assert before == {path: path.stat().st_mtime_ns for path in trunk.rglob("*")}
+
+    train(replace(recipe, iterations=21), STREETS, None, trunk, resume=True, bar=Bar())  # goes on
+
+
+def test_a_cooldown_wants_a_trunk_with_a_state_and_a_free_folder(tmp_path: Path) -> None:
+    train(tiny(iterations=1), STREETS, None, tmp_path / "poly", bar=Bar())
+    with pytest.raises(UserError, match=r"poly: its rate falls already .* --schedule trunk"):
+        branch_off(tmp_path / "poly", None, 5)
+    train(tiny(iterations=1, schedule="trunk"), STREETS, None, tmp_path / "trunk", bar=Bar())
+    with pytest.raises(UserError, match=r"iterations 0: expected 1 or more"):
+        branch_off(tmp_path / "trunk", None, 0)
+    branch_off(tmp_path / "trunk", None, 5)
+    with pytest.raises(UserError, match=r"trunk-cooldown-1: holds a run already; go on with it by"):
+        branch_off(tmp_path / "trunk", None, 5)
+
+
+def test_the_verbs_cool_down_list_and_compare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = ("--network.width", "0.25", "--network.head-width", "16", "--crop", "32", "64")
+    assert main(["train", "streets", *network, "--batch", "2", "--iterations", "1", "--val-split",
+                 "", "--schedule", "trunk", "--run", "runs/x"]) == 0  # fmt: skip
+    assert main(["cooldown", "runs/x", "--iterations", "1"]) == 0
+    assert capsys.readouterr().out.endswith("x-cooldown-1/best.safetensors\n")
+    assert main(["runs"]) == 0
+    listed = capsys.readouterr().out
+    assert "1/1" in listed and "2/2" in listed and "runs/x-cooldown-1" in listed
+    assert main(["runs", "runs/x", "runs/x-cooldown-1"]) == 0
+    compared = capsys.readouterr().out
+    assert "schedule: runs/x" in compared and "seed" not in compared
+    assert main(["runs", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert main(["runs", "nowhere"]) == 2
+    assert "nowhere: no such folder of runs" in capsys.readouterr().err
+
+
+def test_patience_ends_a_run_that_no_longer_improves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bisenetv2.training import loop
+    from bisenetv2.training.validation import Validation
+
+    found = iter([0.3, 0.2, 0.4, 0.1, 0.2, 0.9])
+
+    class Scored:
+        pixel_accuracy = 0.5
+
+        def __init__(self) -> None:
+            self.mean_iou = next(found)
+
+    monkeypatch.setattr(loop, "validate", lambda *_: Validation(Scored(), "so so"))  # type: ignore[arg-type]
+    monkeypatch.setattr(Watch, "show", lambda *_: None)
+    recipe, bar = tiny(iterations=6, val_every=1, save_every=1, patience=2), Bar()
+    train(recipe, STREETS, VAL_STREETS, tmp_path, bar=bar)
+    assert bar.steps == 5
+    again = Bar()
+    train(recipe, STREETS, VAL_STREETS, tmp_path, resume=True, bar=again)
+    assert again.steps == 5  # nor does it go on
