@@ -27,10 +27,10 @@ from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.watch import Watch
 
 NETWORK = BiSeNetV2Config(
-    num_classes=len(CAMVID), width=0.25, head_width=16, booster_width=8, expansion=2
+    num_classes=len(CAMVID), width=0.125, head_width=8, booster_width=8, expansion=2
 )
 RECIPE = Recipe(
-    NETWORK, iterations=8, batch=2, crop=(64, 64), progressive_share=0.4, progressive_batch=3,
+    NETWORK, iterations=6, batch=2, crop=(32, 64), progressive_share=0.4, progressive_batch=3,
     jitter=0.3, warmup=2, val_every=2, save_every=2, average=0.9, precision="float32",
 )  # fmt: skip
 
@@ -61,8 +61,8 @@ def half_written(tensors: Any, path: Path, metadata: Any = None) -> None:
 
 
 DEATHS: dict[str, Callable[[], None]] = {
-    "in a step": lambda: on_call(torch.optim.SGD, "step", 3, kill_me),
     "in the first write of the best": lambda: on_call(loop, "save_checkpoint", 1, kill_me),
+    "in a step": lambda: on_call(torch.optim.SGD, "step", 3, kill_me),
     "in a checkpoint": lambda: on_call(state, "save_file", 1, half_written),
     "in a validation": lambda: on_call(ConfusionMatrix, "update", 3, kill_me),
     "between backward and update": lambda: on_call(torch.optim.SGD, "step", 2, kill_me),
@@ -79,9 +79,7 @@ def main(folder: Path) -> None:
         for index in range(len(dataset)):
             dataset[index]
 
-    def live(
-        run: Path, death: Callable[[], None] | None = None, seconds: float | None = None
-    ) -> int:
+    def live(run: Path, death: Callable[[], None] | None = None, seconds: float = 0) -> int:
         """Trains in a process of its own; returns the signal that ended it, or 0."""
         process = os.fork()
         if not process:
@@ -90,7 +88,7 @@ def main(folder: Path) -> None:
             resume = any((run / "last").glob("state-*"))
             loop.train(RECIPE, streets, val, run, resume=resume, bar=Bar())
             os._exit(0)
-        if seconds is not None:
+        if seconds:
             time.sleep(seconds)
             os.kill(process, signal.SIGKILL)
         return os.waitpid(process, 0)[1] & 0x7F

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,18 +72,18 @@ def killed_and_straight(folder: Path, seed: int, random_deaths: int) -> None:
     assert done.returncode == 0, done.stderr
     straight, killed = folder / "straight", folder / "killed"
     assert same_tensors(
-        straight / "last/state-00000008.safetensors", killed / "last/state-00000008.safetensors"
+        straight / "last/state-00000006.safetensors", killed / "last/state-00000006.safetensors"
     )
     assert same_tensors(straight / "best.safetensors", killed / "best.safetensors")
     scores = [[entry for entry in RunFolder(run).logged() if "miou" in entry]
               for run in (straight, killed)]  # fmt: skip
-    assert scores[0] == scores[1] and len(scores[0]) == 4
+    assert scores[0] == scores[1] and len(scores[0]) == 3
     assert not list(killed.rglob(".*"))  # half-written files are cleared
     assert len(list((killed / "last").iterdir())) == 2
 
 
 def test_a_run_killed_at_any_moment_ends_with_the_bits_of_one_that_was_not(tmp_path: Path) -> None:
-    killed_and_straight(tmp_path, seed=0, random_deaths=2)
+    killed_and_straight(tmp_path, seed=0, random_deaths=1)
 
 
 @pytest.mark.slow
@@ -117,7 +116,7 @@ def test_a_full_disk_stops_the_run_and_names_the_last_good_state(tmp_path: Path)
     assert "state-00000004.safetensors: cannot be written" in text
     assert f"the last good state is {full / 'last' / 'state-00000002.safetensors'}" in text
     assert "--resume" in text and "\n" not in text
-    assert os.listdir(full / "last") == ["state-00000002.safetensors"]
+    assert [path.name for path in (full / "last").iterdir()] == ["state-00000002.safetensors"]
     train(tiny(), STREETS, None, full, resume=True, bar=Bar())
     assert same_tensors(straight / "best.safetensors", full / "best.safetensors")
 
