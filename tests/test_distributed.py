@@ -18,12 +18,12 @@ from bisenetv2.data.augment import Augmentation  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
-from bisenetv2.training.loader import Batches  # noqa: E402
+from bisenetv2.training.loader import Batches, InMemory  # noqa: E402
 from bisenetv2.training.phases import plan_phases  # noqa: E402
 from bisenetv2.training.recipe import Recipe  # noqa: E402
 from bisenetv2.training.run_folder import RunFolder  # noqa: E402
 
-STREETS = RenderedStreets(5, (64, 96), seed=1)
+STREETS = InMemory(RenderedStreets(5, (64, 96), seed=1))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_two_processes_leave_the_checkpoint_of_one(folder: Path) -> None:
         one, two = load_file(folder / "one" / name), load_file(folder / "two" / name)
         assert one.keys() == two.keys()
         for key in one:
-            torch.testing.assert_close(one[key], two[key], rtol=1e-3, atol=2e-4, msg=key)
+            torch.testing.assert_close(one[key], two[key], rtol=1e-3, atol=1e-3, msg=key)
     scores = [[line["miou"] for line in RunFolder(folder / run).logged() if "miou" in line]
               for run in ("one", "two")]  # fmt: skip
     np.testing.assert_allclose(*scores, atol=2e-3)
@@ -106,7 +106,7 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(
 @pytest.mark.slow
 def test_torchrun_starts_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m",
-               "bisenetv2", "train", "streets", "--iterations", "2", "--crop", "64", "64",
+               "--", "bisenetv2", "train", "streets", "--iterations", "2", "--crop", "64", "64",
                "--batch", "4", "--network.width", "0.25", "--val-every", "2", "--sync-bn",
                "--threads", "1", "--run", str(tmp_path / "run")]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import yaml  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 
 from bisenetv2.card import ModelCard  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
@@ -122,6 +123,57 @@ def test_a_network_that_cannot_carry_the_booster_heads_is_refused(tmp_path: Path
     init = checkpoint(tmp_path / "a.safetensors", branches="detail", boosters=())
     with pytest.raises(UserError, match="boosters sit on the Semantic Branch"):
         starting_point(WANTED, init)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_the_first_convolutions_are_adapted_to_other_input_channels(
+    tmp_path: Path, channels: int
+) -> None:
+    init = checkpoint(tmp_path / "a.safetensors")
+    start = starting_point(replace(WANTED, in_channels=channels), init)
+    stored = load_checkpoint(init)[0].network.state_dict()
+    new = start.model.network.state_dict()
+    adapted = [name for name in new if new[name].ndim == 4 and new[name].shape[1] == channels
+               and stored[name].shape[1] == 3]  # fmt: skip
+    assert len(adapted) == 2
+    grey = torch.full((1, 1, 32, 32), 0.7)
+    for name in adapted:
+        assert torch.equal(new[name][:, 0], stored[name][:, 0] * (3 / channels))
+    assert start.summary.splitlines()[0].endswith("tensors loaded; nothing is new")
+    assert len(start.model.normalization.mean) == channels
+    logits = start.model.eval().network(grey.expand(1, channels, 32, 32))
+    assert logits.shape == (1, 11, 4, 4)
+
+
+def test_the_table_tells_what_was_loaded_re_initialised_and_ignored(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "a.safetensors", num_classes=19, boosters=("S3", "CE"))
+    start = starting_point(replace(WANTED, boosters=("S3",)), init)
+    rows = {line.split()[0]: line.split()[1:] for line in start.summary.splitlines()[1:]}
+    assert rows["part"] == ["loaded", "re-initialised", "ignored"]
+    count = sum(name.startswith("detail.") for name in start.model.network.state_dict())
+    assert rows["detail"] == [str(count), "0", "0"]
+    assert rows["head"][:3] == ["0", "8", "8"]
+    assert rows["boosters.CE"][:3] == ["0", "0", "8"]
+    assert sum(int(row[0]) for row in list(rows.values())[1:]) == len(taken_names(start, init))
+
+
+def taken_names(start: Start, init: Path) -> list[str]:
+    heads = ("head.", "boosters.")
+    return [name for name in start.model.network.state_dict() if not name.startswith(heads)]
+
+
+def test_bare_weights_fill_the_recipe_s_network_as_far_as_they_fit(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "a.safetensors")
+    tensors = {k: v for k, v in load_file(init).items() if k.startswith("detail.")}
+    bare = tmp_path / "bare.safetensors"
+    save_file(tensors | {"other": torch.ones(2)}, bare)
+    start = starting_point(WANTED, bare)
+    assert start.card is None
+    assert taken(start, init) == {n for n in weights(start) if n.startswith("detail.")}
+    assert start.summary.startswith(f"{bare}: {len(tensors)} of its {len(tensors) + 1} tensors")
+    save_file({"other": torch.ones(2)}, bare)
+    with pytest.raises(UserError, match=r"bare\.safetensors: none of its 1 tensors fits"):
+        starting_point(WANTED, bare)
 
 
 def test_a_file_of_another_project_is_sent_to_the_import(tmp_path: Path) -> None:

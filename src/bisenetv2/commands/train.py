@@ -26,6 +26,7 @@ EXAMPLES = """\
   bisenetv2 train runs/trial --resume
   bisenetv2 train runs/trial/config.yaml --run runs/again
   torchrun --nproc-per-node 2 -m bisenetv2 train streets --sync-bn
+  torchrun --nproc-per-node 2 -m -- bisenetv2 train streets --run runs/two   (-- keeps --run ours)
 """
 
 
@@ -96,7 +97,8 @@ def train_once(
     from bisenetv2.training.run_folder import RunFolder
 
     dataset = open_dataset(data, recipe.split)
-    val_dataset = open_dataset(data, recipe.val_split) if recipe.val_split else None
+    validates = recipe.val_split and not recipe.overfit
+    val_dataset = open_dataset(data, recipe.val_split) if validates else None
     mixed = open_dataset(STREETS, "train") if recipe.streets_share else None
     with progress_bar("train", recipe.iterations, world.writes) as bar:
         best = train_loop(

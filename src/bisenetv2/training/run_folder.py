@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import platform
+import re
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from bisenetv2.training.recipe import Recipe
 
 FINGERPRINTED = 4
 """Samples whose pixels a fingerprint covers, spread over the data; it covers all names."""
+
+_LEFTOVER = re.compile(r"\.(best|state-\d+|config|metrics|curves)\.")
+"""Temporary names of what a run writes."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,9 @@ class RunFolder:
     def tidy(self, step: int) -> None:
         """Clears what a killed run left: metrics of steps to be taken again, half-written files."""
         for folder in (self.path, self.states):
-            for leftover in folder.glob(".*.safetensors"):
-                leftover.unlink(missing_ok=True)
+            for leftover in folder.glob(".*"):
+                if _LEFTOVER.match(leftover.name):
+                    leftover.unlink(missing_ok=True)
         if not self.metrics.exists():
             return
         lines = self.metrics.read_text(errors="replace").splitlines(keepends=True)

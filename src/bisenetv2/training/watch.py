@@ -11,7 +11,7 @@ import numpy as np
 from bisenetv2.card import ModelCard
 from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.evaluation.confusion import ConfusionMatrix
-from bisenetv2.images import Image
+from bisenetv2.images import Image, atomic_path
 from bisenetv2.inference.overlay import overlay
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
@@ -125,4 +125,5 @@ def draw_curves(folder: RunFolder) -> None:
         axes.set_ylabel("mIoU, %" if name == "miou" else name)
         axes.grid(alpha=0.3)
     all_axes[-1].set_xlabel("step")
-    figure.savefig(folder.curves, dpi=100)
+    with atomic_path(folder.curves) as temporary:
+        figure.savefig(temporary, dpi=100)

@@ -109,7 +109,7 @@ def joined(device: str = "auto") -> Iterator[World]:
         return
     local = int(os.environ.get("LOCAL_RANK", 0))
     place = choose_device(device)
-    if place.type == "cuda" and place.index is None:
+    if place.type == "cuda" and ":" not in device:
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")

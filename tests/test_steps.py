@@ -1,0 +1,241 @@
+"""Optimiser steps: rates, frozen parts, clipping, parts of a batch, faster weight gradients."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from bisenetv2.cli import main  # noqa: E402
+from bisenetv2.data.streets import RenderedStreets  # noqa: E402
+from bisenetv2.labels import CAMVID  # noqa: E402
+from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
+from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
+from bisenetv2.network.frames import FrameNetwork  # noqa: E402
+from bisenetv2.training.loader import Batch, InMemory  # noqa: E402
+from bisenetv2.training.loop import train  # noqa: E402
+from bisenetv2.training.phases import plan_phases  # noqa: E402
+from bisenetv2.training.recipe import Recipe  # noqa: E402
+from bisenetv2.training.run_folder import RunFolder  # noqa: E402
+from bisenetv2.training.state import RunState  # noqa: E402
+from bisenetv2.training.steps import Steps, new_state  # noqa: E402
+from bisenetv2.training.watch import Watch, matrix_picture  # noqa: E402
+from bisenetv2.training.weight_gradient import (  # noqa: E402
+    ContiguousGradientConv2d,
+    take_contiguous_gradients,
+)
+from bisenetv2.training.world import World  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+ALONE = World(torch.device("cpu"))
+STREETS = InMemory(RenderedStreets(4, (64, 96), seed=1))
+NETWORK = BiSeNetV2Config(
+    num_classes=len(CAMVID), width=0.25, head_width=16, booster_width=8, expansion=2
+)
+
+
+def tiny(**options: Any) -> Recipe:
+    defaults: dict[str, Any] = {
+        "network": NETWORK, "iterations": 4, "batch": 4, "crop": (32, 64), "average": 0.0,
+        "precision": "float32", "val_every": 100, "save_every": 100,
+    }  # fmt: skip
+    return Recipe(**{**defaults, **options})
+
+
+def begin(recipe: Recipe, **options: Any) -> tuple[RunState, Steps]:
+    torch.manual_seed(0)
+    state = new_state(recipe, FrameNetwork(BiSeNetV2(recipe.network)), ALONE, **options)
+    return state, Steps(recipe, CAMVID.ignore_index, state, ALONE)
+
+
+def batch(recipe: Recipe, step: int = 0) -> Batch:
+    return plan_phases(recipe, STREETS)[0].batches[step]
+
+
+class Bar:
+    def advance(self, steps: int = 1, text: str | None = None) -> None:
+        pass
+
+
+def moved(recipe: Recipe) -> dict[str, float]:
+    """How far a first step moves each parameter."""
+    state, steps = begin(recipe)
+    before = {n: p.detach().clone() for n, p in state.model.network.named_parameters()}
+    steps.take(batch(recipe))
+    after = dict(state.model.network.named_parameters())
+    return {name: (after[name] - before[name]).norm().item() for name in before}
+
+
+def test_the_backbone_moves_at_its_own_rate() -> None:
+    full, tenth = moved(tiny()), moved(tiny(backbone_rate=0.1))
+    for name, way in full.items():
+        heads = name.startswith(("head.", "boosters."))
+        assert tenth[name] == pytest.approx(way * (1 if heads else 0.1), rel=1e-2, abs=1e-5)
+
+
+def test_frozen_parts_stay_as_they_are_statistics_included() -> None:
+    recipe = tiny(freeze=("detail", "semantic"))
+    state, steps = begin(recipe)
+    before = copy.deepcopy(state.model.network.state_dict())
+    steps.take(batch(recipe))
+    for name, tensor in state.model.network.state_dict().items():
+        frozen = name.startswith(("detail.", "semantic."))
+        assert torch.equal(tensor, before[name]) or not frozen, name
+    assert not torch.equal(
+        before["head.conv.bn.running_mean"],
+        state.model.network.state_dict()["head.conv.bn.running_mean"],
+    )
+
+
+def test_clipping_bounds_the_norm_of_the_gradient() -> None:
+    recipe = tiny(clip=0.5)
+    state, steps = begin(recipe)
+    steps.take(batch(recipe))
+    gradients = [p.grad for p in state.model.parameters() if p.grad is not None]
+    assert torch.stack([g.norm() for g in gradients]).norm() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_parts_of_a_batch_give_the_mean_of_their_gradients() -> None:
+    recipe = tiny(accumulate=2)
+    whole = batch(recipe)
+    state, steps = begin(recipe)
+    value = steps.take(whole)
+    losses, sums = [], [torch.zeros_like(p) for p in state.model.parameters()]
+    for half in (slice(0, 2), slice(2, 4)):
+        single = tiny(batch=2)
+        one, of_one = begin(single)
+        part = Batch(whole.images[half], whole.masks[half], whole.names[half])
+        losses.append(of_one.take(part))
+        for total, parameter in zip(sums, one.model.parameters(), strict=True):
+            total += parameter.grad / 2
+    assert value == pytest.approx(sum(losses) / 2, rel=1e-5)
+    for total, parameter in zip(sums, state.model.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, total, rtol=1e-3, atol=1e-4)
+
+
+def test_overfitting_takes_the_same_samples_unaltered_and_validates_on_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watch, "_board", None)
+    recipe = tiny(overfit=2, jitter=0.5, streets_share=0.5, rare_classes=("Car",), rare_share=1.0,
+                  crop=(64, 96), batch=2, iterations=2)  # fmt: skip
+    train(recipe, STREETS, None, tmp_path, bar=Bar())
+    assert "miou" in RunFolder(tmp_path).logged()[-1]
+    assert "samples: 2\n" in RunFolder(tmp_path).config.read_text()
+    batches = plan_phases(recipe, STREETS)[0].batches
+    images = {batches[step].images[0].tobytes() for step in range(8)}
+    assert len(images) <= len(STREETS)  # no flip, no jitter, no other scale
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_contiguous_weight_gradients_are_the_library_s(
+    stride: int, bias: bool, layout: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(5, 7, 3, stride, 1, bias=bias).to(memory_format=layout)
+    same = ContiguousGradientConv2d.of(convolution)
+    grads = []
+    for module in (convolution, same):
+        x = torch.randn(2, 5, 12, 9, generator=torch.Generator().manual_seed(1))
+        x = x.to(memory_format=layout).requires_grad_()
+        out = module(x)
+        module.zero_grad()
+        out.square().sum().backward()
+        grads.append([out.detach(), x.grad, *(p.grad.clone() for p in module.parameters())])
+    for expected, found in zip(*grads, strict=True):
+        torch.testing.assert_close(found, expected)
+    assert dict(same.named_parameters()).keys() == dict(convolution.named_parameters()).keys()
+
+
+def test_only_dense_3x3_convolutions_are_replaced_and_names_stay() -> None:
+    network = BiSeNetV2(NETWORK)
+    before, kinds = list(network.state_dict()), {}
+    take_contiguous_gradients(network)
+    assert list(network.state_dict()) == before
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            dense = module.kernel_size == (3, 3) and module.groups == 1
+            kinds[name] = isinstance(module, ContiguousGradientConv2d) == dense
+    assert kinds and all(kinds.values())
+
+
+def test_the_fast_path_and_the_plain_path_learn_alike() -> None:
+    recipe = tiny(iterations=12, crop=(64, 96), rate=0.01)
+    curves = []
+    for fast in (False, True):
+        _, steps = begin(recipe, fast_gradients=fast)
+        curves.append([steps.take(batch(recipe, step)) for step in range(12)])
+    # Sums in another order differ by 1e-7, which twelve steps let grow.
+    assert curves[1] == pytest.approx(curves[0], rel=0.01)
+    assert curves[1][:2] == pytest.approx(curves[0][:2], rel=1e-4)
+
+
+def test_losses_below_full_resolution_learn_alike() -> None:
+    curves = []
+    for strides in ({}, {"loss_stride": 2, "booster_stride": 4}):
+        recipe = tiny(iterations=12, crop=(64, 96), rate=0.01, **strides)
+        _, steps = begin(recipe)
+        curves.append([steps.take(batch(recipe, step)) for step in range(12)])
+    # Every other pixel stands for its neighbours: the same curve within a few percent.
+    assert curves[1] == pytest.approx(curves[0], rel=0.1)
+
+
+def test_a_run_is_watched_in_lines_curves_and_tensorboard(tmp_path: Path) -> None:
+    recipe = tiny(iterations=40, crop=(32, 32), batch=2, val_every=40)
+    train(recipe, STREETS, STREETS, tmp_path, bar=Bar())
+    lines = RunFolder(tmp_path).logged()
+    assert [line["step"] for line in lines if "loss" in line] == [20, 40]
+    assert all(0 <= line["loader_share"] <= 1 for line in lines if "loss" in line)
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert {"loss", "rate", "miou", "loader_share"} <= set(events.Tags()["scalars"])
+    images = events.Tags()["images"]
+    assert "truth down, prediction across" in images
+    assert sum(name.startswith("frame, truth, prediction/") for name in images) == 3
+
+
+def test_a_confusion_matrix_is_drawn_on_a_scale_of_its_rows() -> None:
+    from bisenetv2.evaluation.confusion import ConfusionMatrix
+
+    matrix = ConfusionMatrix(len(CAMVID), CAMVID.ignore_index)
+    matrix.counts[0, 0], matrix.counts[1, 2] = 10, 1000
+    picture = matrix_picture(matrix, CAMVID, cell=2)
+    assert picture.shape == (24, 24, 3)
+    assert (picture[2, 2] == picture[4, 6]).all() and (picture[2, 2] != picture[2, 6]).any()
+    assert (picture[0, 2] == CAMVID.palette[0]).all()
+
+
+def test_repeats_print_mean_and_deviation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Watch, "_board", None)
+    options = ("--network.width", "0.25", "--crop", "32", "32", "--batch", "2", "--iterations", "1",
+               "--overfit", "2", "--repeats", "2", "--seed", "3")  # fmt: skip
+    assert main(["train", "streets", *options, "--run", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("best validation ") and "±" in out and "of 2 runs: " in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seed-3", "seed-4"]
+
+
+def test_the_deterministic_run_asks_for_deterministic_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watch, "_board", None)
+    asked: list[Any] = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *a, **o: asked.append((a, o)))
+    train(tiny(iterations=1, deterministic=True), STREETS, None, tmp_path, bar=Bar())
+    assert asked == [((True,), {"warn_only": True})]
+    assert replace(tiny(), deterministic=True) != tiny()
