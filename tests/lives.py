@@ -16,6 +16,7 @@ from typing import Any
 
 import cv2
 import torch
+import torch._dynamo  # the first optimiser does: once here, rather than in every fork
 
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.evaluation.confusion import ConfusionMatrix

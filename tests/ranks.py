@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+import torch._dynamo  # the first optimiser does: once here, rather than in every fork
 
 from bisenetv2.card import ModelCard
 from bisenetv2.data.streets import RenderedStreets
