@@ -125,6 +125,8 @@ def test_a_recipe_survives_its_configuration(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("recipe: [1]\n")
     with pytest.raises(UserError, match=r"config\.yaml: not the configuration of a run"):
         RunConfig.read(tmp_path)
+    with pytest.raises(UserError, match=r"absent/config\.yaml: cannot be read"):
+        RunConfig.read(tmp_path / "absent" / "config.yaml")
 
 
 def test_a_run_s_configuration_starts_the_same_run_again(

@@ -151,7 +151,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     name, *rest = arguments
     # Bound arguments become the defaults of the options.
-    if name not in CATALOGUE and Path(name).exists():
+    if name not in CATALOGUE and ("/" in name or Path(name).exists()):
         from bisenetv2.training.run_folder import RunConfig
 
         config = RunConfig.read(Path(name))

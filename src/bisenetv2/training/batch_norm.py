@@ -41,12 +41,13 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        mean = _total(x.sum((0, 2, 3))) / count  # C
-        centred = x - mean[:, None, None]
+        wide = x.float()  # sums over half-precision values would lose them
+        mean = _total(wide.sum((0, 2, 3))) / count  # C
+        centred = wide - mean[:, None, None]
         variance = _total(centred.square().sum((0, 2, 3))) / count  # C
         self._follow(mean.detach(), variance.detach() * count / max(1, count - 1))
         scale = self.weight * (variance + self.eps).rsqrt()  # C
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
         """Moves the running statistics towards those of a step."""

@@ -108,7 +108,7 @@ def train(
         world,
         class_weights(samples) if recipe.class_weights == "log" else (),
     )
-    session = _Session(recipe, state, steps, folder, _card(recipe, dataset, start.card), world)
+    session = _Session(recipe, state, steps, folder, _card(recipe, samples, start.card), world)
     if world.writes:
         with _last_state_named(folder):
             config.write(folder, dataset, world.size)
