@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -114,6 +116,12 @@ def test_the_verb_lists_shows_and_prints_json(capsys: pytest.CaptureFixture[str]
     assert json.loads(capsys.readouterr().out)["cityscapes"]["recipe"]["iterations"] == 150_000
     assert main(["recipes", "cityscape"]) == 2
     assert "did you mean cityscapes" in capsys.readouterr().err
+
+
+def test_who_reads_only_the_beginning_of_a_list_sees_no_traceback() -> None:
+    command = f"{sys.executable} -m bisenetv2 recipes | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("bisenetv2 train RECIPE") and done.stderr == ""
 
 
 def test_a_recipe_survives_its_configuration(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -89,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug or package not in EXTRA_OF_PACKAGE:
             raise
         return _complain(verb, require(package, EXTRA_OF_PACKAGE[package]))
+    except BrokenPipeError:  # whoever reads the output has had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print(f"bisenetv2 {verb}: interrupted", file=sys.stderr)
         return 130

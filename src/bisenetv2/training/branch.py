@@ -22,7 +22,7 @@ def branch_off(trunk: Path, run: Path | None, iterations: int) -> Path:
     augmentation of the samples go on where the trunk is.
 
     Args:
-        trunk: Run folder of a recipe whose schedule is `trunk`.
+        trunk: Run folder of a recipe whose rate stays constant: `schedule` trunk, or `hold` 1.
         run: Folder to make; `None` names it after the trunk and its step.
         iterations: Steps of the cool-down, 1 or more.
 
@@ -33,7 +33,7 @@ def branch_off(trunk: Path, run: Path | None, iterations: int) -> Path:
         UserError: If the run is no trunk, has no state, or the folder is in use.
     """
     recipe = RunConfig.read(trunk).recipe
-    if recipe.schedule != "trunk":
+    if recipe.schedule != "trunk" and recipe.hold < 1:
         raise UserError(
             f"{trunk}: its rate falls already (schedule {recipe.schedule}); cool-downs branch off "
             "runs with --schedule trunk"

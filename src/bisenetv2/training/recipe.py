@@ -226,7 +226,10 @@ class Recipe:
         known = {field.name for field in fields(cls)}
         unknown = sorted(content.keys() - known)
         if unknown:
-            raise UserError(f"unknown options {', '.join(unknown)}: of another version?")
+            raise UserError(
+                f"unknown options {', '.join(unknown)}, written by another version: name the "
+                "recipe and its options anew"
+            )
         values = {name: immutable(value) for name, value in content.items()}
         try:
             network = BiSeNetV2Config(**{k: immutable(v) for k, v in values["network"].items()})

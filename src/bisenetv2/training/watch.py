@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 PICTURES = 3
 """Validation frames that TensorBoard shows at every validation, always the same."""
 
+PICTURE_HEIGHT = 360
+"""Most pixels that such a frame is high."""
+
 
 class Watch:
     """Writes down how a run fares."""
@@ -64,6 +67,8 @@ class Watch:
             panels = [overlay(image, mask, card.labels, legend=False)
                       for mask in (truth, segmenter(image))]  # fmt: skip
             picture = np.concatenate([image, *panels], axis=1)  # H, 3 W, 3
+            factor = min(1.0, PICTURE_HEIGHT / picture.shape[0])
+            picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
             self._board.add_image(f"frame, truth, prediction/{index}", picture, step,
                                   dataformats="HWC")  # fmt: skip
         picture = matrix_picture(matrix, card.labels)
@@ -114,10 +119,10 @@ def draw_curves(folder: RunFolder) -> None:
         return
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 7), layout="constrained")
-    rows: list[tuple[str, list[dict[str, Any]], float]] = [
-        ("loss", losses, 1), ("rate", losses, 1), ("miou", scores, 100)
-    ]  # fmt: skip
+    rows: list[tuple[str, list[dict[str, Any]], float]] = [("loss", losses, 1), ("rate", losses, 1)]
+    if scores:
+        rows.append(("miou", scores, 100))
+    figure = Figure(figsize=(8, 2.4 * len(rows)), layout="constrained")
     all_axes = figure.subplots(len(rows), 1, sharex=True)
     for axes, (name, entries, factor) in zip(all_axes, rows, strict=True):
         steps, values = [e["step"] for e in entries], [factor * e[name] for e in entries]
