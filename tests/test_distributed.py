@@ -13,16 +13,20 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file  # noqa: E402
+from torch import nn  # noqa: E402
 
 from bisenetv2.data.augment import Augmentation  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
+from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
 from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
+from bisenetv2.training.batch_norm import synchronised  # noqa: E402
 from bisenetv2.training.loader import Batches, InMemory  # noqa: E402
 from bisenetv2.training.phases import plan_phases  # noqa: E402
 from bisenetv2.training.recipe import Recipe  # noqa: E402
 from bisenetv2.training.run_folder import RunFolder  # noqa: E402
 
+NETWORK = BiSeNetV2Config(width=0.25, head_width=16, booster_width=8, expansion=2)
 STREETS = InMemory(RenderedStreets(5, (64, 96), seed=1))
 
 
@@ -101,6 +105,14 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(
     recipe = Recipe(BiSeNetV2Config(), batch=8, accumulate=accumulate, sync_bn=sync, crop=(32, 32))
     with pytest.raises(UserError, match=rf"batch 8 over {processes} process\(es\) .* multiple of"):
         plan_phases(recipe, STREETS, shard=(0, processes))
+
+
+def test_gpus_get_the_library_s_synchronised_bn_under_the_same_names() -> None:
+    network = BiSeNetV2(NETWORK)
+    names = list(network.state_dict())
+    kinds = {type(module) for module in synchronised(network, torch.device("cuda")).modules()}
+    assert nn.SyncBatchNorm in kinds and nn.BatchNorm2d not in kinds
+    assert list(network.state_dict()) == names
 
 
 @pytest.mark.slow

@@ -96,6 +96,8 @@ def train_once(
     from bisenetv2.training.loop import train as train_loop
     from bisenetv2.training.run_folder import RunFolder
 
+    if world.size > 1:  # process 0 first: it may write down what it finds out about a folder
+        world.share(lambda: len(open_dataset(data, recipe.split)))
     dataset = open_dataset(data, recipe.split)
     validates = recipe.val_split and not recipe.overfit
     val_dataset = open_dataset(data, recipe.val_split) if validates else None

@@ -156,7 +156,7 @@ class RunConfig:
 
 
 def _absolute(data: str | None) -> str | None:
-    return str(Path(data).absolute()) if data is not None and Path(data).is_dir() else data
+    return str(Path(data).absolute()) if data is not None and Path(data).exists() else data
 
 
 def fingerprint(dataset: Dataset) -> str:
