@@ -23,7 +23,7 @@ from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
 from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
 from bisenetv2.network.frames import FrameNetwork  # noqa: E402
-from bisenetv2.training.class_weights import class_weights  # noqa: E402
+from bisenetv2.training.class_weights import weights_of  # noqa: E402
 from bisenetv2.training.loader import InMemory  # noqa: E402
 from bisenetv2.training.phases import plan_phases  # noqa: E402
 from bisenetv2.training.recipe import Recipe  # noqa: E402
@@ -191,12 +191,12 @@ def test_the_fingerprint_follows_names_number_and_pixels() -> None:
 
 
 def test_class_weights_follow_enet_s_rule_and_average_to_one_over_pixels() -> None:
-    weights = np.array(class_weights(STREETS))
+    weights = np.array(weights_of(STREETS))
     counts = sum(np.bincount(STREETS[i].mask.ravel(), minlength=256)[:11] for i in range(4))
     shares = counts / counts.sum()
-    assert (weights * shares).sum() == pytest.approx(1)
+    assert (weights * shares).sum() == pytest.approx(1, abs=1e-3)
     rule = 1 / np.log(1.02 + shares)
-    np.testing.assert_allclose(weights / weights[0], rule / rule[0])
+    np.testing.assert_allclose(weights / weights[0], rule / rule[0], rtol=1e-3)
 
 
 def test_a_recipe_for_a_checkpoint_asks_for_it(

@@ -17,7 +17,7 @@ from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
 from bisenetv2.network.checkpoint import save_checkpoint
 from bisenetv2.progress import ProgressBar
-from bisenetv2.training.class_weights import class_weights
+from bisenetv2.training.class_weights import weights_of
 from bisenetv2.training.device import choose_device
 from bisenetv2.training.init import starting_point
 from bisenetv2.training.loader import Batch, InMemory
@@ -106,7 +106,7 @@ def train(
         dataset.labels.ignore_index,
         state,
         world,
-        class_weights(samples) if recipe.class_weights == "log" else (),
+        weights_of(samples) if recipe.class_weights == "log" else (),
     )
     session = _Session(recipe, state, steps, folder, _card(recipe, samples, start.card), world)
     if world.writes:
