@@ -444,6 +444,23 @@ def test_train_is_told_of_a_cut_off_file_and_a_wrong_size_before_it_starts(data:
     assert quick_check(open_dataset(STREETS, "val")) == []
 
 
+def test_training_looks_at_its_data_first(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    words = ["train", "folder", "--data", data, "--run", tmp_path / "run", "--iterations", 1]
+    words += ["--batch", 2, "--crop", 32, 32, "--progressive-share", 0]
+    write_mask(data / "masks/train/3.png", np.zeros((8, 8), np.uint8))
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert "3.png" in err and f"`bisenetv2 check {data}` tells all, --no-check" in err
+    assert err.count("error: ") == 1
+    assert not (tmp_path / "run").exists()
+
+    code, _, err = run(capsys, *words, "--no-check")  # training itself stops at it, later
+    assert "tells all" not in err
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
 def test_a_header_tells_the_size_of_the_image_as_it_is_read(

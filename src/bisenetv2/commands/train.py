@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -38,6 +39,7 @@ def train(
     resume: bool = False,
     init: Path | None = None,
     repeats: int = 1,
+    check: bool = True,
     device: str = "auto",
     threads: int | None = None,
 ) -> int:
@@ -52,6 +54,7 @@ def train(
             and, for another number of classes, new heads.
         repeats: Train this many times, with one seed after the other, in folders below the run
             folder, and print mean and standard deviation of the best validation.
+        check: Look at the data first, for seconds, as `bisenetv2 check --quick` does.
         device: auto, cpu, cuda or mps.
         threads: CPU threads; all by default.
     """
@@ -68,6 +71,8 @@ def train(
     if repeats < 1:
         raise UserError(f"repeats {repeats}: expected 1 or more")
     with joined(device) as world:
+        if check and not resume:
+            look_at(recipe, data, world)
         if repeats == 1:
             best, _ = train_once(recipe, data, run, resume, init, world)
             if world.writes:
@@ -85,6 +90,28 @@ def train(
         if world.writes:
             print(_spread(scores))
     return 0
+
+
+def look_at(recipe: Recipe, data: str, world: World) -> None:
+    """Checks the data quickly; prints what may be wrong with it.
+
+    Raises:
+        UserError: If training would stop at it, or its figures would be false.
+    """
+    from bisenetv2.data.catalogue import open_dataset
+    from bisenetv2.data.check import quick_check
+
+    splits = [recipe.split, recipe.val_split] if recipe.val_split else [recipe.split]
+    findings = world.share(lambda: [f for s in splits for f in quick_check(open_dataset(data, s))])
+    errors = [str(finding) for finding in findings if finding.severity == "error"]
+    if errors:
+        more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+        raise UserError(
+            f"{errors[0]}{more}; `bisenetv2 check {data}` tells all, --no-check trains nevertheless"
+        )
+    if world.writes:
+        for finding in findings:
+            print(finding, file=sys.stderr)
 
 
 def train_once(
