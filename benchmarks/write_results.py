@@ -67,6 +67,16 @@ SECTIONS = {
         "Images a second of a step of the recipe, against the plain loop.",
         "python benchmarks/training_speed.py",
     ),
+    "evaluation": Section(
+        "Evaluation",
+        "What `bisenetv2 evaluate` reaches of the engine's own rate on the same frames.",
+        "python benchmarks/evaluation_speed.py --data ../shared/camvid --split val",
+    ),
+    "check": Section(
+        "Data check",
+        "All checks over 10,000 images of 640×480.",
+        "python benchmarks/check_speed.py --images 10000",
+    ),
     "cold": Section(
         "Cold start",
         "`bisenetv2 predict` on one picture, from the start of the process to the files written.",
