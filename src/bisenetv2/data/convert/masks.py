@@ -1,0 +1,177 @@
+"""Masks, of class indices or in colours."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bisenetv2.builtin_labels import voc_color
+from bisenetv2.data.class_files import read_classes_file
+from bisenetv2.data.convert.classes import ClassList, Options, find_class_list
+from bisenetv2.data.convert.items import Drawn, ImageFinder, Item, LabelledImages, relative
+from bisenetv2.data.dataset_yaml import Description
+from bisenetv2.data.encodings import (
+    Encoding,
+    pack_colors,
+    read_classes,
+    single_channel,
+    unpack_colors,
+)
+from bisenetv2.data.infer import TOLERANCE, infer
+from bisenetv2.data.layout import SPLIT_FOLDERS
+from bisenetv2.data.matching import MASK_SUFFIXES, files_below
+from bisenetv2.data.survey import LOSSY_SUFFIXES, survey
+from bisenetv2.errors import UserError
+from bisenetv2.images import read_header, read_mask_pixels, write_image, write_mask
+from bisenetv2.labels import Color, Labels, Mask
+
+
+def mask_files(source: Path) -> dict[str, Path]:
+    """Lists the masks in a folder, or in `masks` in it, by name."""
+    inner = source / "masks"
+    return files_below(inner if inner.is_dir() else source, MASK_SUFFIXES)
+
+
+def holds_colors(files: Iterable[Path]) -> bool:
+    """Whether one of the masks is in colours."""
+    return any(single_channel(read_mask_pixels(path)) is None for path in files)
+
+
+def read(source: Path, options: Options) -> LabelledImages:
+    """Reads a folder of masks.
+
+    Classes and colours are those given, else those of a `dataset.yaml` or class file in the folder
+    or above it, else those that occur. With a class file, a folder may hold ids and colours side by
+    side: a single channel is ids, unless `colors` insists. Colours of lossy files may be off a
+    little.
+
+    Raises:
+        UserError: If an id or a colour is not listed.
+    """
+    files = mask_files(source)
+    found = options.classes or find_class_list(None, source, source.parent)
+    notes: tuple[str, ...] = ()
+    if found is None:
+        inferred = infer(survey(list(files.values())), [], None)
+        described = Description(
+            source, {}, inferred.classes, inferred.kind, inferred.tolerance, inferred.ignore
+        )
+        found = ClassList(described.labels, (), str(source), described.encoding)
+        notes = inferred.notes
+    pixels = _Pixels(found, options)
+    beside = source / "images"
+    finder = ImageFinder(options.images or (beside if beside.is_dir() else None))
+    items = []
+    for name, path in files.items():
+        image = finder(name)
+        items.append(Item(name, image, partial(_draw, path, image, pixels)))
+    return LabelledImages(Labels(found.labels.names, found.labels.palette), items, notes)
+
+
+class _Pixels:
+    """Reads the pixels of masks as classes."""
+
+    def __init__(self, found: ClassList, options: Options) -> None:
+        self._found, self._options = found, options
+        self._encodings: dict[int, Encoding] = {}
+
+    def __call__(self, path: Path) -> Mask:
+        found, lossy = self._found, path.suffix.lower() in LOSSY_SUFFIXES
+        if found.encoding is not None:
+            return read_classes(path, found.encoding, found.labels).mask
+        in_colors = self._options.colors
+        if in_colors is None:
+            in_colors = read_mask_pixels(path).ndim == 3
+        if not in_colors:
+            return read_classes(path, Encoding(), found.labels).mask
+        if not found.colors:
+            raise UserError(f"{path}: in colours, but {found.source} lists none; add them there")
+        encoding = self._colors(TOLERANCE if lossy else 0)
+        mask, strays = read_classes(path, encoding, found.labels)
+        if strays and not lossy and not self._options.ignore_unknown:
+            codes = pack_colors(read_mask_pixels(path, as_colors=True))
+            color = unpack_colors(codes[encoding.classify(codes) < 0][:1])[0].tolist()
+            raise UserError(
+                f"{path}: colour {color} and perhaps others ({strays} pixels) are not among the "
+                f"classes of {found.source}; add them there, or give --ignore-unknown"
+            )
+        return mask
+
+    def _colors(self, tolerance: int) -> Encoding:
+        """Makes an encoding but once: it remembers all colours it has met."""
+        if tolerance not in self._encodings:
+            try:
+                encoding = Encoding("colors", self._found.colors, tolerance)
+            except UserError as error:
+                raise UserError(f"{self._found.source}: {error}") from error
+            self._encodings[tolerance] = encoding
+        return self._encodings[tolerance]
+
+
+def _draw(path: Path, image: Path | None, pixels: _Pixels) -> Mask:
+    mask = pixels(path)
+    size = mask.shape if image is None else read_header(image).upright
+    if size != mask.shape:
+        raise UserError(
+            f"{path}: {mask.shape[1]}×{mask.shape[0]} pixels, but {image} has {size[1]}×{size[0]}; "
+            "sizes must be equal"
+        )
+    return mask
+
+
+def write_indices(
+    drawn: Iterable[Drawn], labels: Labels, folder: Path, final: Path, split: str
+) -> None:
+    """Writes index masks, `classes.txt` and, where all images are known, a list of pairs."""
+    rows = []
+    for item, mask, place in drawn:
+        write_mask(folder / place, mask)
+        part = item.name.partition("/")[0]
+        known = not split and any(part.lower() in names for names in SPLIT_FOLDERS.values())
+        image = relative(item.image, final) if item.image else ""
+        rows.append((image, place, part if known else ""))
+    named = list(zip(labels.names, labels.palette, strict=True))
+    _write_classes(folder / "classes.txt", named, "{0},{1},{2},{3}")
+    if not all(row[0] for row in rows):
+        return
+    columns = 3 if all(row[2] for row in rows) else 2
+    with (folder / (f"{split}.csv" if split else "pairs.csv")).open("w", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image", "mask", "split")[:columns])
+        writer.writerows(row[:columns] for row in rows)
+
+
+def write_colors(
+    drawn: Iterable[Drawn], labels: Labels, folder: Path, final: Path, split: str
+) -> None:
+    """Writes masks in colours and `labelmap.txt`, as CVAT does; `void` is what is ignored.
+
+    Raises:
+        UserError: If two classes have one colour.
+    """
+    for index, color in enumerate(labels.palette):
+        if color in labels.palette[:index]:
+            twin = labels.names[labels.palette.index(color)]
+            raise UserError(
+                f"classes {twin} and {labels.names[index]} are both {list(color)}: give each its "
+                "colour in a class file, --classes"
+            )
+    void: Color = next(c for c in map(voc_color, range(256)) if c not in labels.palette)
+    table = np.full((256, 3), void, np.uint8)
+    table[: len(labels)] = labels.palette
+    for _, mask, place in drawn:
+        write_image(folder / place, table[mask])
+    named = [*zip(labels.names, labels.palette, strict=True), ("void", void)]
+    _write_classes(folder / "labelmap.txt", named, "{0}:{1},{2},{3}::")
+
+
+def _write_classes(path: Path, named: Sequence[tuple[str, Color]], form: str) -> None:
+    path.write_text("".join(form.format(n, *c) + "\n" for n, c in named), encoding="utf-8")
+    back = [item.name for item in read_classes_file(path)]
+    for name, _ in named:
+        if name not in back:
+            raise UserError(f"class name {name!r} cannot stand in a class list; rename it")

@@ -1,0 +1,186 @@
+"""From a source to a folder that is whole or not there."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from bisenetv2.data.convert import coco, labelme, masks, yolo
+from bisenetv2.data.convert.classes import Options
+from bisenetv2.data.convert.items import Drawn, LabelledImages, Writer, load_json
+from bisenetv2.data.matching import files_below
+from bisenetv2.errors import UserError
+from bisenetv2.labels import IGNORE_INDEX, Labels
+from bisenetv2.progress import progress_bar
+
+Format = Literal["index", "colour", "labelme", "coco", "yolo"]
+
+
+class _Road(NamedTuple):
+    read: Callable[[Path, Options], LabelledImages]
+    write: Writer
+    place: str
+    """Where an image's labels are written."""
+
+
+_ROADS: dict[Format, _Road] = {
+    "index": _Road(masks.read, masks.write_indices, "masks/{split}{name}.png"),
+    "colour": _Road(masks.read, masks.write_colors, "masks/{split}{name}.png"),
+    "labelme": _Road(labelme.read, labelme.write, "{split}{name}.json"),
+    "coco": _Road(coco.read, coco.write, "instances{end}.json"),
+    "yolo": _Road(yolo.read, yolo.write, "labels/{split}{name}.txt"),
+}
+
+
+class Converted(NamedTuple):
+    """What was done."""
+
+    source: Format
+    target: Format
+    labels: Labels
+    images: int
+    ignored: float
+    """Share of all pixels that are ignored, 0 to 1."""
+
+
+def convert(
+    source: Path,
+    output: Path,
+    options: Options,
+    *,
+    source_format: Format | None = None,
+    target_format: Format | None = None,
+    split: str = "",
+    overwrite: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Converted:
+    """Converts labels to index masks, or index masks to labels.
+
+    Nothing is written before all is converted.
+
+    Args:
+        source: File or folder.
+        output: Folder to write to.
+        options: How to read the source.
+        source_format: What it is; recognised if `None`.
+        target_format: What to write; `None` for index masks.
+        split: Names the part of a data set, in the paths of what is written.
+        overwrite: Whether files that exist may be replaced.
+        tell: Takes notes on what was inferred, a line each.
+
+    Raises:
+        UserError: If the source is not understood or damaged, or a file would be overwritten.
+    """
+    if not source.exists():
+        raise UserError(f"{source}: no such file or folder; check the path")
+    if "/" in split or "\\" in split or split.startswith("."):
+        raise UserError(f"--split {split}: is a name such as train, not a path")
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output}: is a file; name a folder with --output")
+    kind = source_format or recognise(source)
+    wanted = target_format or "index"
+    if kind == wanted == "index":
+        raise UserError(f"{source}: holds index masks: say what to convert them to with --to")
+    if "index" not in (kind, wanted):  # touching objects would become one
+        raise UserError(f"{source}: {kind} to {wanted}: convert to index masks first")
+    if source_format in ("index", "colour"):
+        options = replace(options, colors=source_format == "colour")
+    if source.is_file() and kind not in ("coco", "labelme"):
+        raise UserError(f"{source}: give the folder it lies in")
+    found = _ROADS[kind].read(source, options)
+    if not found.items:
+        raise UserError(f"{source}: holds no labelled image; name the folder that does")
+    road, folder = _ROADS[wanted], f"{split}/" if split else ""
+    end = f"_{split}" if split else ""
+    places = [road.place.format(split=folder, end=end, name=item.name) for item in found.items]
+    twice = Counter(places).most_common(1)[0]
+    if wanted != "coco" and twice[1] > 1:
+        raise UserError(f"{source}: {twice[1]} images would become {twice[0]}; rename them")
+    for place in places:
+        if not overwrite and (output / place).exists():
+            raise UserError(f"{output / place}: exists; give another --output or --overwrite")
+    pixels = ignored = 0
+    with _staged(output, overwrite) as stage, progress_bar("convert", len(places)) as bar:
+
+        def drawn() -> Iterator[Drawn]:
+            nonlocal pixels, ignored
+            for item, place in zip(found.items, places, strict=True):
+                mask = item.draw()
+                pixels += mask.size
+                ignored += int(np.count_nonzero(mask == IGNORE_INDEX))
+                (stage / place).parent.mkdir(parents=True, exist_ok=True)
+                yield Drawn(item, mask, place)
+                bar.advance()
+
+        road.write(drawn(), found.labels, stage, output, split)
+    for note in found.notes:
+        tell(f"{source}: {note}")
+    alone = sum(item.image is None for item in found.items)
+    if wanted == "index" and alone:
+        tell(f"{output}: no list of pairs, as {alone} images are not known; see --images")
+    return Converted(kind, wanted, found.labels, len(places), ignored / pixels)
+
+
+def recognise(source: Path) -> Format:
+    """Tells what labels a file or a folder holds.
+
+    Raises:
+        UserError: If that is none of the formats.
+    """
+    if source.is_file():
+        files = [source] if source.suffix.lower() == ".json" else []
+    else:
+        files = list(files_below(source, (".json",)).values())
+    broken: UserError | None = None
+    for path in files:
+        try:
+            content = load_json(path)
+        except UserError as error:
+            broken = broken or error
+            continue
+        if "shapes" in content:
+            return "labelme"
+        if {"images", "annotations"} <= content.keys():
+            return "coco"
+    if source.is_dir() and yolo.label_files(source):
+        return "yolo"
+    if source.is_dir() and (found := masks.mask_files(source)):
+        return "colour" if masks.holds_colors(found.values()) else "index"
+    raise broken or UserError(
+        f"{source}: no labelme or COCO JSON, no YOLO text files and no masks; name the folder that "
+        "holds them, or insist with --from"
+    )
+
+
+@contextmanager
+def _staged(output: Path, overwrite: bool) -> Iterator[Path]:
+    """Yields a folder whose files are moved to `output` when the block ends well."""
+    parent = next(path for path in (output.absolute(), *output.absolute().parents) if path.is_dir())
+    try:
+        folder = Path(mkdtemp(prefix=".convert-", dir=parent))
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror})") from error
+    try:
+        yield folder
+        moves = [(path, output / path.relative_to(folder)) for path in sorted(folder.rglob("*"))]
+        moves = [(path, place) for path, place in moves if path.is_file()]
+        for path, place in moves:
+            if place.exists() and not overwrite and place.read_bytes() != path.read_bytes():
+                raise UserError(
+                    f"{place}: exists and differs; give another --output or --overwrite"
+                )
+        for path, place in moves:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,158 @@
+"""YOLO: a text file an image, with a polygon a line in shares of the image's width and height."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from reprlib import repr as short
+
+import numpy as np
+import yaml
+
+from bisenetv2.data.class_files import CLASS_FILES, find_classes
+from bisenetv2.data.convert.classes import ClassList, Lookup, Options
+from bisenetv2.data.convert.items import Drawn, Item, LabelledImages, polygon
+from bisenetv2.data.convert.regions import fill, outlines
+from bisenetv2.data.matching import files_below
+from bisenetv2.errors import UserError
+from bisenetv2.images import IMAGE_SUFFIXES, read_header
+from bisenetv2.labels import Labels, Mask
+
+LABELS, IMAGES = "labels", "images"
+"""Folders that only tell labels from images: they are no part of an image's name."""
+
+
+def read(source: Path, options: Options) -> LabelledImages:
+    """Reads a data set or its folder `labels`; later polygons lie on top of earlier ones.
+
+    Names come from a `data.yaml` or `classes.txt` in the folder or above it, with the background in
+    front, or are those given. An image without a text file holds background alone.
+
+    Raises:
+        UserError: If a line is no polygon, a file has no image, or nothing names the classes.
+    """
+    root = source.parent if source.name == LABELS else source
+    texts = {_name(path, root): path for path in label_files(source)}
+    names, listed = _names(root, options.classes)
+    lookup = Lookup(options, names, listed)
+    folder = options.images or root
+    found = files_below(folder, IMAGE_SUFFIXES).values()
+    within = [path for path in found if IMAGES in path.relative_to(folder).parts]
+    images = {_name(path, folder): path for path in within or found}
+    for name, path in texts.items():
+        if name not in images:
+            raise UserError(
+                f"{path}: its image {name}.* is not below {folder}; give --images, or remove it"
+            )
+    items = [
+        Item(name, image, partial(_draw, texts.get(name), image, names, lookup, options))
+        for name, image in sorted(images.items())
+    ]
+    notes = [lookup.note]
+    if len(texts) < len(images):
+        count = len(images) - len(texts)
+        notes.append(f"{count} of {len(images)} images have no text file: no shape is in them")
+    return LabelledImages(lookup.labels, items, notes)
+
+
+def label_files(source: Path) -> list[Path]:
+    """Lists the text files of a folder that may hold labels: no class lists, no lists of images."""
+    return [
+        path
+        for path in files_below(source, (".txt",)).values()
+        if path.name not in CLASS_FILES
+        and not path.name.lower().startswith("readme")
+        and not _first_line(path).lower().endswith(IMAGE_SUFFIXES)
+    ]
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.readline(4096).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""  # reading it will tell
+
+
+def _name(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return "/".join([*(p for p in parts[:-1] if p not in (LABELS, IMAGES)), parts[-1]])
+
+
+def _names(root: Path, given: ClassList | None) -> tuple[Sequence[str], str]:
+    """Returns the names that the numbers stand for, and where they are from."""
+    for folder in (root, root.parent):
+        for path in sorted(folder.glob("*.yaml")):
+            if names := _names_in(path):
+                return names, str(path)
+        if found := find_classes(folder):
+            return [item.name for item in found[1]], str(found[0])
+    if given is not None:
+        return given.labels.names, given.source
+    raise UserError(f"{root}: no data.yaml or classes.txt names the classes; add one there")
+
+
+def _names_in(path: Path) -> list[str]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, list):
+        return [str(name) for name in names]
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise UserError(f"{path}: `names` are numbered {list(names)[:8]}, not from 0 on")
+        return [str(names[index]) for index in range(len(names))]
+    return []
+
+
+def _draw(
+    path: Path | None, image: Path, names: Sequence[str], lookup: Lookup, options: Options
+) -> Mask:
+    height, width = size = read_header(image).upright
+    mask = np.full(size, lookup.ground, np.uint8)
+    if path is None:
+        return mask
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text ({error})") from error
+    numbers = {str(index): name for index, name in enumerate(names)}
+    for number, line in enumerate(lines, 1):
+        fields = line.split()
+        where = f"{path}: line {number}"
+        if not fields:
+            continue
+        if len(fields) == 5:
+            raise UserError(f"{where}: a box, not a polygon; export the labels for segmentation")
+        if fields[0] not in numbers:
+            raise UserError(
+                f"{where}: class {short(fields[0])} is none of the {len(names)} that are named, "
+                f"0-{len(names) - 1}; correct it or add a name"
+            )
+        if len(fields) % 2 == 0:
+            raise UserError(f"{where}: {len(fields) - 1} numbers are no pairs x y; export it anew")
+        try:
+            shares = np.array(fields[1:], np.float64).reshape(-1, 2)
+        except ValueError as error:
+            raise UserError(f"{where}: its points are no numbers ({error})") from error
+        index = lookup(numbers[fields[0]], where)
+        fill(mask, polygon(shares * (width, height), size, where, clip=options.clip), index)
+    return mask
+
+
+def write(drawn: Iterable[Drawn], labels: Labels, folder: Path, final: Path, split: str) -> None:
+    """Writes a text file an image and `data.yaml`; pixels that are ignored have no polygon."""
+    for _, mask, place in drawn:
+        lines = []
+        for index in range(len(labels)):
+            for corners in outlines(mask, index):
+                shares = (corners / mask.shape[::-1]).ravel()
+                lines.append(" ".join([str(index), *(f"{share:.7g}" for share in shares)]))
+        (folder / place).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    names = [f"  {index}: {json.dumps(n)}" for index, n in enumerate(labels.names)]
+    text = "\n".join(["path: .", "train: images", "val: images", "names:", *names])
+    (folder / "data.yaml").write_text(text + "\n", encoding="utf-8")
