@@ -20,6 +20,7 @@ bisenetv2: real-time semantic segmentation with BiSeNet V2
   bisenetv2 evaluate --data ../shared/camvid            score a model on CamVid's test split
   bisenetv2 compare camvid-fp32 camvid --data DATA      two models on the same frames
   bisenetv2 check ../shared/camvid                      what is wrong with a data set
+  bisenetv2 convert-labels labelme/ -o own              labelme, COCO, YOLO, colours to masks
   bisenetv2 train camvid --data ../shared/camvid        train on CamVid
   bisenetv2 train streets --iterations 200              train on rendered streets: no data needed
   bisenetv2 recipes                                     what can be trained by name, by the paper
@@ -35,10 +36,10 @@ Exit codes: 0 done, 1 done in part, 2 a mistake in what was given.
 
 VERBS = (
     "demo", "predict", "evaluate", "compare", "check", "train", "recipes", "cooldown", "runs",
-    "export", "import", "benchmark",
+    "export", "import", "convert-labels", "benchmark",
 )  # fmt: skip
 
-MODULES = {"import": "import_checkpoint"}
+MODULES = {"import": "import_checkpoint", "convert-labels": "convert_labels"}
 """Modules of verbs that are no names in Python; the others are called like their verb."""
 
 EXTRA_OF_PACKAGE = {
