@@ -1,0 +1,511 @@
+"""`convert-labels` as a user types it: every format there and back, and every mistake in a line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bisenetv2.cli import main
+from bisenetv2.data.catalogue import open_dataset
+from bisenetv2.images import read_mask, write_image, write_mask
+
+CLASSES = "road,10,20,30\ntraffic light,0,0,0\nperson,200,0,7\nsky,1,2,3\n"
+
+
+def run(capsys, *words):
+    """Runs the verb; returns exit code, stdout and stderr."""
+    try:
+        code = main(["convert-labels", *map(str, words)])
+    except SystemExit as stop:
+        code = stop.code
+    return code, *capsys.readouterr()
+
+
+def done(capsys, *words):
+    """Runs the verb, which must succeed; returns what it told on both streams."""
+    code, out, err = run(capsys, *words)
+    assert code == 0, err
+    return out + err
+
+
+def refused(capsys, output, *words):
+    """Runs the verb, which must refuse and write nothing; returns its one line."""
+    before = sorted(output.parent.rglob("*"))
+    code, out, err = run(capsys, *words, "-o", output)
+    assert (code, out) == (2, "")
+    assert err.startswith("bisenetv2 convert-labels: ")
+    assert len(err.splitlines()) == 1
+    assert sorted(output.parent.rglob("*")) == before
+    return err
+
+
+def photo(path, height=8, width=10):
+    write_image(path, np.zeros((height, width, 3), np.uint8))
+    return path
+
+
+def labelme(path, shapes, **fields):
+    content = {"shapes": shapes, "imagePath": "no.jpg", "imageHeight": 8, "imageWidth": 10}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**content, **fields}))
+    return path
+
+
+def square(label, left, top, right, bottom):
+    points = [[left, top], [right, top], [right, bottom], [left, bottom]]
+    return {"label": label, "points": points, "shape_type": "polygon"}
+
+
+def coco(path, annotations, categories=("car", "person"), **image):
+    image = {"id": 5, "file_name": "a.jpg", "height": 8, "width": 10, **image}
+    content = {
+        "images": [image],
+        "categories": [{"id": 3 * i + 1, "name": name} for i, name in enumerate(categories)],
+        "annotations": [{"id": i, "image_id": 5, **a} for i, a in enumerate(annotations)],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def box(left, top, right, bottom):
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def yolo(folder, text, names="names: [car, person]\n"):
+    (folder / "labels/train").mkdir(parents=True)
+    (folder / "labels/train/a.txt").write_text(text)
+    (folder / "data.yaml").write_text(names)
+    photo(folder / "images/train/a.png")
+    return folder
+
+
+@pytest.fixture
+def index_masks(tmp_path):
+    """Masks with holes, islands, lone pixels and ignored ones, in folders of their own."""
+    generator = np.random.default_rng(3)
+    root = tmp_path / "own"
+    for name in ("a", "street/b", "street/c"):
+        mask = generator.integers(0, 5, (23, 31)).astype(np.uint8)
+        mask[:12] = np.repeat(np.repeat(mask[:4, :8], 3, axis=0), 4, axis=1)[:, :31]
+        mask[mask == 4] = 255
+        write_mask(root / "masks" / f"{name}.png", mask)
+        photo(root / "images" / f"{name}.png", 23, 31)
+    (root / "classes.txt").write_text(CLASSES)
+    return root
+
+
+def masks_in(root):
+    files = sorted((root / "masks").rglob("*.png"))
+    return {path.relative_to(root / "masks").as_posix(): read_mask(path) for path in files}
+
+
+@pytest.mark.parametrize("target", ["colour", "labelme", "coco", "yolo"])
+@pytest.mark.parametrize("split", ["", "val"])
+def test_index_masks_come_back_to_the_pixel(capsys, index_masks, tmp_path, target, split):
+    there, back = tmp_path / "there", tmp_path / "back"
+    done(capsys, index_masks, "--to", target, "--split", split, "-o", there)
+    images = () if target == "labelme" else ("--images", index_masks / "images")
+    if target == "yolo" and split:  # lie in labels/val, as their images then do
+        (tmp_path / "own/images").rename(tmp_path / "val")
+        (tmp_path / "own/images").mkdir()
+        (tmp_path / "val").rename(tmp_path / "own/images/val")
+    done(capsys, there, *images, "--background", "none", "-o", back)
+    expected = masks_in(index_masks)
+    if split and target != "coco":
+        expected = {f"{split}/{name}": mask for name, mask in expected.items()}
+    found = masks_in(back)
+    assert found.keys() == expected.keys()
+    for name, mask in expected.items():
+        np.testing.assert_array_equal(found[name], mask)
+    names = [line.split(",")[0] for line in (back / "classes.txt").read_text().splitlines()]
+    assert names == ["road", "traffic light", "person", "sky"]
+
+
+def test_what_is_written_is_a_data_set(capsys, index_masks, tmp_path):
+    for split in ("train", "val"):
+        done(capsys, index_masks, "--to", "coco", "--split", split, "-o", tmp_path / "coco")
+        words = ("--images", index_masks / "images", "--split", split, "--classes")
+        source = tmp_path / f"coco/instances_{split}.json"
+        done(capsys, source, *words, index_masks / "classes.txt", "-o", tmp_path / "new")
+    dataset = open_dataset(str(tmp_path / "new"), "val")
+    assert dataset.labels.names == ("road", "traffic light", "person", "sky")
+    assert dataset.labels.palette[2] == (200, 0, 7)
+    expected = masks_in(index_masks).values()
+    assert len(dataset) == 3
+    for index, mask in enumerate(expected):
+        np.testing.assert_array_equal(dataset[index].mask, mask)
+
+
+def test_labelme_paints_in_order_with_the_background_in_front(capsys, tmp_path):
+    shapes = [
+        square("person", 0, 0, 6, 6),
+        {"label": "car", "points": [[9, 5], [3, 2]], "shape_type": "rectangle"},
+        {"label": "car", "points": [[2, 2], [2, 3]], "shape_type": "circle"},
+        square("__ignore__", 0, 7, 10, 8),
+    ]
+    photo(tmp_path / "in/a.png")
+    labelme(tmp_path / "in/sub/a.json", shapes, imagePath="..\\a.png")
+    told = done(capsys, tmp_path / "in", "-o", tmp_path / "out")
+    assert "class 0, background" in told
+    assert "3 classes (background, car, person), 12.50 % of the pixels ignored" in told
+    expected = np.zeros((8, 10), np.uint8)
+    expected[:6, :6] = 2
+    expected[2:5, 3:9] = 1
+    expected[1:3, 1:3] = 1
+    expected[7] = 255
+    np.testing.assert_array_equal(read_mask(tmp_path / "out/masks/sub/a.png"), expected)
+    assert "../in/a.png,masks/sub/a.png" in (tmp_path / "out/pairs.csv").read_text()
+
+
+def test_a_list_beside_labelme_files_rules_classes_and_background(capsys, tmp_path):
+    labelme(tmp_path / "in/a.json", [square("person", 0, 0, 6, 6)])
+    (tmp_path / "in/labels.txt").write_text("__ignore__\nsky\nperson\n")
+    assert "are ignored (255)" in done(capsys, tmp_path / "in", "-o", tmp_path / "out")
+    assert np.unique(read_mask(tmp_path / "out/masks/a.png")).tolist() == [1, 255]
+    words = ("--background", "sky", "--overwrite")
+    told = done(capsys, tmp_path / "in/a.json", *words, "-o", tmp_path / "out")
+    assert "no list of pairs, as 1 images are not known; see --images" in told
+    assert np.unique(read_mask(tmp_path / "out/masks/a.png")).tolist() == [0, 1]
+    assert not (tmp_path / "out/pairs.csv").exists()
+
+
+def test_coco_puts_smaller_regions_on_top_of_larger_ones(capsys, tmp_path):
+    inner = np.zeros((8, 10), np.uint8)
+    inner[4, 2:8] = 1
+    runs = np.diff([0, *np.flatnonzero(np.diff(inner.T.ravel())) + 1, 80])
+    annotations = [
+        {"category_id": 4, "segmentation": box(1, 1, 4, 4)},
+        {"category_id": 1, "segmentation": box(0, 0, 5, 5) + box(7, 0, 9.6, 3)},
+        {"category_id": 4, "segmentation": {"size": [8, 10], "counts": runs.tolist()}},
+    ]
+    path = coco(tmp_path / "a.json", annotations)
+    done(capsys, path, "-o", tmp_path / "out")
+    expected = np.zeros((8, 10), np.uint8)
+    expected[:5, :5] = expected[:3, 7:10] = 1
+    expected[1:4, 1:4] = expected[inner == 1] = 2
+    np.testing.assert_array_equal(read_mask(tmp_path / "out/masks/a.png"), expected)
+
+
+def test_yolo_knows_its_layouts(capsys, tmp_path):
+    root = yolo(tmp_path / "y", "1 0 0 0.5 0 0.5 0.5 0 0.5\n\n0 0.1 0 0.2 0 0.2 0.25 0.1 0.25\n")
+    photo(root / "images/val/b.png")
+    (root / "train.txt").write_text("images/train/a.png\n")
+    told = done(capsys, root, "-o", tmp_path / "out")
+    assert "1 of 2 images have no text file" in told
+    expected = np.zeros((8, 10), np.uint8)
+    expected[:4, :5] = 2
+    expected[:2, 1] = 1
+    np.testing.assert_array_equal(read_mask(tmp_path / "out/masks/train/a.png"), expected)
+    assert not read_mask(tmp_path / "out/masks/val/b.png").any()
+    assert open_dataset(str(tmp_path / "out"), "val").labels.names[1:] == ("car", "person")
+    (root / "data.yaml").write_text("names: {0: car, 1: void}")
+    done(capsys, root / "labels", "-o", tmp_path / "again")
+    assert 255 in read_mask(tmp_path / "again/masks/train/a.png")
+
+
+def test_colours_and_ids_mix_where_a_list_gives_both(capsys, tmp_path):
+    mask = np.array([[0, 1, 2, 255]] * 3, np.uint8)
+    table = np.array([(10, 20, 30), (0, 0, 0), (200, 0, 7)], np.uint8)
+    picture = np.full((3, 4, 3), 255, np.uint8)
+    picture[:, :3] = table[mask[:, :3]]
+    write_image(tmp_path / "in/a.png", picture)
+    write_mask(tmp_path / "in/b.png", mask)
+    palette = Image.fromarray(mask[::-1] * 0 + 1)
+    palette.putpalette([9, 9, 9, 200, 0, 7])
+    palette.save(tmp_path / "in/c.png")
+    (tmp_path / "classes.txt").write_text(CLASSES + "void,255,255,255\n")
+    done(capsys, tmp_path / "in", "-o", tmp_path / "out")
+    np.testing.assert_array_equal(read_mask(tmp_path / "out/masks/a.png"), mask)
+    np.testing.assert_array_equal(read_mask(tmp_path / "out/masks/b.png"), mask)
+    assert (read_mask(tmp_path / "out/masks/c.png") == 1).all()
+    (tmp_path / "in/b.png").unlink()
+    done(capsys, tmp_path / "in", "--from", "colour", "-o", tmp_path / "insisted")
+    assert (read_mask(tmp_path / "insisted/masks/c.png") == 2).all()
+
+
+def test_colours_are_found_where_nobody_lists_them(capsys, tmp_path):
+    picture = np.zeros((30, 30, 3), np.uint8)
+    picture[10:] = (0, 0, 250)
+    write_image(tmp_path / "in/a.png", picture)
+    told = done(capsys, tmp_path / "in", "-o", tmp_path / "out")
+    assert "2 colours" in told
+    np.testing.assert_array_equal(
+        read_mask(tmp_path / "out/masks/a.png"), (picture[..., 2] > 0).astype(np.uint8)
+    )
+
+
+def test_jpeg_masks_take_the_nearest_colour(capsys, tmp_path):
+    picture = np.full((16, 32, 3), (200, 0, 7), np.uint8)
+    picture[:, 16:] = (10, 20, 30)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(picture).save(tmp_path / "in/a.jpg", quality=95)
+    (tmp_path / "classes.txt").write_text(CLASSES)
+    done(capsys, tmp_path / "in", "-o", tmp_path / "out")
+    assert (read_mask(tmp_path / "out/masks/a.png")[:, :8] == 2).all()
+
+
+def test_colours_of_built_in_labels(capsys, tmp_path):
+    picture = np.zeros((2, 3, 3), np.uint8)
+    picture[0], picture[1, 0] = (128, 128, 128), (64, 128, 192)  # sky; truck or bus, which is car
+    write_image(tmp_path / "in/a.png", picture)
+    done(capsys, tmp_path / "in", "--classes", "camvid", "-o", tmp_path / "out")
+    expected = [[0, 0, 0], [8, 255, 255]]
+    assert read_mask(tmp_path / "out/masks/a.png").tolist() == expected
+
+
+def test_a_class_that_is_black_leaves_another_colour_to_the_ignored(capsys, index_masks, tmp_path):
+    done(capsys, index_masks, "--to", "colour", "-o", tmp_path / "out")
+    lines = (tmp_path / "out/labelmap.txt").read_text().splitlines()
+    assert lines[1] == "traffic light:0,0,0::"
+    assert lines[-1].startswith("void:")
+    assert lines[-1] != "void:0,0,0::"
+
+
+def test_real_masks_come_back_from_coco(capsys, camvid_root, tmp_path):
+    for name in ("0016E5_07959", "0016E5_08159"):
+        mask = read_mask(camvid_root / "valannot" / f"{name}.png")
+        write_mask(tmp_path / "in" / f"{name}.png", mask)
+    words = ("--classes", "camvid", "--images", camvid_root / "val")
+    done(capsys, tmp_path / "in", "--to", "coco", *words, "-o", tmp_path / "there")
+    done(capsys, tmp_path / "there", *words, "-o", tmp_path / "back")
+    for path in (tmp_path / "in").iterdir():
+        expected = read_mask(path).copy()
+        expected[expected == 11] = 255
+        np.testing.assert_array_equal(read_mask(tmp_path / "back/masks" / path.name), expected)
+
+
+def test_nothing_is_overwritten_unasked(capsys, tmp_path):
+    labelme(tmp_path / "in/a.json", [square("car", 0, 0, 3, 3)])
+    out = tmp_path / "out"
+    write_mask(out / "masks/a.png", np.zeros((2, 2), np.uint8))
+    assert f"{out}/masks/a.png: exists; give another" in refused(capsys, out, tmp_path / "in")
+    done(capsys, tmp_path / "in", "--overwrite", "-o", out)
+    assert read_mask(out / "masks/a.png").shape == (8, 10)
+    labelme(tmp_path / "more/b.json", [square("bus", 0, 0, 3, 3)])
+    line = refused(capsys, out, tmp_path / "more")
+    assert f"{out}/classes.txt: exists and differs" in line
+    assert not (out / "masks/b.png").exists()
+
+
+def test_a_bad_file_after_good_ones_leaves_nothing(capsys, tmp_path):
+    labelme(tmp_path / "in/a.json", [square("car", 0, 0, 3, 3)])
+    labelme(tmp_path / "in/b.json", [square("car", 0, 0, 30, 3)])
+    assert "b.json: shape 1" in refused(capsys, tmp_path / "out", tmp_path / "in")
+
+
+def test_polygons_are_cut_off_and_labels_ignored_on_demand(capsys, tmp_path):
+    shapes = [square("car", -5, 4, 300, 99999), square("tyre", 0, 0, 2, 2)]
+    labelme(tmp_path / "in/a.json", shapes)
+    (tmp_path / "in/labels.txt").write_text("background\ncar\n")
+    done(capsys, tmp_path / "in", "--clip", "--ignore-unknown", "-o", tmp_path / "out")
+    mask = read_mask(tmp_path / "out/masks/a.png")
+    assert (mask[4:] == 1).all()
+    assert (mask[:2, :2] == 255).all()
+    assert (mask[:4, 2:] == 0).all()
+
+
+LABELME_MISTAKES = {
+    "a label that is not listed": ([square("bus", 0, 0, 2, 2)], {}, "label 'bus' is not among"),
+    "a label that is none": ([square(None, 0, 0, 2, 2)], {}, "label None is not among"),
+    "two points": (
+        [{"label": "car", "points": [[0, 0], [1, 1]]}], {},
+        "a.json: shape 1 ('car'): 2 points; a polygon has 3 or more",
+    ),
+    "a point outside": ([square("car", 0, 0, 12, 3)], {}, "point (12, 0) is outside the image"),
+    "no number": ([square("car", 0, 0, float("nan"), 3)], {}, "point (nan, 0) is outside"),
+    "points beyond all bounds": (
+        [square("car", 0, 0, 1e300, 3)], {}, "point (1e+300, 0) is outside the image of 10×8",
+    ),
+    "points that are words": (
+        [{"label": "car", "points": [["a", "b"]] * 3}], {}, "its points are no pairs of numbers",
+    ),
+    "ragged points": (
+        [{"label": "car", "points": [[1], [2, 3], [4, 5]]}], {}, "no pairs of numbers",
+    ),
+    "points in depth": ([{"label": "car", "points": [[[1, 2]]] * 3}], {}, "no pairs of numbers"),
+    "a line": (
+        [{"label": "car", "points": [[0, 0]], "shape_type": "line"}], {}, "shape_type 'line'",
+    ),
+    "half a rectangle": (
+        [{"label": "car", "points": [[0, 0]], "shape_type": "rectangle"}], {}, "has 2 points",
+    ),
+    "a monstrous width": (
+        [], {"imageWidth": 10**9, "imageHeight": 10**9}, "more than the 178,956,970",
+    ),
+    "a width below 1": ([], {"imageWidth": 0}, "size 0×8 cannot be"),
+    "a width in words": ([], {"imageWidth": "10"}, "size '10'×8 cannot be"),
+    "another size": ([], {"imageWidth": 9, "imagePath": "a.png"}, "stated size 9×8, but "),
+    "no size": ([], {"imageWidth": None, "imageHeight": None}, "gives no size"),
+    "shapes that are none": ({"a": 1}, {}, "`shapes` is no list of objects"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", LABELME_MISTAKES)
+def test_mistakes_in_labelme_files(capsys, tmp_path, mistake):
+    shapes, fields, message = LABELME_MISTAKES[mistake]
+    path = labelme(tmp_path / "in/a.json", shapes, **fields)
+    photo(tmp_path / "in/a.png")
+    (tmp_path / "in/labels.txt").write_text("background\ncar\n")
+    line = refused(capsys, tmp_path / "out", tmp_path / "in")
+    assert str(path) in line
+    assert message in line
+
+
+RLE = {"size": [8, 10], "counts": [0, 80]}
+COCO_MISTAKES = {
+    "no outline": ([{"category_id": 1, "segmentation": []}], {}, "annotation 0: has no outline"),
+    "an odd count": ([{"category_id": 1, "segmentation": [[1, 2, 3]]}], {}, "x, y, x, y"),
+    "two points": ([{"category_id": 1, "segmentation": [[1, 2, 3, 4]]}], {}, "2 points"),
+    "no lists": ([{"category_id": 1, "segmentation": [1, 2]}], {}, "x, y, x, y"),
+    "an unknown category": ([{"category_id": 9, "segmentation": RLE}], {}, "category_id 9 is none"),
+    "an unknown image": ([{"image_id": 9}], {}, "image_id 9 is no image's"),
+    "RLE of another size": (
+        [{"category_id": 1, "segmentation": {**RLE, "size": [10, 8]}}], {},
+        "RLE of size [10, 8], but its image has height and width [8, 10]",
+    ),
+    "RLE that does not add up": (
+        [{"category_id": 1, "segmentation": {**RLE, "counts": [1, 80]}}], {}, "add up to 81",
+    ),
+    "RLE that is damaged": (
+        [{"category_id": 1, "segmentation": {**RLE, "counts": "~~"}}], {}, "damaged at '~'",
+    ),
+    "a point outside": (
+        [{"category_id": 1, "segmentation": box(0, 0, 4, 10)}], {}, "point (4, 10) is outside",
+    ),
+    "a way out": ([], {"file_name": "../../a.jpg"}, "file_name '../../a.jpg': write a path"),
+    "a way out from the root": ([], {"file_name": "/etc/a.jpg"}, "write a path relative"),
+    "no name": ([], {"file_name": 3}, "file_name 3: write a path relative"),
+    "a monstrous width": ([], {"width": 10**9}, "1000000000×8 pixels are more than"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", COCO_MISTAKES)
+def test_mistakes_in_coco_files(capsys, tmp_path, mistake):
+    annotations, fields, message = COCO_MISTAKES[mistake]
+    path = coco(tmp_path / "a.json", annotations, **fields)
+    line = refused(capsys, tmp_path / "out/x", path)
+    assert str(path) in line
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": [{"id": 1, "file_name": "a"}] * 2}, "two images have id 1"),
+        ({"categories": [{"id": "1", "name": "car"}]}, "needs a whole number `id` and a `name`"),
+        ({"categories": [{"id": 1, "name": n} for n in "ab"]}, "category id 1 has two names"),
+        ({"categories": [{"id": 1, "name": "a\nb"}]}, r"class name 'a\nb' is not printable"),
+        ({"categories": []}, "0 classes"),
+        ({"categories": None}, "`categories` is no list of objects"),
+        ({"categories": [{"id": i, "name": f"c{i}"} for i in range(255)]}, "--background none"),
+    ],
+)
+def test_mistakes_in_the_lists_of_coco(capsys, tmp_path, change, message):
+    path = coco(tmp_path / "a.json", [])
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    line = refused(capsys, tmp_path / "out", path)
+    assert str(path) in line
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("2 0 0 1 0 1 1", "line 1: class '2' is none of the 2 that are named, 0-1"),
+        ("car 0 0 1 0 1 1", "line 1: class 'car' is none"),
+        ("\n0 0 0 1 0", "line 2: a box, not a polygon"),
+        ("0 0 0 1 0 1", "line 1: 5 numbers are no pairs"),
+        ("0 0 0", "line 1: 1 points"),
+        ("0 0 0 x 0 1 1", "line 1: its points are no numbers"),
+        ("0 0 0 2 0 1 1", "line 1: point (20, 0) is outside the image of 10×8"),
+        ("0 0 0 1e999 0 1 1", "line 1: point (inf, 0) is outside"),
+        (f"{'9' * 5000} 0 0 1 0 1 1", "is none of the 2"),
+    ],
+)
+def test_mistakes_in_yolo_files(capsys, tmp_path, text, message):
+    root = yolo(tmp_path / "y", text)
+    line = refused(capsys, tmp_path / "out", root)
+    assert f"{root}/labels/train/a.txt: " in line
+    assert message in line
+
+
+def test_mistakes_around_yolo_files(capsys, tmp_path):
+    root = yolo(tmp_path / "y/y", "0 0 0 1 0 1 1", "names: {1: car}")
+    assert "numbered [1], not from 0" in refused(capsys, tmp_path / "out", root)
+    (root / "data.yaml").write_text("names: [")
+    assert f"{root}/data.yaml: not YAML" in refused(capsys, tmp_path / "out", root)
+    (root / "data.yaml").unlink()
+    assert "names the classes; add one" in refused(capsys, tmp_path / "out", root)
+    (root / "classes.txt").write_text("car\n")
+    (root / "labels/train/a.txt").write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read as text" in refused(capsys, tmp_path / "out", root)
+    (root / "images/train/a.png").rename(root / "images/train/b.png")
+    assert "its image train/a.* is not below" in refused(capsys, tmp_path / "out", root)
+
+
+def test_mistakes_in_masks(capsys, tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_image(source / "a.png", np.full((4, 4, 3), (10, 20, 30), np.uint8))
+    picture = np.full((4, 4, 3), (10, 20, 30), np.uint8)
+    picture[0, 0] = (9, 9, 8)
+    write_image(source / "b.png", picture)
+    (tmp_path / "classes.txt").write_text(CLASSES)
+    line = refused(capsys, out, source)
+    assert f"{source}/b.png: colour [9, 9, 8] and perhaps others (1 pixels)" in line
+    done(capsys, source, "--ignore-unknown", "-o", tmp_path / "ignored")
+    assert read_mask(tmp_path / "ignored/masks/b.png")[0, 0] == 255
+    photo(tmp_path / "photos/a.png")
+    line = refused(capsys, out, source, "--images", tmp_path / "photos")
+    assert "a.png: 4×4 pixels, but" in line
+    (tmp_path / "classes.txt").write_text("road\nsky\n")
+    assert "lists none; add them there" in refused(capsys, out, source)
+    (tmp_path / "classes.txt").write_text("road,1,1,1\nsky,1,1,1\n")
+    assert "classes.txt: colour [1, 1, 1] is listed for two classes" in refused(capsys, out, source)
+    index = tmp_path / "index"
+    write_mask(index / "a.png", np.full((3, 3), 2, np.uint8))
+    assert "label 2 is out of range" in refused(capsys, out, index, "--to", "coco")
+    write_mask(index / "a.png", np.zeros((3, 3), np.uint8))
+    assert "are both [1, 1, 1]" in refused(capsys, out, index, "--to", "colour")
+
+
+def test_mistakes_in_what_is_asked_for(capsys, tmp_path):
+    out, index = tmp_path / "out", tmp_path / "index"
+    write_mask(index / "a.png", np.array([[0, 1]], np.uint8))
+    assert "say what to convert them to with --to" in refused(capsys, out, index)
+    assert "no such file or folder" in refused(capsys, out, tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "no labelme or COCO JSON" in refused(capsys, out, tmp_path / "empty")
+    assert "holds no labelled image" in refused(
+        capsys, out, tmp_path / "empty", "--from", "labelme", "--classes", "camvid"
+    )
+    path = labelme(tmp_path / "in/a.json", [square("car", 0, 0, 3, 3)])
+    line = refused(capsys, out, path, "--to", "coco")
+    assert "labelme to coco: convert to index masks first" in line
+    assert "no class list; name a file or one of camvid" in refused(
+        capsys, out, path, "--classes", "cars"
+    )
+    assert "a.json: is a file; name a folder" in refused(capsys, path, path)
+    assert "is a name such as train" in refused(capsys, out, path, "--split", "../x")
+    assert "give the folder" in refused(capsys, out, path, "--from", "yolo")
+    assert "`categories` is no list" in refused(capsys, out, path, "--from", "coco")
+    (tmp_path / "in/b.json").write_text("{")
+    assert f"{tmp_path}/in/b.json: broken JSON" in refused(capsys, out, tmp_path / "in")
+    (tmp_path / "in/b.json").write_text("[1]")
+    assert "holds a JSON list" in refused(capsys, out, tmp_path / "in")
+    (tmp_path / "in/b.json").write_text("{}")
+    assert "b.json: no `shapes`" in refused(capsys, out, tmp_path / "in")
+    (tmp_path / "in/b.json").write_text("[" * 200000)
+    assert "broken JSON" in refused(capsys, out, tmp_path / "in/b.json")
+    coco(tmp_path / "in/b.json", [])
+    assert "holds 2 JSON files" in refused(capsys, out, tmp_path / "in", "--from", "coco")
+
+
+def test_two_images_of_one_name_are_refused(capsys, tmp_path):
+    path = coco(tmp_path / "a.json", [])
+    content = json.loads(path.read_text())
+    content["images"].append({**content["images"][0], "id": 6, "file_name": "a.png"})
+    path.write_text(json.dumps(content))
+    assert "2 images would become masks/a.png" in refused(capsys, tmp_path / "out", path)
