@@ -1,0 +1,58 @@
+"""Index masks to every other format and back: the share of pixels that stay the same.
+
+python benchmarks/convert_labels.py --data ../shared/camvid --split val
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+
+from bisenetv2.data.convert.classes import Options, find_class_list
+from bisenetv2.data.convert.run import Format, convert
+from bisenetv2.images import read_mask
+from bisenetv2.labels import CAMVID
+
+FORMATS: tuple[Format, ...] = ("colour", "labelme", "coco", "yolo")
+
+
+def main() -> None:
+    """Prints a line for each format."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of CamVid at 480×360")
+    parser.add_argument("--split", default="val")
+    words = parser.parse_args()
+    masks = words.data / f"{words.split}annot"
+    options = Options(find_class_list("camvid"), images=words.data / words.split)
+    print("| format | masks | pixels | equal | % | s there | s back |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for kind in FORMATS:
+        with TemporaryDirectory() as name:
+            there, back = Path(name) / "there", Path(name) / "back"
+            start = perf_counter()
+            convert(masks, there, options, target_format=kind)
+            between = perf_counter()
+            count = convert(there, back, options).images
+            end = perf_counter()
+            pixels, equal = compare(masks, back / "masks")
+        seconds = f"{between - start:.1f} | {end - between:.1f}"
+        share = f"{100 * equal / pixels:.4f}"
+        print(f"| {kind} | {count} | {pixels} | {equal} | {share} | {seconds} |")
+
+
+def compare(masks: Path, back: Path) -> tuple[int, int]:
+    """Counts the pixels of a folder of CamVid's masks, and those that another one has alike."""
+    pixels = equal = 0
+    for path in sorted(masks.glob("*.png")):
+        expected = CAMVID.from_raw(read_mask(path), path)
+        pixels += expected.size
+        equal += int(np.count_nonzero(expected == read_mask(back / path.name)))
+    return pixels, equal
+
+
+if __name__ == "__main__":
+    main()
