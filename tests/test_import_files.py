@@ -122,7 +122,9 @@ def test_instructions_that_plain_values_do_not_need_are_refused(
 
 
 def test_nothing_else_in_the_product_reads_a_pickle() -> None:
-    reads = re.compile(r"\b(import pickle|from pickle|torch\.load\b|allow_pickle(?!=False)|joblib|shelve)")
+    reads = re.compile(
+        r"\b(import pickle|from pickle|torch\.load\b|allow_pickle(?!=False)|joblib|shelve)"
+    )
     found = {
         path.relative_to(SOURCES / "bisenetv2").as_posix()
         for path in SOURCES.rglob("*.py")
