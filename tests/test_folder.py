@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bisenetv2.data import dataset_yaml
 from bisenetv2.data.catalogue import open_dataset
-from bisenetv2.data.folder import FolderSplit, infer_description
-from bisenetv2.data.matching import held_out, read_rows
+from bisenetv2.data.folder import dataset_yaml
+from bisenetv2.data.folder.matching import held_out, read_rows
+from bisenetv2.data.folder.split import FolderSplit, infer_description
 from bisenetv2.errors import UserError
 from bisenetv2.images import write_image, write_mask
 from bisenetv2.labels import IGNORE_INDEX

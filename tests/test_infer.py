@@ -10,11 +10,11 @@ import pytest
 from PIL import Image as PillowImage
 
 from bisenetv2.builtin_labels import voc_color
-from bisenetv2.data import dataset_yaml
-from bisenetv2.data.class_files import NamedClass, read_classes_file
 from bisenetv2.data.encodings import read_classes
-from bisenetv2.data.folder import FolderSplit, infer_description
-from bisenetv2.data.infer import TOLERANCE
+from bisenetv2.data.folder import dataset_yaml
+from bisenetv2.data.folder.class_files import NamedClass, read_classes_file
+from bisenetv2.data.folder.infer import TOLERANCE
+from bisenetv2.data.folder.split import FolderSplit, infer_description
 from bisenetv2.errors import UserError
 from bisenetv2.images import read_mask_pixels, write_image
 from bisenetv2.labels import CAMVID, IGNORE_INDEX

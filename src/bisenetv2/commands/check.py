@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-from bisenetv2.data.check_finding import counted
+from bisenetv2.data.check.finding import counted
 from bisenetv2.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def check(
     """
     from bisenetv2.commands.check_sheet import write_sheet
     from bisenetv2.data.check import check as look_at
-    from bisenetv2.data.check_files import list_files
+    from bisenetv2.data.check.files import list_files
     from bisenetv2.images import IMAGE_SUFFIXES
     from bisenetv2.progress import progress_bar
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from bisenetv2.data.camvid import CamVid, holds_stills
 from bisenetv2.data.dataset import Dataset
-from bisenetv2.data.dataset_yaml import NAME
-from bisenetv2.data.folder import FolderSplit
+from bisenetv2.data.folder.dataset_yaml import NAME
+from bisenetv2.data.folder.split import FolderSplit
 from bisenetv2.data.public import LAYOUTS, PublicSplit
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.errors import UserError

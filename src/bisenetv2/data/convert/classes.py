@@ -15,9 +15,9 @@ from bisenetv2.builtin_labels import (
     builtin_labels,
     voc_color,
 )
-from bisenetv2.data import dataset_yaml
-from bisenetv2.data.class_files import VOID, NamedClass, find_classes, read_classes_file
 from bisenetv2.data.encodings import Encoding
+from bisenetv2.data.folder import dataset_yaml
+from bisenetv2.data.folder.class_files import VOID, NamedClass, find_classes, read_classes_file
 from bisenetv2.errors import UserError
 from bisenetv2.labels import IGNORE_INDEX, Color, Labels
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bisenetv2.data.convert.regions import Polygon
-from bisenetv2.data.matching import files_below
+from bisenetv2.data.folder.matching import files_below
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES, read_header
 from bisenetv2.labels import Labels, Mask

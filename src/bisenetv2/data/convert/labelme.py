@@ -25,7 +25,7 @@ from bisenetv2.data.convert.items import (
     settled_size,
 )
 from bisenetv2.data.convert.regions import fill, outlines
-from bisenetv2.data.matching import files_below
+from bisenetv2.data.folder.matching import files_below
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels, Mask
 

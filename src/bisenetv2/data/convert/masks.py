@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from bisenetv2.builtin_labels import voc_color
-from bisenetv2.data.class_files import read_classes_file
 from bisenetv2.data.convert.classes import ClassList, Options, find_class_list
 from bisenetv2.data.convert.items import Drawn, ImageFinder, Item, LabelledImages, relative
-from bisenetv2.data.dataset_yaml import Description
 from bisenetv2.data.encodings import (
     Encoding,
     pack_colors,
@@ -21,10 +19,12 @@ from bisenetv2.data.encodings import (
     single_channel,
     unpack_colors,
 )
-from bisenetv2.data.infer import TOLERANCE, infer
-from bisenetv2.data.layout import SPLIT_FOLDERS
-from bisenetv2.data.matching import MASK_SUFFIXES, files_below
-from bisenetv2.data.survey import LOSSY_SUFFIXES, survey
+from bisenetv2.data.folder.class_files import read_classes_file
+from bisenetv2.data.folder.dataset_yaml import Description
+from bisenetv2.data.folder.infer import TOLERANCE, infer
+from bisenetv2.data.folder.layout import SPLIT_FOLDERS
+from bisenetv2.data.folder.matching import MASK_SUFFIXES, files_below
+from bisenetv2.data.folder.survey import LOSSY_SUFFIXES, survey
 from bisenetv2.errors import UserError
 from bisenetv2.images import read_header, read_mask_pixels, write_image, write_mask
 from bisenetv2.labels import Color, Labels, Mask

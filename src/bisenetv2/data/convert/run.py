@@ -16,7 +16,7 @@ import numpy as np
 from bisenetv2.data.convert import coco, labelme, masks, yolo
 from bisenetv2.data.convert.classes import Options
 from bisenetv2.data.convert.items import Drawn, LabelledImages, Writer, load_json
-from bisenetv2.data.matching import files_below
+from bisenetv2.data.folder.matching import files_below
 from bisenetv2.errors import UserError
 from bisenetv2.labels import IGNORE_INDEX, Labels
 from bisenetv2.progress import progress_bar

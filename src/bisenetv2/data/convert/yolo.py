@@ -11,11 +11,11 @@ from reprlib import repr as short
 import numpy as np
 import yaml
 
-from bisenetv2.data.class_files import CLASS_FILES, find_classes
 from bisenetv2.data.convert.classes import ClassList, Lookup, Options
 from bisenetv2.data.convert.items import Drawn, Item, LabelledImages, polygon
 from bisenetv2.data.convert.regions import fill, outlines
-from bisenetv2.data.matching import files_below
+from bisenetv2.data.folder.class_files import CLASS_FILES, find_classes
+from bisenetv2.data.folder.matching import files_below
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES, read_header
 from bisenetv2.labels import Labels, Mask

@@ -9,7 +9,7 @@ from math import cos, sin
 import numpy as np
 import numpy.typing as npt
 
-from bisenetv2.data.street_canvas import (
+from bisenetv2.data.streets.canvas import (
     BUILDING,
     FENCE,
     TREE,
@@ -21,7 +21,7 @@ from bisenetv2.data.street_canvas import (
     Tint,
     Vector,
 )
-from bisenetv2.data.street_tiles import Tile, brick_tile, plaster_tile
+from bisenetv2.data.streets.tiles import Tile, brick_tile, plaster_tile
 
 Numbers = npt.NDArray[np.float64]
 

@@ -7,10 +7,10 @@ from math import cos, pi, sin, sqrt
 
 import numpy as np
 
-from bisenetv2.data.street_canvas import Camera, Light, Tint
-from bisenetv2.data.street_cars import BUS, HATCHBACK, SALOON, VAN, Body, Car
-from bisenetv2.data.street_ground import KERB, Ground
-from bisenetv2.data.street_objects import (
+from bisenetv2.data.streets.canvas import Camera, Light, Tint
+from bisenetv2.data.streets.cars import BUS, HATCHBACK, SALOON, VAN, Body, Car
+from bisenetv2.data.streets.ground import KERB, Ground
+from bisenetv2.data.streets.objects import (
     Cyclist,
     Figure,
     Lamp,
@@ -19,7 +19,7 @@ from bisenetv2.data.street_objects import (
     Thing,
     TrafficLight,
 )
-from bisenetv2.data.street_sides import Building, Fence, Style, Tree, Wall
+from bisenetv2.data.streets.sides import Building, Fence, Style, Tree, Wall
 
 Rng = np.random.Generator
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bisenetv2.data.check_facts import ImageFacts, PairFacts
-from bisenetv2.data.check_finding import Finding, Severity, counted
+from bisenetv2.data.check.facts import ImageFacts, PairFacts
+from bisenetv2.data.check.finding import Finding, Severity, counted
 
 MOST_BITS = 8
 """Of the 64 bits of a perceptual hash, so many may differ between candidates."""

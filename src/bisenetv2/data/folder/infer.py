@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bisenetv2.builtin_labels import voc_color
-from bisenetv2.data.class_files import VOID, NamedClass
-from bisenetv2.data.dataset_yaml import ClassEntry
 from bisenetv2.data.encodings import Encoding, Kind, pack_colors, unpack_colors
-from bisenetv2.data.survey import Group, Survey
+from bisenetv2.data.folder.class_files import VOID, NamedClass
+from bisenetv2.data.folder.dataset_yaml import ClassEntry
+from bisenetv2.data.folder.survey import Group, Survey
 from bisenetv2.errors import UserError
 from bisenetv2.labels import IGNORE_INDEX, Color
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bisenetv2.data.dataset import Sample
-from bisenetv2.data.street_canvas import SKY, Canvas
-from bisenetv2.data.street_ground import shadow
-from bisenetv2.data.street_scene import Lens, Scene, Sky, draw_scene
-from bisenetv2.data.street_tiles import cloud_tile
+from bisenetv2.data.streets.canvas import SKY, Canvas
+from bisenetv2.data.streets.ground import shadow
+from bisenetv2.data.streets.scene import Lens, Scene, Sky, draw_scene
+from bisenetv2.data.streets.tiles import cloud_tile
 from bisenetv2.errors import UserError
 from bisenetv2.images import Image
 from bisenetv2.labels import CAMVID, IGNORE_INDEX, Labels

@@ -13,7 +13,7 @@ import yaml
 
 from bisenetv2.builtin_labels import BUILTIN, builtin_labels, voc_color
 from bisenetv2.data.encodings import Encoding, Kind
-from bisenetv2.data.matching import Source
+from bisenetv2.data.folder.matching import Source
 from bisenetv2.errors import UserError
 from bisenetv2.images import atomic_path
 from bisenetv2.labels import IGNORE_INDEX, Color, Labels

@@ -11,21 +11,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bisenetv2.builtin_labels import BUILTIN, CAMVID_COLORS
-from bisenetv2.data import dataset_yaml
 from bisenetv2.data.camvid import STILLS, CamVid, holds_stills, split_of
 from bisenetv2.data.catalogue import STREETS
-from bisenetv2.data.check_finding import Finding
-from bisenetv2.data.class_files import find_classes
+from bisenetv2.data.check.finding import Finding
 from bisenetv2.data.dataset import Dataset, DatasetView
-from bisenetv2.data.dataset_yaml import Description
 from bisenetv2.data.encodings import Encoding, single_channel
-from bisenetv2.data.folder import FolderSplit, infer_description, yaml_places
-from bisenetv2.data.infer import infer
-from bisenetv2.data.layout import find_in_list, find_splits
-from bisenetv2.data.matching import Match, Pair, Source, held_out, match
+from bisenetv2.data.folder import dataset_yaml
+from bisenetv2.data.folder.class_files import find_classes
+from bisenetv2.data.folder.dataset_yaml import Description
+from bisenetv2.data.folder.infer import infer
+from bisenetv2.data.folder.layout import find_in_list, find_splits
+from bisenetv2.data.folder.matching import Match, Pair, Source, held_out, match
+from bisenetv2.data.folder.split import FolderSplit, infer_description, yaml_places
+from bisenetv2.data.folder.survey import survey
 from bisenetv2.data.pairs import IDS
 from bisenetv2.data.public import LAYOUTS, Layout, PublicSplit
-from bisenetv2.data.survey import survey
 from bisenetv2.errors import UserError
 from bisenetv2.images import read_mask_pixels
 from bisenetv2.labels import CAMVID, Labels

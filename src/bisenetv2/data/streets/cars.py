@@ -8,7 +8,7 @@ from math import cos, hypot, pi, sin
 
 import numpy as np
 
-from bisenetv2.data.street_canvas import (
+from bisenetv2.data.streets.canvas import (
     CAR,
     FACING,
     Canvas,
@@ -17,7 +17,7 @@ from bisenetv2.data.street_canvas import (
     Tint,
     Vector,
 )
-from bisenetv2.data.street_objects import BLACK, METAL, box, dimmed
+from bisenetv2.data.streets.objects import BLACK, METAL, box, dimmed
 
 _GLASS: Tint = (42, 48, 54)
 _GLARE: Tint = (66, 75, 84)

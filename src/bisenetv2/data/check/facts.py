@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bisenetv2.data.check_files import Listing, all_pairs
+from bisenetv2.data.check.files import Listing, all_pairs
 from bisenetv2.data.encodings import Encoding, pack_colors, single_channel
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES, Header, read_header, read_image, read_mask_pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from bisenetv2.data.matching import (
+from bisenetv2.data.folder.matching import (
     MASK_ENDINGS,
     MASK_SUFFIXES,
     Source,

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bisenetv2.data.street_canvas import (
+from bisenetv2.data.streets.canvas import (
     BICYCLIST,
     PEDESTRIAN,
     POLE,

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bisenetv2.data.check_facts import MaskFacts, PairFacts
-from bisenetv2.data.check_files import Listing
-from bisenetv2.data.check_finding import Finding, counted
-from bisenetv2.data.class_files import VOID
+from bisenetv2.data.check.facts import MaskFacts, PairFacts
+from bisenetv2.data.check.files import Listing
+from bisenetv2.data.check.finding import Finding, counted
+from bisenetv2.data.folder.class_files import VOID
 from bisenetv2.labels import IGNORE_INDEX, Labels
 
 MANY_MASKS = 20

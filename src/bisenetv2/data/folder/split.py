@@ -8,16 +8,16 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bisenetv2.data import dataset_yaml
-from bisenetv2.data.class_files import find_classes
 from bisenetv2.data.dataset import Sample
-from bisenetv2.data.dataset_yaml import Description
 from bisenetv2.data.encodings import Encoding
-from bisenetv2.data.infer import infer
-from bisenetv2.data.layout import LIST_SUFFIXES, find_in_list, find_splits
-from bisenetv2.data.matching import Pair, Source, held_out, match
+from bisenetv2.data.folder import dataset_yaml
+from bisenetv2.data.folder.class_files import find_classes
+from bisenetv2.data.folder.dataset_yaml import Description
+from bisenetv2.data.folder.infer import infer
+from bisenetv2.data.folder.layout import LIST_SUFFIXES, find_in_list, find_splits
+from bisenetv2.data.folder.matching import Pair, Source, held_out, match
+from bisenetv2.data.folder.survey import survey
 from bisenetv2.data.pairs import read_pair
-from bisenetv2.data.survey import survey
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels
 from bisenetv2.progress import progress_bar

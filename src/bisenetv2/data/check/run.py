@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from bisenetv2.data import check_rules
-from bisenetv2.data.check_facts import ImageFacts, PairFacts, gather
-from bisenetv2.data.check_files import Listing, listing_of
-from bisenetv2.data.check_finding import Finding
-from bisenetv2.data.check_similar import duplicates
+from bisenetv2.data.check import rules
+from bisenetv2.data.check.facts import ImageFacts, PairFacts, gather
+from bisenetv2.data.check.files import Listing, listing_of
+from bisenetv2.data.check.finding import Finding
+from bisenetv2.data.check.similar import duplicates
 from bisenetv2.data.dataset import Dataset
 
 SAMPLES = 16
@@ -141,14 +141,14 @@ def judge(listing: Listing, facts: Sequence[PairFacts], quick: bool = False) -> 
     """Runs all checks on the facts; the quick ones do not ask for every pixel."""
     findings = [
         *listing.findings,
-        *check_rules.unpaired(listing),
-        *check_rules.unreadable(facts),
-        *check_rules.sizes(facts),
-        *check_rules.values(facts, listing),
+        *rules.unpaired(listing),
+        *rules.unreadable(facts),
+        *rules.sizes(facts),
+        *rules.values(facts, listing),
     ]
     if not quick:
-        findings += check_rules.ignoring(facts, listing)
-        findings += check_rules.classes(facts, listing)
+        findings += rules.ignoring(facts, listing)
+        findings += rules.classes(facts, listing)
         findings += duplicates(facts, listing.held_out)
     return sorted(findings, key=lambda finding: finding.severity != "error")
 
@@ -160,7 +160,7 @@ def _spread(count: int) -> set[int]:
 def statistics(listing: Listing, facts: Sequence[PairFacts]) -> Statistics:
     """Sums up the facts and derives what to train with."""
     splits, count = list(listing.splits), len(listing.labels or ())
-    table = check_rules.pixels_by_split(facts, splits, count)
+    table = rules.pixels_by_split(facts, splits, count)
     training = "train" if "train" in splits else next(iter(splits), "")
     masks = [fact.mask for fact in facts if fact.mask is not None]
     ignored = sum(mask.ignored + mask.strays for mask in masks)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bisenetv2.data.street_tiles import Tile, leaf_tile
+from bisenetv2.data.streets.tiles import Tile, leaf_tile
 from bisenetv2.images import Image
 from bisenetv2.labels import CAMVID, Mask
 
