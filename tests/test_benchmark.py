@@ -44,6 +44,12 @@ def layers():
     return openvino_layers
 
 
+@pytest.fixture(autouse=True)
+def _short_yardstick(layers, monkeypatch):
+    monkeypatch.setattr(layers, "PEAK_RUNS", 2)
+    monkeypatch.setattr(layers, "PEAK_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="module")
 def plain_road():
     pytest.importorskip("torch")
@@ -194,8 +200,7 @@ class TestLayers:
         assert times[-1] > 0
 
     @pytest.mark.parametrize(("int8", "precision"), [(True, "INT8"), (False, "FP32")])
-    def test_the_peak_is_of_the_precision_it_names(self, layers, monkeypatch, int8, precision):
-        monkeypatch.setattr(layers, "PEAK_RUNS", 2)
+    def test_the_peak_is_of_the_precision_it_names(self, layers, int8, precision):
         peak = layers.convolution_peak(int8, threads=1)
         assert peak.precision == precision
         assert ("i8" if int8 else "f32") in peak.kernel.lower()
