@@ -111,7 +111,8 @@ def measure(section: Section) -> str:
     )
     head = f"{section.text}\n\n```sh\n{section.command}\n```\n"
     stand = f"{date.today().isoformat()}, bisenetv2 {__version__}, {describe_machine()}:\n"
-    return f"{head}\n{stand}\n{done.stdout.strip()}\n"
+    printed = done.stdout.strip().replace(f"{ROOT}/", "")  # the same wherever the copy lies
+    return f"{head}\n{stand}\n{printed}\n"
 
 
 def write(name: str, text: str) -> None:
