@@ -13,7 +13,7 @@ from pathlib import Path
 from bisenetv2.builtin_labels import CAMVID_COLORS, TERMS
 from bisenetv2.data.dataset import Sample
 from bisenetv2.data.encodings import Encoding
-from bisenetv2.data.pairs import IDS, read_pair
+from bisenetv2.data.pairs import IDS, PairedFiles, read_pair
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES
 from bisenetv2.labels import CAMVID, Labels
@@ -35,7 +35,7 @@ _SEQUENCES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
 
 
 @dataclass(frozen=True)
-class CamVid:
+class CamVid(PairedFiles):
     """One split of CamVid in the 11 classes of the segmentation literature.
 
     Listing the folders happens in `open`; the constructor touches no disk.
@@ -103,13 +103,6 @@ class CamVid:
     def name(self) -> str:
         """For instance `CamVid trainval`."""
         return f"CamVid {self.split}{self.form}"
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def sample_name(self, index: int) -> str:
-        """Path of the sample's image."""
-        return str(self.files[index][0])
 
     def __getitem__(self, index: int) -> Sample:
         """Reads one sample.

@@ -14,6 +14,20 @@ IDS = Encoding()
 """Masks that hold ids."""
 
 
+class PairedFiles:
+    """What data sets have in common whose samples are an image file and a mask file each."""
+
+    files: tuple[tuple[Path, Path], ...]
+    """Pairs of image and mask."""
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def sample_name(self, index: int) -> str:
+        """Path of the sample's image."""
+        return str(self.files[index][0])
+
+
 def read_pair(
     image_path: Path, mask_path: Path, labels: Labels, encoding: Encoding = IDS
 ) -> Sample:

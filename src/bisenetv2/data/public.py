@@ -14,7 +14,7 @@ from bisenetv2.builtin_labels import (
 )
 from bisenetv2.data.dataset import Sample
 from bisenetv2.data.encodings import Encoding
-from bisenetv2.data.pairs import IDS, read_pair
+from bisenetv2.data.pairs import IDS, PairedFiles, read_pair
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels
 
@@ -168,7 +168,7 @@ LAYOUTS = (
 
 
 @dataclass(frozen=True)
-class PublicSplit:
+class PublicSplit(PairedFiles):
     """One split of a public data set.
 
     Listing the folders happens in `open`; the constructor touches no disk.
@@ -240,13 +240,6 @@ class PublicSplit:
     def labels(self) -> Labels:
         """The classes that are evaluated."""
         return BUILTIN[self.layout.key]
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def sample_name(self, index: int) -> str:
-        """Path of the sample's image."""
-        return str(self.files[index][0])
 
     def __getitem__(self, index: int) -> Sample:
         """Reads one sample.

@@ -246,19 +246,7 @@ def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
             if not whole:
                 raise UserError(f"{data}: no mask can be read; export them anew")
             inferred = infer(survey(whole, bar.advance), named, file)
-        return (
-            Description(
-                root=root,
-                splits=splits,
-                classes=inferred.classes,
-                kind=inferred.kind,
-                tolerance=inferred.tolerance,
-                ignore=inferred.ignore,
-                name=name,
-                notes=inferred.notes,
-            ),
-            [],
-        )
+        return inferred.description(data, root, splits, inferred.notes), []
     except UserError as error:
         unknown = Description(root, splits, (dataset_yaml.ClassEntry("unknown"),), name=name)
         return unknown, [Finding("error", "encoding", str(error))]

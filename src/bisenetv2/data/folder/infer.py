@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,8 @@ import numpy as np
 from bisenetv2.builtin_labels import voc_color
 from bisenetv2.data.encodings import Encoding, Kind, pack_colors, unpack_colors
 from bisenetv2.data.folder.class_files import VOID, NamedClass
-from bisenetv2.data.folder.dataset_yaml import ClassEntry
+from bisenetv2.data.folder.dataset_yaml import ClassEntry, Description
+from bisenetv2.data.folder.matching import Source
 from bisenetv2.data.folder.survey import Group, Survey
 from bisenetv2.errors import UserError
 from bisenetv2.labels import IGNORE_INDEX, Color
@@ -20,8 +21,7 @@ from bisenetv2.labels import IGNORE_INDEX, Color
 TOLERANCE = 16
 """Largest difference of a channel, 0-255, at which a near miss of a colour still counts as it.
 
-CamVid's masks in colour through JPEG of quality 75 keep 93 % of their pixels at 16, of which 3 in
-10,000 get a wrong class; at 32 it is 97 % and 44.
+A wider one keeps more of what JPEG blurred, but gives more of it to a wrong class: better ignored.
 """
 
 _BINARY = ("background", "foreground")
@@ -37,6 +37,31 @@ class Inferred(NamedTuple):
     ignore: tuple[int | Color, ...]
     tolerance: int
     notes: tuple[str, ...]
+
+    def description(
+        self, data: Path, root: Path, splits: Mapping[str, Source], notes: Sequence[str]
+    ) -> Description:
+        """Describes the data set that was looked at.
+
+        Args:
+            data: The folder or list as the user names it.
+            root: Where the paths of the splits start.
+            splits: Where images and masks are.
+            notes: What to tell the user.
+
+        Raises:
+            UserError: If classes or splits contradict each other.
+        """
+        return Description(
+            root=root,
+            splits=splits,
+            classes=self.classes,
+            kind=self.kind,
+            tolerance=self.tolerance,
+            ignore=self.ignore,
+            name=data.resolve().stem if data.is_file() else data.resolve().name,
+            notes=tuple(notes),
+        )
 
 
 def infer(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inferred:

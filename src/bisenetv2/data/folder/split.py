@@ -17,14 +17,14 @@ from bisenetv2.data.folder.infer import infer
 from bisenetv2.data.folder.layout import LIST_SUFFIXES, find_in_list, find_splits
 from bisenetv2.data.folder.matching import Pair, Source, held_out, match
 from bisenetv2.data.folder.survey import survey
-from bisenetv2.data.pairs import read_pair
+from bisenetv2.data.pairs import PairedFiles, read_pair
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels
 from bisenetv2.progress import progress_bar
 
 
 @dataclass(frozen=True)
-class FolderSplit:
+class FolderSplit(PairedFiles):
     """One split of a data set of one's own."""
 
     name: str
@@ -49,13 +49,6 @@ class FolderSplit:
         files = tuple(split_pairs(described, split))
         name = f"{described.name} {split}"
         return cls(name, described.licence, described.labels, described.encoding, files)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def sample_name(self, index: int) -> str:
-        """Path of the sample's image."""
-        return str(self.files[index][0])
 
     def __getitem__(self, index: int) -> Sample:
         """Reads one sample.
@@ -141,16 +134,7 @@ def infer_description(data: Path) -> Description:
     names = [entry.name for entry in inferred.classes]
     notes += [*inferred.notes, f"classes: {', '.join(names[:20])}{', …' * (len(names) > 20)}"]
     try:
-        return Description(
-            root=root,
-            splits=splits,
-            classes=inferred.classes,
-            kind=inferred.kind,
-            tolerance=inferred.tolerance,
-            ignore=inferred.ignore,
-            name=data.resolve().stem if data.is_file() else data.resolve().name,
-            notes=tuple(notes),
-        )
+        return inferred.description(data, root, splits, notes)
     except UserError as error:
         raise UserError(f"{source or data}: {error}") from error
 
