@@ -16,9 +16,11 @@ MOST_BITS = 8
 """Of the 64 bits of a perceptual hash, so many may differ between candidates."""
 
 LEAST_CORRELATION = 0.98
-"""Candidates are alike if their thumbnails correlate by this much. Copies in another size, in
-coarse JPEG or blurred stay above it; of cropped or brightened ones some fall below, and so do frames
-of a video a second apart unless the camera stands still."""
+"""Candidates are alike if their thumbnails correlate by this much.
+
+Copies in another size, in coarse JPEG or blurred stay above it; of cropped or brightened ones some
+fall below, and so do frames of a video a second apart unless the camera stands still.
+"""
 
 FLAT = 2.0
 """Standard deviation in grey levels below which a thumbnail shows nothing to go by."""
