@@ -1,22 +1,27 @@
-"""The recipe's training step against the plain loop's, in turn, in one process.
+"""The recipe's training step against the plain loop's, in turn.
 
     python benchmarks/training_speed.py
     python benchmarks/training_speed.py --data ../shared/camvid --steps 20
 
-Both train V2 (figures reading, head width 128, 11 classes) on the same batches: 8 frames of
+All train V2 (figures reading, head width 128, 11 classes) on the same batches: 8 frames of
 352×480, cut and altered as the recipe `camvid` does, and made before the clock starts. The plain
 loop is what one writes first: FP32, PyTorch's own memory layout, all five losses at the frames'
-full resolution. The recipe's step is what `bisenetv2 train camvid` takes, weight average included,
-with and without the way round that `training/weight_gradient.py` describes; `bisenetv2 train` takes
-it on CPUs with AVX2 and no more.
+full resolution. The recipe's step is what `bisenetv2 train camvid` takes, weight average included.
+The rows between lack one of what makes it faster on some machines: the way round that
+`training/weight_gradient.py` describes, which `train` takes on CPUs with AVX2 and no more, and the
+memory that `training/memory.py` keeps. Memory is a matter of the process, so that each row has one
+of its own; while one takes a step the others wait.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import multiprocessing
+from contextlib import ExitStack
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +33,8 @@ from bisenetv2.inference.machine import describe_machine
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.frames import FrameNetwork, Normalization
 from bisenetv2.training.loader import Batch, Batches
+from bisenetv2.training.memory import keep_freed_memory
+from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.recipes import RECIPES
 from bisenetv2.training.steps import Steps, new_state
 from bisenetv2.training.world import World
@@ -36,54 +43,108 @@ RECIPE = RECIPES["camvid"]
 BATCHES = 4
 
 
+class Road(NamedTuple):
+    """A way to train, and a row of the table."""
+
+    name: str
+    recipe: bool = True
+    fast_gradients: bool | None = None
+    keeps_memory: bool = True
+
+
+ROADS = (
+    Road("plain loop", recipe=False, keeps_memory=False),
+    Road("recipe camvid, memory given back", keeps_memory=False),
+    Road("recipe camvid, library's weight gradient", fast_gradients=False),
+    Road("recipe camvid"),
+)
+
+
 def main() -> None:
-    """Prints a row for each of the three."""
+    """Prints a row for each road."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default=STREETS, help="CamVid's folder, or streets")
-    parser.add_argument("--steps", type=int, default=10, help="of each, after one of warm-up")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--steps", type=int, default=10, help="of each, after two of warm-up")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
 
     dataset = open_dataset(options.data, "train")
     augmentation = Augmentation(crop=RECIPE.crop, scales=RECIPE.scales, continuous=True)
     source = Batches(dataset, augmentation, RECIPE.batch, seed=0)
+    network = replace(RECIPE.network, num_classes=len(dataset.labels))
+    recipe = replace(RECIPE, network=network)
     batches = [source[step] for step in range(BATCHES)]
 
-    world = World(torch.device("cpu"))
-    classes, ignore_index = len(dataset.labels), dataset.labels.ignore_index
-    config = replace(RECIPE.network, num_classes=classes)
-    roads = [timed(PlainLoop(BiSeNetV2(config), ignore_index).take)]
-    names = ["plain loop"]
-    for fast, name in ((False, "library's weight gradient"), (True, "contiguous weight gradient")):
-        model = FrameNetwork(BiSeNetV2(config))
-        state = new_state(RECIPE, model, world, fast_gradients=fast)
-        steps = Steps(RECIPE, ignore_index, state, world)
-        roads.append(timed(steps.take))
-        names.append(f"recipe camvid{', bfloat16' if steps.bfloat16 else ''}, {name}")
-
-    times = interleave(roads, batches, runs=options.steps, warmup=1)
+    with ExitStack() as stack:
+        drivers = [
+            stack.enter_context(Driver(road, recipe, dataset.labels.ignore_index, options.threads))
+            for road in ROADS
+        ]
+        times = interleave(
+            [driver.take for driver in drivers], batches, runs=options.steps, warmup=2
+        )
     medians = [summarise(taken).median_ms / 1000 for taken in times]
 
     height, width = RECIPE.crop
-    print(f"{describe_machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"{describe_machine()}, torch {torch.__version__}, {options.threads} threads")
     print(f"{RECIPE.batch} frames of {width}×{height} of {dataset.name}, {options.steps} steps\n")
     print("| step | seconds, median | p95 | images/s | times the plain loop |")
     print("|---|---:|---:|---:|---:|")
-    for name, middle, taken in zip(names, medians, times, strict=True):
+    for road, middle, taken in zip(ROADS, medians, times, strict=True):
         p95, pace = summarise(taken).p95_ms / 1000, RECIPE.batch / middle
-        print(f"| {name} | {middle:.2f} | {p95:.2f} | {pace:.2f} | {medians[0] / middle:.2f} |")
+        ratio = medians[0] / middle
+        print(f"| {road.name} | {middle:.2f} | {p95:.2f} | {pace:.2f} | {ratio:.2f} |")
+
+
+class Driver:
+    """A process that takes the steps of one road."""
+
+    def __init__(self, *work: object) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=drive, args=(theirs, *work), daemon=True)
+
+    def __enter__(self) -> Driver:
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ours.send(None)
+        self._process.join()
+
+    def take(self, batch: Batch) -> float:
+        """Has a step taken and returns its seconds."""
+        self._ours.send(batch)
+        seconds: float = self._ours.recv()
+        return seconds
+
+
+def drive(orders: Connection, road: Road, recipe: Recipe, ignore_index: int, threads: int) -> None:
+    """Takes a step for each batch received, until `None` comes, and answers with its seconds."""
+    torch.set_num_threads(threads)
+    if road.keeps_memory:
+        keep_freed_memory()
+    network = BiSeNetV2(recipe.network)
+    if road.recipe:
+        world = World(torch.device("cpu"))
+        state = new_state(recipe, FrameNetwork(network), world, fast_gradients=road.fast_gradients)
+        take = Steps(recipe, ignore_index, state, world).take
+    else:
+        take = PlainLoop(network, recipe, ignore_index).take
+    while (batch := orders.recv()) is not None:
+        start = perf_counter()
+        take(batch)
+        orders.send(perf_counter() - start)
 
 
 class PlainLoop:
     """FP32, contiguous, five losses at full resolution, SGD."""
 
-    def __init__(self, network: BiSeNetV2, ignore_index: int) -> None:
+    def __init__(self, network: BiSeNetV2, recipe: Recipe, ignore_index: int) -> None:
         self.network, self.ignore_index = network.train(), ignore_index
         self.normalization = Normalization()
         self.optimizer = torch.optim.SGD(
-            network.parameters(), RECIPE.rate, momentum=0.9, weight_decay=RECIPE.weight_decay
+            network.parameters(), recipe.rate, momentum=0.9, weight_decay=recipe.weight_decay
         )
 
     def take(self, batch: Batch) -> float:
@@ -98,17 +159,6 @@ class PlainLoop:
         loss.backward()
         self.optimizer.step()
         return float(loss.detach())
-
-
-def timed(take: Callable[[Batch], float]) -> Callable[[Batch], float]:
-    """Returns a function that takes a step and returns its seconds."""
-
-    def clocked(batch: Batch) -> float:
-        start = perf_counter()
-        take(batch)
-        return perf_counter() - start
-
-    return clocked
 
 
 if __name__ == "__main__":

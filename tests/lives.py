@@ -18,6 +18,7 @@ import cv2
 import torch
 import torch._dynamo  # the first optimiser does: once here, rather than in every fork
 
+from bars import Bar
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.evaluation.confusion import ConfusionMatrix
 from bisenetv2.labels import CAMVID
@@ -34,11 +35,6 @@ RECIPE = Recipe(
     NETWORK, iterations=6, batch=2, crop=(32, 64), progressive_share=0.4, progressive_batch=3,
     jitter=0.3, warmup=2, val_every=2, save_every=2, average=0.9, precision="float32",
 )  # fmt: skip
-
-
-class Bar:
-    def advance(self, steps: int = 1, text: str | None = None) -> None:
-        pass
 
 
 def kill_me(*_: Any, **__: Any) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch._dynamo  # the first optimiser does: once here, rather than in every fork
 
+import bars
 from bisenetv2.card import ModelCard
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.errors import UserError
@@ -43,7 +44,7 @@ STREETS = InMemory(RenderedStreets(5, (64, 96), seed=1))
 VAL_STREETS = InMemory(RenderedStreets(2, (64, 96), seed=2))
 
 
-class Bar:
+class Bar(bars.Bar):
     """Notes the losses and may call something at a step."""
 
     def __init__(self, step: int = -1, action: Callable[[], Any] = lambda: None) -> None:

@@ -405,6 +405,7 @@ class TestScripts:
         pytest.importorskip("torch")
         from dataclasses import replace
 
+        monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")  # for its processes
         script = self.load("training_speed")
         monkeypatch.setattr(script, "RECIPE", replace(script.RECIPE, crop=(64, 96), batch=2))
         monkeypatch.setattr(sys, "argv", ["training_speed.py", "--steps", "1"])

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 import yaml  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from bars import Bar  # noqa: E402
 from bisenetv2.card import ModelCard  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
@@ -179,13 +180,6 @@ def test_bare_weights_fill_the_recipe_s_network_as_far_as_they_fit(tmp_path: Pat
 def test_a_file_of_another_project_is_sent_to_the_import(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.pth: training starts from .* `bisenetv2 import`"):
         starting_point(WANTED, tmp_path / "a.pth")
-
-
-class Bar:
-    """Counts nothing."""
-
-    def advance(self, steps: int = 1, text: str | None = None) -> None:
-        pass
 
 
 def test_a_run_says_and_records_its_start_and_resumes_without_being_told(

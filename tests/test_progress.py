@@ -125,3 +125,20 @@ def test_rich_is_not_imported_without_a_terminal() -> None:
         "sys.exit('rich' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE).returncode == 0
+
+
+def test_a_resumed_run_counts_its_rate_from_where_it_went_on(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress_bar("train", 1000) as bar:
+        bar.start_at(900)
+        clock[0] += 40
+        bar.advance(20)
+    assert "train: 920/1000  0.5/s  0:02:40 left" in capsys.readouterr().err
+
+
+def test_a_terminal_shows_the_steps_of_the_run_before() -> None:
+    with terminal() as screen, progress_bar("train", 1000) as bar:
+        bar.start_at(900)
+        bar.advance(20)
+    assert "920/1000" in last_frame(screen)

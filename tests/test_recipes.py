@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file  # noqa: E402
 
+from bars import Bar  # noqa: E402
 from bisenetv2.cli import main  # noqa: E402
 from bisenetv2.data.catalogue import open_dataset  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
@@ -176,11 +177,6 @@ def test_resuming_on_other_data_is_refused(tmp_path: Path, monkeypatch: pytest.M
     other = RenderedStreets(5, (64, 96), seed=1)
     with pytest.raises(UserError, match="not the data the run began with"):
         train(recipe, other, None, tmp_path, resume=True, bar=Bar())
-
-
-class Bar:
-    def advance(self, steps: int = 1, text: str | None = None) -> None:
-        pass
 
 
 def test_the_fingerprint_follows_names_number_and_pixels() -> None:

@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file  # noqa: E402
 
+import bars  # noqa: E402
 from bisenetv2.cli import main  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
@@ -40,7 +41,7 @@ def no_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Watch, "_board", None)
 
 
-class Bar:
+class Bar(bars.Bar):
     """Calls something at a step."""
 
     def __init__(self, **actions: Any) -> None:

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
+from bars import Bar  # noqa: E402
 from bisenetv2.cli import main  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.labels import CAMVID  # noqa: E402
@@ -58,11 +59,6 @@ def begin(recipe: Recipe, **options: Any) -> tuple[RunState, Steps]:
 
 def batch(recipe: Recipe, step: int = 0) -> Batch:
     return plan_phases(recipe, STREETS)[0].batches[step]
-
-
-class Bar:
-    def advance(self, steps: int = 1, text: str | None = None) -> None:
-        pass
 
 
 def moved(recipe: Recipe) -> dict[str, float]:

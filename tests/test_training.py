@@ -16,6 +16,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+import bars
 from bisenetv2.card import ModelCard
 from bisenetv2.data.augment import Augmentation
 from bisenetv2.data.dataset import Dataset, DatasetView, FirstSamples, Sample
@@ -69,7 +70,7 @@ def no_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Watch, "_board", None)
 
 
-class Bar:
+class Bar(bars.Bar):
     """Notes what it is told; may break off the training."""
 
     def __init__(self, stop_after: int | None = None) -> None:

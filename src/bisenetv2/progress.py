@@ -21,6 +21,9 @@ class ProgressBar(Protocol):
     def advance(self, steps: int = 1, text: str | None = None) -> None:
         """Reports items done since the last call; `text` replaces the free text of the bar."""
 
+    def start_at(self, steps: int) -> None:
+        """Tells how many items earlier work has done; the rate counts from here."""
+
 
 @contextmanager
 def progress_bar(
@@ -46,14 +49,21 @@ class _Silent:
     def advance(self, steps: int = 1, text: str | None = None) -> None:
         pass
 
+    def start_at(self, steps: int) -> None:
+        pass
+
 
 class _PlainLines:
     """Writes a line when `PLAIN_INTERVAL` has passed; short work writes none."""
 
     def __init__(self, description: str, total: int | None) -> None:
         self._description, self._total = description, total
-        self._done, self._text = 0, ""
+        self._before, self._done, self._text = 0, 0, ""
         self._start = self._printed = time.monotonic()
+
+    def start_at(self, steps: int) -> None:
+        self._before = self._done = steps
+        self._start = time.monotonic()
 
     def advance(self, steps: int = 1, text: str | None = None) -> None:
         self._done += steps
@@ -62,7 +72,7 @@ class _PlainLines:
         if now - self._printed < PLAIN_INTERVAL:
             return
         self._printed = now
-        rate = self._done / (now - self._start)
+        rate = (self._done - self._before) / (now - self._start)
         parts = [f"{self._description}: {self._done}/{self._total or '?'}", f"{rate:.1f}/s"]
         if self._total and rate > 0:
             minutes, seconds = divmod(round(max(self._total - self._done, 0) / rate), 60)
@@ -74,6 +84,9 @@ class _RichBar:
     def __init__(self, progress: Progress, description: str, total: int | None) -> None:
         self._progress, self._text = progress, ""
         self._task = progress.add_task(description, total=total, rate="", text="")
+
+    def start_at(self, steps: int) -> None:
+        self._progress.reset(self._task, completed=steps)
 
     def advance(self, steps: int = 1, text: str | None = None) -> None:
         self._text = self._text if text is None else text

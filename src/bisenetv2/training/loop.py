@@ -21,6 +21,7 @@ from bisenetv2.training.class_weights import weights_of
 from bisenetv2.training.device import choose_device
 from bisenetv2.training.init import starting_point
 from bisenetv2.training.loader import Batch, InMemory
+from bisenetv2.training.memory import keep_freed_memory
 from bisenetv2.training.phases import Phase, batches_from, plan_phases
 from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.run_folder import RunConfig, RunFolder, fingerprint
@@ -73,6 +74,8 @@ def train(
     """
     folder = RunFolder(run)
     world = world or World(choose_device(device))
+    if world.device.type == "cpu":
+        keep_freed_memory()
     if world.share(folder.states.exists) and not resume:
         raise UserError(f"{run}: holds a run already; add --resume to go on, or name another --run")
     if recipe.overfit:
@@ -98,7 +101,7 @@ def train(
     if resume:
         _check_same_data(config, recorded, dataset)
         state.restore(world.share(lambda: newest_state(folder.states)))
-        bar.advance(state.step)
+        bar.start_at(state.step)
     elif world.writes and start.summary:
         print(start.summary, file=sys.stderr)
     steps = Steps(
