@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -67,6 +69,29 @@ def test_everything_that_can_be_asked_for_is_written(capsys, camvid, tmp_path):
     with table.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == [str(camvid / f"test/{i}.png") for i in range(3)]
+
+
+def test_processes_of_torchrun_find_what_one_finds(capsys, camvid, tmp_path):
+    pytest.importorskip("torch")
+
+    def words(count):
+        page, table = tmp_path / f"{count}.html", tmp_path / f"{count}.csv"
+        return ["evaluate", "--data", camvid, "--html", page, "--csv", table, "--json"]
+
+    expected = json.loads(run(capsys, *words(1))[1])
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    torchrun += ["--nproc-per-node", "2", "-m", "bisenetv2"]
+    done = subprocess.run([*torchrun, *words(2)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for content in (expected, found):
+        del content["images_per_second"], content["time_shares"]
+    error = "expected_calibration_error"
+    assert found.pop(error) == pytest.approx(expected.pop(error))
+    assert found == expected
+    pages = [(tmp_path / f"{count}.html").read_text() for count in (1, 2)]
+    assert pages[0].count("<img") == pages[1].count("<img") > 0
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
 
 
 @pytest.mark.parametrize("protocol", ["full", "sliding", "multiscale", "flip", "multiscale-flip"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,6 +16,7 @@ from bisenetv2.errors import UserError
 
 if TYPE_CHECKING:
     from bisenetv2.data.dataset import Dataset
+    from bisenetv2.training.world import World
 
 EXAMPLES = """\
   bisenetv2 evaluate --data ../shared/camvid
@@ -22,6 +25,7 @@ EXAMPLES = """\
   bisenetv2 evaluate city.safetensors --data cityscapes --split val --protocol full
   bisenetv2 evaluate city.safetensors --data cityscapes --split test --submit predictions
   bisenetv2 evaluate other.onnx --data ../shared/camvid --map by-name truck=Car rider=nothing
+  torchrun --nproc-per-node 4 -m bisenetv2 evaluate city.safetensors --data cityscapes --split val
 """
 
 
@@ -70,9 +74,10 @@ def evaluate(
     """
     from rich.console import Console
 
+    from bisenetv2.data.dataset import SharedSamples
     from bisenetv2.evaluation.boundary import SHARE, BoundaryScores
     from bisenetv2.evaluation.calibration import Calibration
-    from bisenetv2.evaluation.evaluate import Observer, evaluate_protocol
+    from bisenetv2.evaluation.evaluate import Observer, evaluate_protocol, merge_shares
     from bisenetv2.evaluation.gallery import Gallery
     from bisenetv2.evaluation.html_report import Circumstances, write_report
     from bisenetv2.evaluation.mapping import check_labels, reconcile
@@ -85,27 +90,43 @@ def evaluate(
     for path in (html, csv):
         if path is not None and path.is_dir():
             raise UserError(f"{path}: is a folder; name the file to write")
-    dataset = _open(data, split, submit)
-    segmenter = Segmenter(model, engine, threads=threads, scale=scale)
-    looking: Answering = FrameProtocol(segmenter, protocol, window)
-    if map:
-        looking, dataset = reconcile(looking, dataset, map)
-    check_labels(looking.labels, dataset)
-    if html is not None:
-        boundary = SHARE if boundary is None else boundary
-    gallery = Gallery()
-    observers: list[Observer] = [] if html is None else [gallery]
-    if submit is not None:
-        observers.append(Submission(submit, looking.labels))
-    with progress_bar("evaluate", len(dataset)) as bar:
-        result = evaluate_protocol(
-            looking,
-            dataset,
-            lambda _: bar.advance(),
-            boundary=None if boundary is None else BoundaryScores(dataset.labels, boundary),
-            calibration=Calibration(dataset.labels) if calibration or html is not None else None,
-            observers=tuple(observers),
-        )
+    with _processes() as world:
+        if world is not None:
+            # Process 0 first: it may write down what it finds out about a folder.
+            world.share(lambda: len(_open(data, split, submit)))
+        dataset = _open(data, split, submit)
+        segmenter = Segmenter(model, engine, threads=threads, scale=scale)
+        looking: Answering = FrameProtocol(segmenter, protocol, window)
+        if map:
+            looking, dataset = reconcile(looking, dataset, map)
+        check_labels(looking.labels, dataset)
+        if world is not None and world.size > len(dataset):
+            raise UserError(
+                f"{dataset.name}: {len(dataset)} images for {world.size} processes; start fewer"
+            )
+        if html is not None:
+            boundary, calibration = SHARE if boundary is None else boundary, True
+        gallery = Gallery()
+        observers: list[Observer] = [] if html is None else [gallery]
+        if submit is not None:
+            observers.append(Submission(submit, looking.labels))
+        mine = dataset if world is None else SharedSamples(dataset, world.rank, world.size)
+        with progress_bar("evaluate", len(mine), world is None or world.writes) as bar:
+            result = evaluate_protocol(
+                looking,
+                mine,
+                lambda _: bar.advance(),
+                boundary=None if boundary is None else BoundaryScores(dataset.labels, boundary),
+                calibration=Calibration(dataset.labels) if calibration else None,
+                observers=tuple(observers),
+            )
+        if world is not None:
+            shares = world.gathered((result, gallery))
+            if not shares:
+                return 0
+            result = merge_shares([share for share, _ in shares])
+            for _, other in shares[1:]:
+                gallery.merge(other)
     if html is not None:
         write_report(html, result, gallery, Circumstances.now(model, segmenter))
     if csv is not None:
@@ -121,6 +142,15 @@ def evaluate(
     if submit is not None:
         print(f"written: {result.images} predictions in {submit}/")
     return 0
+
+
+def _processes() -> AbstractContextManager[World | None]:
+    """Joins the processes that torchrun started; without it there are none to join."""
+    if "RANK" not in os.environ:
+        return nullcontext()
+    from bisenetv2.training.world import joined
+
+    return joined()
 
 
 def _open(data: str, split: str, submit: Path | None) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from bisenetv2.errors import UserError
@@ -98,7 +99,31 @@ class FirstSamples(DatasetView):
         return self.dataset[index]
 
 
-class SpreadSamples(DatasetView):
+class ChosenSamples(DatasetView):
+    """Some samples of another dataset, in a given order."""
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+        """Wraps a dataset.
+
+        Args:
+            dataset: Where the samples come from.
+            indices: Which of them.
+        """
+        super().__init__(dataset)
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def sample_name(self, index: int) -> str:
+        """Name of a sample."""
+        return self.dataset.sample_name(self.indices[index])
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[self.indices[index]]
+
+
+class SpreadSamples(ChosenSamples):
     """Samples of another dataset, evenly spread over it: neighbours are much alike in a video."""
 
     def __init__(self, dataset: Dataset, count: int) -> None:
@@ -111,18 +136,21 @@ class SpreadSamples(DatasetView):
         Raises:
             UserError: If fewer than one sample is asked for.
         """
-        super().__init__(dataset)
         if count < 1:
             raise UserError(f"{count} frames: ask for 1 or more")
         count = min(count, len(dataset))
-        self.indices = [place * len(dataset) // count for place in range(count)]
+        super().__init__(dataset, [place * len(dataset) // count for place in range(count)])
 
-    def __len__(self) -> int:
-        return len(self.indices)
 
-    def sample_name(self, index: int) -> str:
-        """Name of a sample."""
-        return self.dataset.sample_name(self.indices[index])
+class SharedSamples(ChosenSamples):
+    """The samples of another dataset that fall to one of several processes."""
 
-    def __getitem__(self, index: int) -> Sample:
-        return self.dataset[self.indices[index]]
+    def __init__(self, dataset: Dataset, rank: int, size: int) -> None:
+        """Wraps a dataset.
+
+        Args:
+            dataset: Where the samples come from.
+            rank: Which process, 0 to size - 1: it takes sample `rank` and every `size`-th after it.
+            size: Number of processes.
+        """
+        super().__init__(dataset, range(rank, len(dataset), size))

@@ -73,6 +73,12 @@ class BoundaryScores:
             self.sums[row] += np.bincount(mask[band], minlength=classes)[:classes]
         self.trimap.update(np.where(near, truth, np.uint8(ignore)), prediction)
 
+    def merge(self, other: BoundaryScores) -> None:
+        """Adds the images of another sum."""
+        self.trimap.counts += other.trimap.counts
+        self.sums += other.sums
+        self.distances |= other.distances
+
     @property
     def iou(self) -> Scores:
         """Boundary IoU by class, `nan` for classes without a true boundary pixel."""

@@ -38,6 +38,12 @@ class Calibration:
         self.correct += np.bincount(place[right], minlength=BINS)
         self.confidence += np.bincount(place, weights=sure, minlength=BINS)
 
+    def merge(self, other: Calibration) -> None:
+        """Adds the images of another sum."""
+        self.pixels += other.pixels
+        self.correct += other.correct
+        self.confidence += other.confidence
+
     @property
     def error(self) -> float:
         """Expected calibration error of 0-1; `nan` if nothing was labelled.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -284,6 +284,34 @@ class Tally:
             boundary=boundary,
             calibration=calibration,
         )
+
+
+def merge_shares(shares: Sequence[Evaluation]) -> Evaluation:
+    """Makes one evaluation of those of several processes that shared a dataset.
+
+    The counts are integers, so that the scores are to the bit what one process would find.
+
+    Args:
+        shares: What each found on its `SharedSamples`, by rank. The first is changed.
+    """
+    first, *others = shares
+    for other in others:
+        first.matrix.counts += other.matrix.counts
+        first.clock.merge(other.clock)
+        if first.boundary is not None and other.boundary is not None:
+            first.boundary.merge(other.boundary)
+        if first.calibration is not None and other.calibration is not None:
+            first.calibration.merge(other.calibration)
+    count = sum(each.images for each in shares)
+    # Process r had images r, r + size, r + 2 size ...
+    places = [divmod(index, len(shares)) for index in range(count)]
+    return replace(
+        first,
+        images=count,
+        seconds=max(each.seconds for each in shares),
+        names=tuple(shares[rank].names[turn] for turn, rank in places),
+        sums=np.stack([shares[rank].sums[turn] for turn, rank in places]),
+    )
 
 
 def defined(score: float) -> float | None:

@@ -54,6 +54,12 @@ class Gallery:
         self.worst = sorted([*self.worst, kept], key=lambda each: each.score)[:worst]
         self.best = sorted([*self.best, kept], key=lambda each: -each.score)[:best]
 
+    def merge(self, other: Gallery) -> None:
+        """Looks at the frames that another gallery kept."""
+        worst, best = self._limits
+        self.worst = sorted([*self.worst, *other.worst], key=lambda each: each.score)[:worst]
+        self.best = sorted([*self.best, *other.best], key=lambda each: -each.score)[:best]
+
 
 def difference(image: Image, truth: Mask, prediction: Mask, labels: Labels) -> Image:
     """Paints wrong pixels red and ignored ones grey over a dimmed frame.

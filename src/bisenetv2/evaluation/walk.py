@@ -48,6 +48,11 @@ class Clock:
         yield
         setattr(self, stage, getattr(self, stage) + time.perf_counter() - start)
 
+    def merge(self, other: Clock) -> None:
+        """Adds the seconds of another clock."""
+        for stage, seconds in asdict(other).items():
+            setattr(self, stage, getattr(self, stage) + seconds)
+
     def shares(self) -> dict[str, float]:
         """Share of each stage and of the rest in the total, 0 to 1."""
         seconds = asdict(self)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bisenetv2.card import ModelCard
-from bisenetv2.data.dataset import Dataset, DatasetView, Sample
+from bisenetv2.data.dataset import Dataset, SharedSamples
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.confusion import ConfusionMatrix
 from bisenetv2.evaluation.evaluate import evaluate
@@ -25,31 +25,6 @@ class Validation(NamedTuple):
 
     merit: str
     """One line for a card; empty but for process 0."""
-
-
-class EverySample(DatasetView):
-    """The samples of another dataset that fall to one of several processes."""
-
-    def __init__(self, dataset: Dataset, rank: int, size: int) -> None:
-        """Wraps a dataset.
-
-        Args:
-            dataset: Where the samples come from.
-            rank: Which process, 0 to size - 1: it takes sample `rank` and every `size`-th after it.
-            size: Number of processes.
-        """
-        super().__init__(dataset)
-        self.indices = range(rank, len(dataset), size)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def sample_name(self, index: int) -> str:
-        """Name of a sample."""
-        return self.dataset.sample_name(self.indices[index])
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.dataset[self.indices[index]]
 
 
 def check_validation(dataset: Dataset, val_dataset: Dataset) -> None:
@@ -80,7 +55,7 @@ def validate(network: FrameNetwork, dataset: Dataset, card: ModelCard, world: Wo
     """
     world.adopt(network)
     matrix = ConfusionMatrix(len(dataset.labels), dataset.labels.ignore_index)
-    mine, merit = EverySample(dataset, world.rank, world.size), ""
+    mine, merit = SharedSamples(dataset, world.rank, world.size), ""
     # A process without a sample counts nothing, but takes part in the sum.
     result = None
     if len(mine):

@@ -39,7 +39,7 @@ class World:
 
     @property
     def writes(self) -> bool:
-        """Whether this process writes the run folder."""
+        """Whether this process writes and prints what all found."""
         return self.rank == 0
 
     def parallel(self, model: nn.Module) -> nn.Module:
@@ -71,6 +71,14 @@ class World:
         summed = torch.from_numpy(counts.copy()).to(self.device)
         dist.all_reduce(summed)
         return cast("npt.NDArray[np.int64]", summed.cpu().numpy())
+
+    def gathered(self, value: T) -> list[T]:
+        """Returns what each process gives, by rank, on process 0; nothing on the others."""
+        if self.size == 1:
+            return [value]
+        values: list[object] | None = [None] * self.size if self.writes else None
+        dist.gather_object(value, values)
+        return cast("list[T]", values or [])
 
     def adopt(self, model: nn.Module) -> None:
         """Makes the tensors of a model those of process 0: BN statistics drift apart otherwise."""
@@ -119,8 +127,8 @@ def joined(device: str = "auto") -> Iterator[World]:
         if not _lost_a_process(error):
             raise
         raise UserError(
-            f"process {dist.get_rank()}: another process of this run ended; see what it said, then "
-            "go on with --resume"
+            f"process {dist.get_rank()}: another process of this run ended; see what it said "
+            "(a training goes on with --resume)"
         ) from error
     finally:
         dist.destroy_process_group()
