@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
-    Any,
     Literal,
     NamedTuple,
     Protocol,
@@ -23,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bisenetv2.errors import UserError, require
-from bisenetv2.inference.cache import cache_folder
 from bisenetv2.inference.model_file import read_card
 from bisenetv2.labels import Mask
 
@@ -143,17 +141,16 @@ class OpenVinoEngine:
         Raises:
             UserError: If OpenVINO is missing or the file is no model of this product.
         """
-        try:
-            import openvino
-        except ModuleNotFoundError as error:
-            raise UserError("this needs openvino: pip install openvino") from error
+        from bisenetv2.inference.openvino_model import compile_options, read_model
+
         classes = len(read_card(path).labels)
-        core = openvino.Core()
+        model = read_model(path)
+        ports = [_openvino_port(port) for port in (*model.inputs, *model.outputs)]
+        _check_signature(path, classes, ports)
+        import openvino
+
         try:
-            model = core.read_model(str(path))
-            ports = [_openvino_port(port) for port in (*model.inputs, *model.outputs)]
-            _check_signature(path, classes, ports)
-            compiled = core.compile_model(model, "CPU", _openvino_options(model, threads))
+            compiled = openvino.Core().compile_model(model, "CPU", compile_options(model, threads))
         except RuntimeError as error:
             raise UserError(f"{path}: damaged model file, OpenVINO cannot load it") from error
         self._request = compiled.create_infer_request()
@@ -163,20 +160,6 @@ class OpenVinoEngine:
         contiguous = np.ascontiguousarray(frames)
         outputs = self._request.infer([contiguous], share_inputs=True, share_outputs=True)
         return np.array(outputs[0], np.float32)  # a copy: the next call overwrites the request's
-
-
-def _openvino_options(model: openvino.Model, threads: int | None) -> dict[str, Any]:
-    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-    quantised = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
-    if not quantised:
-        # Left alone, OpenVINO computes in bfloat16 on CPUs that can: other masks on other machines.
-        options["INFERENCE_PRECISION_HINT"] = "f32"
-    if threads is not None:
-        options["INFERENCE_NUM_THREADS"] = threads
-    folder = cache_folder("openvino")
-    if folder is not None:
-        options["CACHE_DIR"] = str(folder)
-    return options
 
 
 class OnnxRuntimeEngine:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bisenetv2.errors import UserError
-from bisenetv2.inference.engines import Frames, _openvino_options
+from bisenetv2.inference.engines import Frames
+from bisenetv2.inference.openvino_model import compile_options, read_model
 
 if TYPE_CHECKING:
     import openvino
@@ -88,7 +88,7 @@ def graph_cost(path: str | Path, size: tuple[int, int]) -> GraphCost:
     Raises:
         UserError: If the file cannot be read.
     """
-    model = _read(path, size)  # kept: nodes do not keep alive what follows them
+    model = read_model(path, size)  # kept: nodes do not keep alive what follows them
     nodes = list(_convolutions(model))
     return GraphCost(
         macs=sum(_macs(node) for node in nodes),
@@ -140,9 +140,9 @@ def time_layers(
     Raises:
         UserError: If the file cannot be read.
     """
-    model = _read(path, frames.shape[1:3])
+    model = read_model(path, frames.shape[1:3])
     convolutions = {node.get_friendly_name(): node for node in _convolutions(model)}
-    compiled = _compile(_read(path), threads)
+    compiled = _compile(read_model(path), threads)
     # The graph that runs says which operations of the file each of its layers stands for.
     origins = {
         node.get_friendly_name(): _runtime_fact(node, "originalLayersNames").split(",")
@@ -173,24 +173,11 @@ def time_layers(
     return [layer for layer in layers if layer.milliseconds > 0]
 
 
-def _read(path: str | Path, size: tuple[int, ...] | None = None) -> openvino.Model:
-    """Reads a model file, for frames of any size or of one."""
-    import openvino
-
-    try:
-        model = openvino.Core().read_model(str(path))
-        if size is not None:
-            model.reshape([1, *size, 3])
-    except RuntimeError as error:
-        raise UserError(f"{path}: damaged model file, OpenVINO cannot load it") from error
-    return model
-
-
 def _compile(model: openvino.Model, threads: int | None) -> openvino.CompiledModel:
     """Compiles a model as the engine does, but with a clock on every layer."""
     import openvino
 
-    options = {**_openvino_options(model, threads), "PERF_COUNT": True}
+    options = {**compile_options(model, threads), "PERF_COUNT": True}
     options.pop("CACHE_DIR", None)  # what is compiled here runs in this process only
     return openvino.Core().compile_model(model, "CPU", options)
 
