@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from bisenetv2.data.camvid import CamVid, holds_stills
 from bisenetv2.data.dataset import Dataset
 from bisenetv2.data.folder.dataset_yaml import NAME
 from bisenetv2.data.folder.split import FolderSplit
-from bisenetv2.data.public import LAYOUTS, PublicSplit
+from bisenetv2.data.public import LAYOUTS, Layout, PublicSplit
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.errors import UserError
 
@@ -36,18 +37,47 @@ def open_dataset(data: str | Path, split: str) -> Dataset:
             raise UserError(f"unknown split {split!r}: streets have {', '.join(_STREET_SPLITS)}")
         count, seed = _STREET_SPLITS[split]
         return RenderedStreets(count, seed=seed)
+    kind, root, layout = recognise(data)
+    if layout is not None:
+        return PublicSplit.open(layout, root, split)
+    if kind == "stills":
+        return CamVid.open_stills(root, split)
+    if kind == "camvid":
+        return CamVid.open(root, split)
+    return FolderSplit.open(root, split)
+
+
+class Recognised(NamedTuple):
+    """What a place on the disk holds."""
+
+    kind: Literal["public", "stills", "camvid", "folder"]
+    """A public data set's archives, CamVid as published, SegNet's copy of it, or one's own."""
+
+    root: Path
+    """Where it starts, perhaps below the place that was named."""
+
+    layout: Layout | None = None
+    """Of a public data set."""
+
+
+def recognise(data: str | Path) -> Recognised:
+    """Tells which kind of data set a folder, a list or a `dataset.yaml` is.
+
+    Raises:
+        UserError: If there is no such place.
+    """
     root = Path(data)
     if root.is_file() or (root / NAME).is_file():
-        return FolderSplit.open(root, split)
+        return Recognised("folder", root)
     if not root.is_dir():
         raise UserError(
             f"{data}: no such folder; give one of images and masks, or `{STREETS}` to render them"
         )
     for layout in LAYOUTS:
         if (found := layout.find(root)) is not None:
-            return PublicSplit.open(layout, found, split)
+            return Recognised("public", found, layout)
     if holds_stills(root):
-        return CamVid.open_stills(root, split)
+        return Recognised("stills", root)
     if any((root / f"{name}annot").is_dir() for name in ("train", "val", "test")):
-        return CamVid.open(data, split)
-    return FolderSplit.open(root, split)
+        return Recognised("camvid", root)
+    return Recognised("folder", root)

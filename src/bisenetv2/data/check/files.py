@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bisenetv2.builtin_labels import BUILTIN, CAMVID_COLORS
-from bisenetv2.data.camvid import STILLS, CamVid, holds_stills, split_of
-from bisenetv2.data.catalogue import STREETS
+from bisenetv2.data.camvid import STILLS, CamVid, split_of
+from bisenetv2.data.catalogue import STREETS, recognise
 from bisenetv2.data.check.finding import Finding
 from bisenetv2.data.dataset import Dataset, DatasetView
 from bisenetv2.data.encodings import Encoding, single_channel
@@ -25,7 +25,7 @@ from bisenetv2.data.folder.matching import Match, Pair, Source, held_out, match
 from bisenetv2.data.folder.split import FolderSplit, infer_description, yaml_places
 from bisenetv2.data.folder.survey import survey
 from bisenetv2.data.pairs import IDS
-from bisenetv2.data.public import LAYOUTS, Layout, PublicSplit
+from bisenetv2.data.public import Layout, PublicSplit
 from bisenetv2.errors import UserError
 from bisenetv2.images import read_mask_pixels
 from bisenetv2.labels import CAMVID, Labels
@@ -67,21 +67,12 @@ def list_files(data: str | Path) -> Listing:
     Raises:
         UserError: If there is no such folder, or nothing in it looks like images with masks.
     """
-    root = Path(data)
     if str(data) == STREETS:
         raise UserError(f"{STREETS}: rendered on demand, there are no files to check")
-    if root.is_file() or (root / dataset_yaml.NAME).is_file():
-        return _described(root)
-    if not root.is_dir():
-        raise UserError(f"{data}: no such folder; give one of images and masks")
-    for layout in LAYOUTS:
-        if (found := layout.find(root)) is not None:
-            return _public(layout, found)
-    if holds_stills(root):
-        return _stills(root)
-    if any((root / f"{name}annot").is_dir() for name in ("train", "val", "test")):
-        return _camvid(root)
-    return _described(root)
+    kind, root, layout = recognise(data)
+    if layout is not None:
+        return _public(layout, root)
+    return {"stills": _stills, "camvid": _camvid}.get(kind, _described)(root)
 
 
 def listing_of(dataset: Dataset) -> Listing | None:
