@@ -10,7 +10,8 @@ full resolution. The recipe's step is what `bisenetv2 train camvid` takes, weigh
 The rows between lack one of what makes it faster on some machines: the way round that
 `training/weight_gradient.py` describes, which `train` takes on CPUs with AVX2 and no more, and the
 memory that `training/memory.py` keeps. Memory is a matter of the process, so that each row has one
-of its own; while one takes a step the others wait.
+of its own; while one takes a step the others wait. The last line says what the arithmetic alone
+takes in FP32.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from bisenetv2.data.augment import Augmentation
 from bisenetv2.data.catalogue import STREETS, open_dataset
 from bisenetv2.inference.benchmark import interleave, summarise
 from bisenetv2.inference.machine import describe_machine
+from bisenetv2.inference.openvino_layers import convolution_peak
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.frames import FrameNetwork, Normalization
 from bisenetv2.training.loader import Batch, Batches
@@ -94,6 +97,22 @@ def main() -> None:
         p95, pace = summarise(taken).p95_ms / 1000, RECIPE.batch / middle
         ratio = medians[0] / middle
         print(f"| {road.name} | {middle:.2f} | {p95:.2f} | {pace:.2f} | {ratio:.2f} |")
+    macs = step_macs(recipe, batches[0], dataset.labels.ignore_index)
+    peak = convolution_peak(int8=False, threads=options.threads)
+    least = macs / peak.macs_per_second
+    print(
+        f"\nThe convolutions of a step, forward and backward, are {macs / 1e9:.0f} GMAC. At this "
+        f"machine's peak in FP32, {peak.macs_per_second / 1e9:.0f} GMAC/s, they alone take "
+        f"{least:.2f} s, {medians[0] / least:.2f} times as fast as the plain loop."
+    )
+
+
+def step_macs(recipe: Recipe, batch: Batch, ignore_index: int) -> int:
+    """Counts the multiply-accumulates of a step's convolutions."""
+    loop = PlainLoop(BiSeNetV2(recipe.network), recipe, ignore_index)
+    with FlopCounterMode(display=False) as counter:
+        loop.take(batch)
+    return counter.get_total_flops() // 2  # it counts a multiply-accumulate as two
 
 
 class Driver:
