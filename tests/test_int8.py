@@ -25,7 +25,7 @@ from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate  # noqa: E402
 from bisenetv2.export import int8_file  # noqa: E402
 from bisenetv2.export.int8_file import export_int8  # noqa: E402
-from bisenetv2.export.onnx_file import to_onnx  # noqa: E402
+from bisenetv2.export.onnx_file import to_onnx, write_card  # noqa: E402
 from bisenetv2.export.quantize import (  # noqa: E402
     by_sensitivity,
     expands_depthwise,
@@ -300,3 +300,16 @@ def test_the_embedded_file_gives_fp32s_masks_on_real_frames(camvid_root: Path, e
     for index in range(len(frames)):
         frame = frames[index].image
         assert np.mean(int8(frame) == fp32(frame)) > 0.99
+
+
+def test_openvino_rounds_dark_frames_as_onnxruntime_does(tmp_path: Path) -> None:
+    # Where values are small for their scale, rounding to the wrong side shows most.
+    fp32 = onnx.load(find_model("camvid-fp32"))
+    streets = RenderedStreets(4, (96, 128))
+    int8 = quantize(fp32, [streets[k].image[None] for k in range(4)])
+    int8 = release(int8, fp32, expands_depthwise(fp32))
+    write_card(int8, read_card(find_model("camvid-fp32")))
+    for index in range(2):
+        frame = (0.2 * streets[index].image[None]).astype(np.uint8)
+        one, other = (logits(int8, frame, tmp_path, name) for name in ("openvino", "onnxruntime"))
+        assert np.mean(one.argmax(1) == other.argmax(1)) > 0.9
