@@ -31,9 +31,9 @@ class Normalization(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Maps `uint8` B, H, W, 3 to `float32` B, 3, H, W, laid out channels_last."""
-        x = frames.float()  # B, H, W, 3
-        mean, std = x.new_tensor(self.mean), x.new_tensor(self.std)
-        return ((x - mean) / std).permute(0, 3, 1, 2)
+        x = frames.permute(0, 3, 1, 2).float()  # B, 3, H, W
+        mean, std = (x.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        return (x - mean) / std
 
 
 class FrameNetwork(nn.Module):
