@@ -257,6 +257,8 @@ def test_without_frames_nothing_is_calibrated(fp32: Path) -> None:
         (["--int8", "--calibrate", "streets", "--split", "val"], "is what calibrates the file"),
         (["--int8", "--calibrate", "streets", "--max-drop", "-1"], "expected 0 to 100 points"),
         (["--int8", "--calibrate", "nowhere"], "nowhere: no such folder"),
+        (["--max-drop", "0.1"], "--max-drop 0.1: goes with --int8"),
+        (["--frames", "0"], "--frames 0: ask for 1 or more"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(

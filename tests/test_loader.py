@@ -55,7 +55,8 @@ def assert_equal(first: Batch, second: Batch) -> None:
 
 
 def test_a_batch_is_arrays_of_the_crop_and_the_names_of_its_samples() -> None:
-    images, masks, names = batches(10, 4)[0]
+    images, masks, names, first = batches(10, 4)[0]
+    assert first == 0
     assert images.shape == (4, SIDE, SIDE, 3)
     assert masks.shape == (4, SIDE, SIDE)
     assert images.dtype == masks.dtype == np.uint8

@@ -133,6 +133,15 @@ def test_a_stride_shifts_no_edge_on_the_mean_of_a_batch(stride: int) -> None:
         assert measured == pytest.approx(0.0, abs=1e-3)
 
 
+def test_a_sample_has_the_same_targets_whichever_share_of_a_batch_it_is_in() -> None:
+    logits, masks = random_case()
+    logits, masks = logits.detach(), masks.clamp(max=CLASSES - 1)  # every pixel is labelled
+    loss = SegmentationLoss(IGNORE, (2, 1))
+    alone = [loss([logits[k : k + 1]], masks[k : k + 1], first=5 + k) for k in range(2)]
+    torch.testing.assert_close(loss([logits], masks, first=5), sum(alone) / 2)
+    assert not torch.isclose(loss([logits], masks, first=4), sum(alone) / 2)
+
+
 def test_the_boosters_have_a_stride_of_their_own() -> None:
     logits, _ = random_case()
     booster, _ = random_case(stride=16)

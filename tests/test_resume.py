@@ -18,10 +18,15 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402
 
 import bars  # noqa: E402
+from bisenetv2.card import ModelCard  # noqa: E402
 from bisenetv2.cli import main  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
+from bisenetv2.labels import CAMVID  # noqa: E402
+from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
+from bisenetv2.network.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
+from bisenetv2.network.frames import FrameNetwork, Normalization  # noqa: E402
 from bisenetv2.training.branch import branch_off  # noqa: E402
 from bisenetv2.training.loader import InMemory  # noqa: E402
 from bisenetv2.training.loop import train  # noqa: E402
@@ -122,6 +127,37 @@ def test_a_full_disk_stops_the_run_and_names_the_last_good_state(tmp_path: Path)
     assert same_tensors(straight / "best.safetensors", full / "best.safetensors")
 
 
+def test_a_run_whose_first_state_could_not_be_written_starts_again(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no state was saved yet"), files_up_to(1 << 30):
+        resource = pytest.importorskip("resource")
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        fill = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # noqa: E731
+        train(tiny(), STREETS, None, tmp_path, bar=Bar(at1=fill))
+    assert train(tiny(), STREETS, None, tmp_path, bar=Bar()).exists()
+
+
+def test_a_run_goes_on_without_the_checkpoint_it_started_from(tmp_path: Path) -> None:
+    network = FrameNetwork(
+        BiSeNetV2(replace(NETWORK, num_classes=11)), Normalization((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    )
+    init, other = tmp_path / "start.safetensors", tmp_path / "other.safetensors"
+    for path in (init, other):
+        save_checkpoint(path, network, ModelCard(CAMVID, (64, 96), data="elsewhere"))
+    recipe, run = tiny(schedule="trunk", iterations=2), tmp_path / "run"
+    train(recipe, STREETS, None, run, init=init, bar=Bar())
+    init.unlink()
+    with pytest.raises(UserError, match=r"other\.safetensors: a run that goes on has its weights"):
+        train(recipe, STREETS, None, run, init=other, resume=True, bar=Bar())
+    longer = replace(recipe, iterations=3)
+    train(longer, STREETS, None, run, init=init, resume=True, bar=Bar())
+    for folder in (run, branch_off(run, None, 1)):
+        cooling = RunConfig.read(folder).recipe
+        best = train(cooling, STREETS, None, folder, resume=True, bar=Bar())
+        model, card = load_checkpoint(best)
+        assert model.normalization.mean == (1.0, 2.0, 3.0)
+        assert card.data.endswith("starting from weights of elsewhere")
+
+
 def test_a_trunk_keeps_its_rate_and_a_cooldown_brings_it_down(tmp_path: Path) -> None:
     trunk = tmp_path / "trunk"
     recipe = tiny(schedule="trunk", iterations=20, save_every=20, val_every=20, rate=0.04,
@@ -178,6 +214,15 @@ def test_the_verbs_cool_down_list_and_compare(
     assert main(["runs", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["step"] for row in rows] == [1, 2]
+    Path("runs/foreign").mkdir()
+    Path("runs/foreign/config.yaml").write_text("optimizer: adam\n")
+    assert main(["runs"]) == 0
+    captured = capsys.readouterr()
+    assert "runs/x-cooldown-1" in captured.out
+    assert captured.err == "left out: runs/foreign/config.yaml: not the configuration of a run\n"
+    assert main(["cooldown", "runs/x", "--data", "nowhere", "--run", "runs/y"]) == 2
+    assert "nowhere: no such folder" in capsys.readouterr().err
+    assert not Path("runs/y").exists()
     assert main(["runs", "nowhere"]) == 2
     assert "nowhere: no such folder of runs" in capsys.readouterr().err
 

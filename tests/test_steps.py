@@ -14,7 +14,9 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from bars import Bar  # noqa: E402
+from bisenetv2.card import ModelCard  # noqa: E402
 from bisenetv2.cli import main  # noqa: E402
+from bisenetv2.data.dataset import FirstSamples  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.labels import CAMVID  # noqa: E402
 from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
@@ -27,6 +29,7 @@ from bisenetv2.training.recipe import Recipe  # noqa: E402
 from bisenetv2.training.run_folder import RunFolder  # noqa: E402
 from bisenetv2.training.state import RunState  # noqa: E402
 from bisenetv2.training.steps import Steps, new_state  # noqa: E402
+from bisenetv2.training.validation import validate  # noqa: E402
 from bisenetv2.training.watch import Watch, matrix_picture  # noqa: E402
 from bisenetv2.training.weight_gradient import (  # noqa: E402
     ContiguousGradientConv2d,
@@ -91,6 +94,17 @@ def test_frozen_parts_stay_as_they_are_statistics_included() -> None:
     )
 
 
+def test_frozen_parts_stay_frozen_after_a_validation() -> None:
+    recipe = tiny(freeze=("detail",), average=0.0)
+    state, steps = begin(recipe)
+    card = ModelCard(STREETS.labels, (64, 96))
+    validate(state.evaluated, FirstSamples(STREETS, 1), card, ALONE)
+    before = copy.deepcopy(state.model.network.detail.state_dict())
+    steps.take(batch(recipe))
+    for name, tensor in state.model.network.detail.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
 def test_clipping_bounds_the_norm_of_the_gradient() -> None:
     recipe = tiny(clip=0.5)
     state, steps = begin(recipe)
@@ -129,6 +143,8 @@ def test_overfitting_takes_the_same_samples_unaltered_and_validates_on_them(
     batches = plan_phases(recipe, STREETS)[0].batches
     images = {batches[step].images[0].tobytes() for step in range(8)}
     assert len(images) <= len(STREETS)  # no flip, no jitter, no other scale
+    early = replace(recipe, progressive_share=0.5)
+    assert len(plan_phases(early, STREETS)) == 1
 
 
 @pytest.mark.parametrize("stride", [1, 2])

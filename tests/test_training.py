@@ -414,6 +414,8 @@ def test_samples_are_drawn_and_augmented_as_the_recipe_says() -> None:
         augmentation,
     ]
     assert [(phase.start, phase.stop) for phase in phases] == [(0, 3), (3, 6), (6, 10)]
+    firsts = [phase.batches[phase.start].first for phase in phases]
+    assert firsts == [0, 9, 18]  # no sample is drawn twice, none is passed over
     for phase, batch_size in zip(phases, (3, 3, 2), strict=True):
         batches = phase.batches
         assert (batches.batch_size, batches.seed, batches.mixed_share) == (batch_size, 5, 0.25)

@@ -39,7 +39,7 @@ class ModelCard:
     """Figure of merit with its split and protocol, as measured."""
 
     recipe: str = ""
-    """The command or recipe that trained it."""
+    """The settings that trained it, in words."""
 
     origin: str = ""
     """Of imported weights: the family of the file, its name and hash, the licence of its code."""

@@ -48,6 +48,7 @@ EXTRA_OF_PACKAGE = {
     "onnx": "train",
     "onnxscript": "train",
     "onnxruntime": "onnxruntime",
+    "matplotlib": "train",
     "av": "video",
 }
 """Which extra brings an optional package."""

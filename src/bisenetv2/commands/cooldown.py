@@ -43,6 +43,7 @@ def cooldown(
     import torch
 
     from bisenetv2.commands.train import train_once
+    from bisenetv2.data.catalogue import open_dataset
     from bisenetv2.training.branch import branch_off
     from bisenetv2.training.run_folder import RunConfig
     from bisenetv2.training.world import joined
@@ -54,6 +55,8 @@ def cooldown(
     if data is None:
         raise UserError(f"{trunk}: its configuration names no data; name the folder with --data")
     with joined(device) as world:
+        # Before there is a folder: a mistake here is to leave none.
+        world.share(lambda: len(open_dataset(data, config.recipe.split)))
         folder = world.share(lambda: branch_off(trunk, run, iterations))
         recipe = RunConfig.read(folder).recipe
         best, _ = train_once(recipe, data, folder, True, config.init, world)

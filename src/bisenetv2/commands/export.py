@@ -34,8 +34,8 @@ def export(
     score_split: str | None = None,
     int8: bool = False,
     calibrate: str | None = None,
-    drop_split: str = "val",
-    max_drop: float = 0.5,
+    drop_split: str | None = None,
+    max_drop: float | None = None,
 ) -> int:
     """Write a model file (.onnx) from a checkpoint, run it, and print how good it is.
 
@@ -52,13 +52,18 @@ def export(
         score_split: Split to score the finished file on; the figure goes into its card.
         int8: Quantise the convolutions.
         calibrate: INT8: data folder, or `streets`, that calibrates and scores.
-        drop_split: INT8: split on which mIoU may drop.
-        max_drop: INT8: most points of mIoU that any installed engine may lose there.
+        drop_split: INT8: split on which mIoU may drop (val).
+        max_drop: INT8: most points of mIoU that any installed engine may lose there (0.5).
     """
     if int8 != (calibrate is not None):
         raise UserError(
             "--int8 and --calibrate DATA go together: INT8 needs frames to calibrate on"
         )
+    for option, given in (("--drop-split", drop_split), ("--max-drop", max_drop)):
+        if not int8 and given is not None:
+            raise UserError(f"{option} {given}: goes with --int8")
+    if frames is not None and frames < 1:
+        raise UserError(f"--frames {frames}: ask for 1 or more")
     if int8 and data is not None:
         raise UserError(f"--data {data}: INT8 takes its frames from --calibrate alone")
     target = output or model.with_suffix(".int8.onnx" if int8 else ".onnx")
@@ -66,8 +71,8 @@ def export(
         raise UserError(f"{target}: is the model itself; name another file with --output")
     if calibrate is not None:
         _int8(
-            model, target, calibrate, split or "train", frames or 64, drop_split, max_drop,
-            score_split,
+            model, target, calibrate, split or "train", frames or 64, drop_split or "val",
+            0.5 if max_drop is None else max_drop, score_split,
         )  # fmt: skip
         return 0
     _fp32(model, target, data or "streets", split or "val", frames or 8, score_split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +29,13 @@ def runs(folders: Annotated[tuple[Path, ...], Positional] = (), *, json: bool = 
         json: Print one JSON object a line.
     """
     found = _find(folders or (Path("runs"),))
-    rows = sorted((_row(folder) for folder in found), key=lambda row: -(row["best_miou"] or -1))
+    rows = []
+    for folder in found:
+        try:
+            rows.append(_row(folder))
+        except UserError as error:  # of another version, or not of a run: the others count
+            print(f"left out: {error}", file=sys.stderr)
+    rows.sort(key=lambda row: -(row["best_miou"] or -1))
     if json:
         for row in rows:
             print(json_format.dumps(row, ensure_ascii=False))

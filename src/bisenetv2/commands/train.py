@@ -60,6 +60,7 @@ def train(
     """
     import torch
 
+    from bisenetv2.training.run_folder import RunFolder
     from bisenetv2.training.world import joined
 
     if threads is not None:
@@ -84,7 +85,7 @@ def train(
         for seed in range(recipe.seed, recipe.seed + repeats):
             folder = run / f"seed-{seed}"
             # Those of an interrupted series that had begun go on; the others start.
-            goes_on = resume and (folder / "last").exists()
+            goes_on = resume and RunFolder(folder).has_state
             one = replace(recipe, seed=seed)
             scores.append(train_once(one, data, folder, goes_on, init, world)[1])
         if world.writes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -78,8 +79,8 @@ def export_int8(
         tell: Called with a line for each thing that takes long.
 
     Raises:
-        UserError: If a value is out of range, the source is no FP32 model file, or `max_drop`
-            cannot be met.
+        UserError: If a value is out of range, the source is no FP32 model file, nothing is
+            labelled in `drop_on`, or `max_drop` cannot be met.
     """
     if output.suffix.lower() != ".onnx":
         raise UserError(f"{output}: model files end in .onnx")
@@ -92,6 +93,8 @@ def export_int8(
     too_slow = tuple(expands_depthwise(original))
     quantised = release(quantised, original, too_slow)
     before = evaluate(fp32, drop_on)
+    if math.isnan(before.matrix.mean_iou):
+        raise UserError(f"{drop_on.name}: has no labelled pixel to measure the drop on")
     engines = [name for name in ENGINES if find_spec(name)]
     note = f"INT8, calibrated on {len(calibration)} frames of {calibration.name}"
     with atomic_path(output) as temporary, TemporaryDirectory(prefix="bisenetv2-int8-") as folder:

@@ -170,13 +170,14 @@ def _best_device() -> str:
 
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Puts a network into evaluation mode and leaves it as it was."""
-    training = network.training
+    """Puts a network into evaluation mode and leaves each part of it as it was."""
+    training = {module: module.training for module in network.modules()}
     network.eval()
     try:
         yield
     finally:
-        network.train(training)
+        for module, mode in training.items():
+            module.training = mode
 
 
 @contextmanager

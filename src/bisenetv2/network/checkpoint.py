@@ -43,11 +43,7 @@ def save_checkpoint(path: str | Path, model: FrameNetwork, card: ModelCard) -> N
     if Path(path).suffix != SUFFIX:
         raise UserError(f"{path}: checkpoints end in {SUFFIX}")
     _check_card(model.network.config, card)
-    config = {
-        "network": asdict(model.network.config),
-        "normalization": {"mean": model.normalization.mean, "std": model.normalization.std},
-    }
-    metadata = {CONFIG_KEY: json.dumps(config), METADATA_KEY: card.to_json()}
+    metadata = {CONFIG_KEY: describe(model), METADATA_KEY: card.to_json()}
     tensors = {name: t.contiguous() for name, t in model.network.state_dict().items()}
     with atomic_path(path) as temporary:
         try:
@@ -70,22 +66,40 @@ def load_checkpoint(path: str | Path) -> tuple[FrameNetwork, ModelCard]:
     if CONFIG_KEY not in metadata or METADATA_KEY not in metadata:
         raise UserError(f"{path}: not a checkpoint of bisenetv2 (no configuration inside)")
     try:
-        content = json.loads(metadata[CONFIG_KEY])
-        config = _config(content["network"])
-        normalization = Normalization(
-            tuple(map(float, content["normalization"]["mean"])),
-            tuple(map(float, content["normalization"]["std"])),
-        )
-        card = ModelCard.from_json(metadata[METADATA_KEY])
-        _check_card(config, card)
         with torch.device("meta"):
-            model = FrameNetwork(BiSeNetV2(config), normalization)
+            model = build(metadata[CONFIG_KEY])
+        card = ModelCard.from_json(metadata[METADATA_KEY])
+        _check_card(model.network.config, card)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except _DAMAGE as error:
         raise UserError(f"{path}: damaged configuration in the checkpoint ({error!r})") from error
     load_strictly(model.network, tensors, path)
     return model.eval(), card
+
+
+def describe(model: FrameNetwork) -> str:
+    """Returns a network's configuration and normalisation as JSON, which `build` reads."""
+    config = {
+        "network": asdict(model.network.config),
+        "normalization": {"mean": model.normalization.mean, "std": model.normalization.std},
+    }
+    return json.dumps(config)
+
+
+def build(description: str) -> FrameNetwork:
+    """Builds the network that `describe` described, with new weights.
+
+    Raises:
+        UserError: If it has options of another version.
+        ValueError: If it is no such description; of the kinds that reading arbitrary JSON raises.
+    """
+    content = json.loads(description)
+    normalization = Normalization(
+        tuple(map(float, content["normalization"]["mean"])),
+        tuple(map(float, content["normalization"]["std"])),
+    )
+    return FrameNetwork(BiSeNetV2(_config(content["network"])), normalization)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
-from safetensors.torch import save_file
 
 from bisenetv2.errors import UserError
 from bisenetv2.images import atomic_path
@@ -43,7 +42,7 @@ def branch_off(trunk: Path, run: Path | None, iterations: int) -> Path:
     stored = newest_state(RunFolder(trunk).states)
     step = int(json.loads(stored.metadata["run"])["step"])
     folder = RunFolder(run or trunk.with_name(f"{trunk.name}-cooldown-{step}"))
-    if folder.states.exists():
+    if folder.has_state:
         raise UserError(
             f"{folder.path}: holds a run already; go on with it by `bisenetv2 train {folder.path} "
             "--resume`, or name another --run"
@@ -61,6 +60,6 @@ def branch_off(trunk: Path, run: Path | None, iterations: int) -> Path:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     # The best of the trunk is not this run's: its own validations decide.
     fresh = json.dumps({"step": step, "best_miou": -1.0, "worse": 0})
-    with atomic_path(folder.states / stored.path.name) as temporary:
-        save_file(stored.tensors, temporary, {"run": fresh})
+    path = folder.states / stored.path.name
+    stored._replace(path=path, metadata={**stored.metadata, "run": fresh}).write()
     return folder.path

@@ -30,6 +30,7 @@ class Batch(NamedTuple):
     images: npt.NDArray[np.uint8]  # B, H, W, 3
     masks: npt.NDArray[np.uint8]  # B, H, W
     names: tuple[str, ...]  # B sample names, for messages
+    first: int = 0  # number of the first sample, counted over the whole run
 
 
 class InMemory(DatasetView):
@@ -86,6 +87,9 @@ class Batches:
     mixed_share: float = 0.0
     """Probability of a sample being one of the second dataset, 0 to 1."""
 
+    start: tuple[int, int] = (0, 0)
+    """Step of the first batch, and how many samples the run has taken before it."""
+
     shard: tuple[int, int] = (0, 1)
     """Which process of how many: each prepares its share of every batch, and all of them the whole
     batch. `batch_size` is a multiple of their number."""
@@ -103,11 +107,12 @@ class Batches:
             _check_same_classes(self.dataset, self.mixed)
 
     def __getitem__(self, step: int) -> Batch:
-        """Prepares the batch of a step, counted from 0, as far as this process takes part."""
+        """Prepares the batch of a step of the run, as far as this process takes part."""
         samples, names = [], []
         process, processes = self.shard
         share = self.batch_size // processes
-        first = step * self.batch_size + process * share
+        step_before, taken = self.start
+        first = taken + (step - step_before) * self.batch_size + process * share
         for slot in range(first, first + share):
             generator = np.random.default_rng([self.seed, slot])
             source, index = self._choose(slot, generator)
@@ -117,6 +122,7 @@ class Batches:
             np.stack([sample.image for sample in samples]),
             np.stack([sample.mask for sample in samples]),
             tuple(names),
+            first,
         )
 
     def _choose(self, slot: int, generator: np.random.Generator) -> tuple[Dataset, int]:

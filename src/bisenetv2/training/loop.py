@@ -19,13 +19,13 @@ from bisenetv2.network.checkpoint import save_checkpoint
 from bisenetv2.progress import ProgressBar
 from bisenetv2.training.class_weights import weights_of
 from bisenetv2.training.device import choose_device
-from bisenetv2.training.init import starting_point
+from bisenetv2.training.init import Start, starting_point
 from bisenetv2.training.loader import Batch, InMemory
 from bisenetv2.training.memory import keep_freed_memory
 from bisenetv2.training.phases import Phase, batches_from, plan_phases
 from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.run_folder import RunConfig, RunFolder, fingerprint
-from bisenetv2.training.state import RunState, newest_state
+from bisenetv2.training.state import RunState, StoredState, newest_state, started_from
 from bisenetv2.training.steps import Steps, new_state
 from bisenetv2.training.validation import check_validation, validate
 from bisenetv2.training.watch import Watch
@@ -58,7 +58,8 @@ def train(
         run: Run folder to write.
         mixed: Dataset mixed in at the recipe's `streets_share`.
         resume: Whether to go on from the run folder's newest state.
-        init: Checkpoint to start from; see `starting_point`. A resumed run remembers its own.
+        init: Checkpoint to start from; see `starting_point`. A resumed run does without: its
+            states hold what they need of it.
         device: `auto` or a torch device; a `world` has one already.
         data: Folder or name of the data, for the record.
         world: The processes that train together, from `joined`; by default this one alone.
@@ -68,15 +69,15 @@ def train(
         Path of the best checkpoint.
 
     Raises:
-        UserError: If the run folder is in use, a checkpoint does not fit, the data is not what the
-            run began with, the loss is not finite, the validation data has no labelled pixel, or
-            the disk is full.
+        UserError: If the run folder holds a run already, a checkpoint does not fit, the data is
+            not what the run began with, the loss is not finite, the validation data has no
+            labelled pixel, or the disk is full.
     """
     folder = RunFolder(run)
     world = world or World(choose_device(device))
     if world.device.type == "cpu":
         keep_freed_memory()
-    if world.share(folder.states.exists) and not resume:
+    if not resume and world.share(lambda: folder.has_state):
         raise UserError(f"{run}: holds a run already; add --resume to go on, or name another --run")
     if recipe.overfit:
         dataset = SpreadSamples(dataset, recipe.overfit)
@@ -86,7 +87,9 @@ def train(
     if val_dataset is not None:
         check_validation(dataset, val_dataset)
     recorded = world.share(lambda: _recorded(folder)) if resume else None
-    init = init or (recorded.init if recorded else None)
+    stored = world.share(lambda: newest_state(folder.states)) if resume else None
+    if stored is not None:
+        init = _own_init(stored, init)
     if recipe.from_checkpoint and init is None:
         raise UserError("this recipe starts from a checkpoint: name it with --init")
     if recipe.deterministic:
@@ -94,13 +97,18 @@ def train(
         torch.backends.cudnn.benchmark = False
     torch.manual_seed(recipe.seed)
     wanted = replace(recipe.network, num_classes=len(dataset.labels))
-    start = starting_point(wanted, init)
+    # What a checkpoint once brought along, the states know: it may be lost.
+    if stored is not None and init is not None:
+        start = Start(stored.model(), stored.start_card())
+    else:
+        start = starting_point(wanted, init)
     recipe = replace(recipe, network=start.model.network.config)
     state = new_state(recipe, start.model, world)
+    state.start = started_from(init, start.card)
     config = RunConfig(recipe, data, init, fingerprint(samples))
-    if resume:
+    if stored is not None:
         _check_same_data(config, recorded, dataset)
-        state.restore(world.share(lambda: newest_state(folder.states)))
+        state.restore(stored)
         bar.start_at(state.step)
     elif world.writes and start.summary:
         print(start.summary, file=sys.stderr)
@@ -155,7 +163,8 @@ class _Session:
             with _last_state_named(self.folder):
                 save_checkpoint(self.folder.best, state.evaluated, self.card)
         if watch:
-            watch.close()
+            with _last_state_named(self.folder):
+                watch.close()
 
     def _log(self, watch: Watch, clock: _Clock, loss: float) -> None:
         with _last_state_named(self.folder):
@@ -178,10 +187,10 @@ class _Session:
             return
         with _last_state_named(self.folder):
             watch.log(state.step, miou=matrix.mean_iou, pixel_accuracy=matrix.pixel_accuracy)
-            watch.show(state.step, matrix, state.evaluated, dataset, self.card)
             if better:
                 card = replace(self.card, merit=merit)
                 save_checkpoint(self.folder.best, state.evaluated, card)
+            watch.show(state.step, matrix, state.evaluated, dataset, self.card)
 
 
 class _Clock:
@@ -226,6 +235,17 @@ def _last_state_named(folder: RunFolder) -> Iterator[None]:
         raise UserError(f"{error}: {last}; {remedy}") from error
 
 
+def _own_init(stored: StoredState, given: Path | None) -> Path | None:
+    """The checkpoint that a run to go on with started from; another one comes too late."""
+    init = None if stored.init is None else Path(stored.init)
+    if given is not None and given.absolute() != init:
+        raise UserError(
+            f"{given}: a run that goes on has its weights; leave --init out, or start a new run "
+            "with another --run"
+        )
+    return init
+
+
 def _recorded(folder: RunFolder) -> RunConfig | None:
     """What a run's configuration says; `None` where it is lost: the state alone can go on."""
     try:
@@ -259,7 +279,8 @@ def _card(recipe: Recipe, dataset: Dataset, start: ModelCard | None) -> ModelCar
         logits_stride=recipe.network.logits_stride,
         data=data,
         data_licence=licence,
-        recipe=f"{recipe.dataset}, {recipe.iterations} iterations, seed {recipe.seed}",
+        recipe=f"{recipe.iterations} iterations of {recipe.batch} frames at rate {recipe.rate:g}, "
+        f"seed {recipe.seed}",
         origin=origin,
         version=__version__,
         network=tuple(asdict(recipe.network).items()),

@@ -59,7 +59,7 @@ class SegmentationLoss:
     mean: Callable[[Tensor], Tensor] = _alone
     """Mean of a number over the processes that share a batch: pixels then weigh alike on all."""
 
-    def __call__(self, logits: Sequence[Tensor], masks: Tensor) -> Tensor:
+    def __call__(self, logits: Sequence[Tensor], masks: Tensor, first: int = 0) -> Tensor:
         """Computes the loss of a batch.
 
         Dice, Lovász and the least share of mining are taken over the batch of this process.
@@ -67,28 +67,28 @@ class SegmentationLoss:
         Args:
             logits: Main logits B, C, h, w first, then each booster's, at their own strides.
             masks: Class indices `uint8` B, H, W.
+            first: Number of the first sample, which decides with those after it on which pixel
+                stands for a block.
 
         Returns:
             Scalar `float32`. Zero, with gradients of zero, where every pixel is ignored.
         """
         main, *boosters = logits
-        stride, booster_stride = self.strides
-        loss = self._cross_entropy(main, masks, stride, self.mining)
+        fine, coarse = (_thinned(masks, stride, first).long() for stride in self.strides)
+        loss = self._cross_entropy(main, fine, self.mining)
         if self.dice or self.lovasz:
             # At the boosters' stride: Lovász sorts all pixels once for each class.
-            aligned = _aligned(main, masks, booster_stride)
+            aligned = _enlarged(main, coarse), coarse
             if self.dice:
                 loss = loss + self.dice * soft_dice(*aligned, self.ignore_index)
             if self.lovasz:
                 loss = loss + self.lovasz * lovasz_softmax(*aligned, self.ignore_index)
         for booster, weight in zip(boosters, self.booster_weights, strict=True):
-            loss = loss + weight * self._cross_entropy(booster, masks, booster_stride, None)
+            loss = loss + weight * self._cross_entropy(booster, coarse, None)
         return loss
 
-    def _cross_entropy(
-        self, logits: Tensor, masks: Tensor, stride: int, mining: Mining | None
-    ) -> Tensor:
-        logits, targets = _aligned(logits, masks, stride)
+    def _cross_entropy(self, logits: Tensor, targets: Tensor, mining: Mining | None) -> Tensor:
+        logits = _enlarged(logits, targets)
         losses = F.cross_entropy(logits, targets, ignore_index=self.ignore_index, reduction="none")
         counted = targets != self.ignore_index  # B, h, w
         if mining is not None:
@@ -150,24 +150,24 @@ def lovasz_softmax(logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor
     return torch.stack(losses).mean() if losses else logits.sum() * 0
 
 
-def _aligned(logits: Tensor, masks: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Brings logits to the size of the masks thinned by a stride, both at B, H/stride, W/stride."""
-    targets = _thinned(masks, stride).long()
+def _enlarged(logits: Tensor, targets: Tensor) -> Tensor:
+    """Brings logits B, C, h, w to the size of their targets."""
     logits = logits.float()
-    if logits.shape[-2:] != targets.shape[-2:]:
-        logits = F.interpolate(logits, targets.shape[-2:], mode="bilinear")
-    return logits, targets
+    if logits.shape[-2:] == targets.shape[-2:]:
+        return logits
+    return F.interpolate(logits, targets.shape[-2:], mode="bilinear")
 
 
-def _thinned(masks: Tensor, stride: int) -> Tensor:
+def _thinned(masks: Tensor, stride: int, first: int) -> Tensor:
     """Lets one pixel stand for each stride×stride block: B, H, W to B, H/stride, W/stride.
 
     An even block has no pixel in its middle. The one before and the one after it take turns from
-    sample to sample: always the same one would teach masks that lie half a pixel off.
+    sample to sample, even numbers and odd ones: always the same one would teach masks that lie
+    half a pixel off.
     """
-    before, after = (stride - 1) // 2, stride // 2
+    before, after, odd = (stride - 1) // 2, stride // 2, 1 - first % 2
     thinned = masks[:, before::stride, before::stride].clone()
-    thinned[1::2] = masks[1::2, after::stride, after::stride]
+    thinned[odd::2] = masks[odd::2, after::stride, after::stride]
     return thinned
 
 

@@ -50,23 +50,31 @@ def plan_phases(
         _augmentation(recipe, dataset),
         recipe.batch,
         recipe.seed,
-        None if mixed is None else InMemory(mixed),
+        None if mixed is None or not share else InMemory(mixed),
         share,
-        shard,
+        shard=shard,
     )
-    progressive = recipe.progressive_share if recipe.schedule == "poly" else 0.0
+    has_stages = recipe.schedule == "poly" and not recipe.overfit
+    progressive = recipe.progressive_share if has_stages else 0.0
     early, count = round(progressive * recipe.iterations), len(recipe.progressive)
     height, width = batches.augmentation.crop
-    phases = []
+    phases, taken = [], 0
     for stage, factor in enumerate(recipe.progressive):
         smaller = replace(
             batches.augmentation,
             crop=_nearest((height * factor, width * factor)),
             scales=tuple(scale * factor for scale in batches.augmentation.scales),
         )
-        small = replace(batches, augmentation=smaller, batch_size=recipe.progressive_batch)
-        phases.append(Phase(early * stage // count, early * (stage + 1) // count, small))
-    phases.append(Phase(early, recipe.iterations, batches))
+        start, stop = early * stage // count, early * (stage + 1) // count
+        small = replace(
+            batches,
+            augmentation=smaller,
+            batch_size=recipe.progressive_batch,
+            start=(start, taken),
+        )
+        phases.append(Phase(start, stop, small))
+        taken += (stop - start) * recipe.progressive_batch
+    phases.append(Phase(early, recipe.iterations, replace(batches, start=(early, taken))))
     phases = [phase for phase in phases if phase.stop > phase.start]
     for phase in phases:
         _check_shares(phase.batches.batch_size, shard[1], recipe)

@@ -37,7 +37,8 @@ class Recipe:
     """Split to validate on; empty for none."""
 
     overfit: int = 0
-    """Sanity mode: train and validate on this many samples, unaltered; 0 turns it off."""
+    """Sanity mode: train and validate on this many samples, cut to the crop and not altered
+    otherwise; 0 turns it off."""
 
     from_checkpoint: bool = False
     """Whether it makes sense only with --init."""
@@ -49,7 +50,8 @@ class Recipe:
     """Frames an optimiser step, over all processes; 2 or more a process (paper: 16)."""
 
     accumulate: int = 1
-    """Parts of a batch that are run one after the other, to fit memory. BN sees one at a time."""
+    """Parts of a batch that are run one after the other, to fit memory. BN sees one at a time, and
+    the loss is the mean of theirs, however many pixels of each count."""
 
     sync_bn: bool = False
     """Whether BN takes its statistics over all processes (paper: not known)."""
@@ -191,6 +193,8 @@ class Recipe:
         for name in ("loss_stride", "booster_stride"):
             # The sides of a crop are multiples of these, so that every block is whole.
             self._check(name, getattr(self, name) in (1, 2, 4, 8, 16, 32), "1, 2, 4, 8, 16 or 32")
+        if self.network.in_channels != 3:
+            raise UserError(f"in_channels {self.network.in_channels}: data sets hold RGB, 3")
         self._check("rate", 0 < self.rate <= 10, "more than 0, at most 10")
         factors = self.progressive
         fits = bool(factors) and all(0 < factor <= 1 for factor in factors)
@@ -221,7 +225,7 @@ class Recipe:
         """Builds a recipe from what `asdict` gives, lists standing for tuples, as YAML has it.
 
         Raises:
-            UserError: If a field is unknown, missing or out of range.
+            UserError: If a field is unknown or out of range, or there is no network.
         """
         known = {field.name for field in fields(cls)}
         unknown = sorted(content.keys() - known)

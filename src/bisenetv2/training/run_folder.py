@@ -41,6 +41,11 @@ class RunFolder:
         return self.path / "last"
 
     @property
+    def has_state(self) -> bool:
+        """Whether there is a state to resume from."""
+        return any(self.states.glob("state-*.safetensors"))
+
+    @property
     def best(self) -> Path:
         """Checkpoint with the best validation so far; the last one without validation."""
         return self.path / "best.safetensors"

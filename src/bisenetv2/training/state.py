@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +17,16 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bisenetv2.card import ModelCard
 from bisenetv2.errors import UserError
 from bisenetv2.images import atomic_path
-from bisenetv2.network.checkpoint import load_strictly, read_tensors
+from bisenetv2.network.checkpoint import (
+    CONFIG_KEY,
+    build,
+    describe,
+    load_strictly,
+    read_tensors,
+)
 from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.training.average import WeightAverage
 
@@ -33,6 +40,42 @@ class StoredState(NamedTuple):
     path: Path
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
+
+    @property
+    def init(self) -> str | None:
+        """Checkpoint that the run started from."""
+        return self.metadata.get("init")
+
+    def model(self) -> FrameNetwork:
+        """Builds the network of the run, its weights still new.
+
+        Raises:
+            UserError: If the state does not describe it.
+        """
+        try:
+            return build(self.metadata[CONFIG_KEY])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{self.path}: damaged state ({error!r})") from error
+
+    def start_card(self) -> ModelCard | None:
+        """Card of the checkpoint that the run started from."""
+        text = self.metadata.get("start")
+        return None if text is None else ModelCard.from_json(text)
+
+    def write(self) -> None:
+        """Writes the file, whole or not at all.
+
+        Raises:
+            UserError: If it cannot be written, for instance on a full disk.
+        """
+        with atomic_path(self.path) as temporary:
+            try:
+                contiguous = {k: v.contiguous() for k, v in self.tensors.items()}
+                save_file(contiguous, temporary, self.metadata)
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())  # on the disk before it gets its name
+            except (SafetensorError, OSError) as error:
+                raise UserError(f"{self.path}: cannot be written ({error})") from error
 
 
 @dataclass
@@ -50,6 +93,9 @@ class RunState:
 
     worse: int = 0
     """Validations in a row since then."""
+
+    start: dict[str, str] = field(default_factory=dict)
+    """What a state says of the checkpoint the run started from: see `started_from`."""
 
     @property
     def evaluated(self) -> FrameNetwork:
@@ -69,14 +115,8 @@ class RunState:
         tensors |= {f"momentum.{k}": v for k, v in self._momentum().items()}
         run = {"step": self.step, "best_miou": self.best_miou, "worse": self.worse}
         path = folder / f"state-{self.step:08d}.safetensors"
-        with atomic_path(path) as temporary:
-            try:
-                contiguous = {k: v.contiguous() for k, v in tensors.items()}
-                save_file(contiguous, temporary, {"run": json.dumps(run)})
-                with temporary.open("rb") as file:
-                    os.fsync(file.fileno())  # on the disk before it gets its name
-            except (SafetensorError, OSError) as error:
-                raise UserError(f"{path}: cannot be written ({error})") from error
+        metadata = {"run": json.dumps(run), CONFIG_KEY: describe(self.model), **self.start}
+        StoredState(path, tensors, metadata).write()
         for old in sorted(folder.glob("state-*.safetensors"))[:-KEPT]:
             old.unlink()
         return path
@@ -109,6 +149,12 @@ class RunState:
             for name, parameter in self.model.network.named_parameters()
             if "momentum_buffer" in self.optimizer.state[parameter]
         }
+
+
+def started_from(init: Path | None, card: ModelCard | None) -> dict[str, str]:
+    """Returns what a state is to know of the checkpoint a run started from, which may be lost."""
+    start = {} if init is None else {"init": str(init.absolute())}
+    return start if card is None else {**start, "start": card.to_json()}
 
 
 def newest_state(folder: Path) -> StoredState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -144,18 +145,18 @@ class Steps:
         images = torch.from_numpy(batch.images).to(place).chunk(parts)  # each B / parts, H, W, 3
         masks = torch.from_numpy(batch.masks).to(place).chunk(parts)  # each B / parts, H, W
         total = torch.zeros((), device=place)
+        first = batch.first
         for index in range(parts):
-            if index == parts - 1:
-                total += self._backward(images[index], masks[index])
-            else:
-                with self.world.no_gradient_exchange(self._model):
-                    total += self._backward(images[index], masks[index])
+            last = index == parts - 1
+            with nullcontext() if last else self.world.no_gradient_exchange(self._model):
+                total += self._backward(images[index], masks[index], first)
+            first += len(masks[index])
         return float(self.world.mean(total))
 
-    def _backward(self, images: Tensor, masks: Tensor) -> Tensor:
+    def _backward(self, images: Tensor, masks: Tensor, first: int) -> Tensor:
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = self._model(images)
-        loss = self.loss(logits, masks) / self.recipe.accumulate
+        loss = self.loss(logits, masks, first) / self.recipe.accumulate
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
