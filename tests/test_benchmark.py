@@ -290,6 +290,11 @@ class TestCommand:
         assert "% of peak" in out
         assert "detail.S1.1.conv" in out
 
+    def test_profile_without_openvino_in_front_is_refused(self, capsys):
+        pytest.importorskip("onnxruntime")
+        code, _, err = run(capsys, "benchmark", *SMALL, "--engines", "onnxruntime", "--profile")
+        assert code == 2 and "put openvino first" in err
+
     def test_the_plain_road_is_run_in_turn_with_the_same_answer(self, capsys):
         pytest.importorskip("torch")
         _, out, _ = run(capsys, "benchmark", "camvid-fp32", *SMALL, "--against", "plain", "--json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from bisenetv2 import __version__
 from bisenetv2.cli import HELP, VERBS, main
 from bisenetv2.data.streets import render_street
 from bisenetv2.images import read_image, read_mask, write_image, write_mask
-from bisenetv2.inference.model_file import find_model
+from bisenetv2.inference.model_file import find_model, read_card
 from bisenetv2.labels import CAMVID
 
 
@@ -130,6 +131,15 @@ def test_predict_names_unreadable_files_and_does_the_rest(capsys, tmp_path):
     assert not list((tmp_path / "out").glob("bad*"))
 
 
+def test_predict_overwrites_no_source(capsys, tmp_path):
+    for name in ("a.png", "a_mask.png"):
+        write_image(tmp_path / name, np.zeros((32, 32, 3), np.uint8))
+    before = (tmp_path / "a_mask.png").read_bytes()
+    code, out, err = run(capsys, "predict", str(tmp_path), "-o", str(tmp_path))
+    assert (code, out) == (2, "") and "a_mask.png: is a source itself" in err
+    assert (tmp_path / "a_mask.png").read_bytes() == before
+
+
 def test_predict_fails_where_no_file_is_readable(capsys, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"nothing")
     code, _, err = run(capsys, "predict", tmp_path / "bad.png", "-o", tmp_path / "out")
@@ -165,6 +175,20 @@ def test_evaluate_runs_on_rendered_streets_without_data(capsys, monkeypatch):
     code, out, _ = run(capsys, "evaluate", "--data", "streets", "--json")
     assert code == 0
     assert json.loads(out)["images"] == 2
+
+
+def test_demo_scores_no_model_of_other_classes(capsys, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    from bisenetv2.export.onnx_file import write_card
+
+    labels = replace(CAMVID, names=CAMVID.names[::-1])
+    card = replace(read_card(find_model("camvid-fp32")), labels=labels)
+    model = onnx.load(find_model("camvid-fp32"))
+    write_card(model, card)
+    onnx.save(model, tmp_path / "other.onnx")
+    words = ("demo", "-m", tmp_path / "other.onnx", "--size", "64", "128", "-o", tmp_path)
+    code, out, _ = run(capsys, *words)
+    assert code == 0 and "% IoU" not in out and "the model has others" in out
 
 
 def test_demo_writes_pictures_and_prints_times_and_scores(capsys, tmp_path):

@@ -171,6 +171,17 @@ def test_an_array_that_is_no_mask_is_refused(
     assert complaint(tmp_path / "m.npy", encoding).startswith(text)
 
 
+def test_arrays_of_impossible_sizes_or_several_to_a_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.npy"
+    np.savez(tmp_path / "m.npz", np.zeros((2, 2)))
+    (tmp_path / "m.npz").rename(path)
+    assert "several arrays" in complaint(path, Encoding())
+    with path.open("wb") as file:
+        sizes = {"descr": "|u1", "fortran_order": False, "shape": (10**7, 10**7)}
+        np.lib.format.write_array_header_1_0(file, sizes)
+    assert "not a NumPy array of numbers" in complaint(path, Encoding())
+
+
 def test_files_of_another_encoding_are_refused(tmp_path: Path) -> None:
     color, cmyk, npy = tmp_path / "c.png", tmp_path / "c.tif", tmp_path / "m.npy"
     PillowImage.fromarray(painted(np.array([[1, 2]], np.uint8))).save(color)

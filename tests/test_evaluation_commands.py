@@ -131,6 +131,9 @@ def test_mistakes_are_refused_in_one_line(capsys, camvid, words, message):
 
 
 def test_places_that_cannot_be_written_are_refused_before_the_work(capsys, camvid, tmp_path):
+    (tmp_path / "file").touch()
+    line = refused(capsys, "evaluate", "--data", camvid, "--html", tmp_path / "file" / "r.html")
+    assert "cannot be written" in line
     for option in ("--html", "--csv"):
         line = refused(capsys, "evaluate", "--data", camvid, option, tmp_path)
         assert f"{tmp_path}: is a folder; name the file to write" in line

@@ -7,6 +7,7 @@ import socketserver
 import threading
 import time
 from fractions import Fraction
+from functools import partial
 from itertools import islice, pairwise
 
 import cv2
@@ -247,6 +248,7 @@ def test_a_camera_that_is_not_there_is_one_line(capfd):
     [
         ("camera:2", "camera_2"),
         ("rtsp://user:secret@10.0.0.7:554/live/1?token=x", "10_0_0_7_554_live_1"),
+        ("rtsp://admin:p@ss@10.0.0.7/live", "10_0_0_7_live"),
         ("http://example.org/", "example_org"),
         ("frames/%05d.png", "frames"),
         ("frames/street_%d.png", "street"),
@@ -308,4 +310,19 @@ def test_a_file_behind_a_url_loses_no_frame(tmp_path):
         assert not source.live
         assert len(list(source)) == 30
         assert source.damage == []
+        server.shutdown()
+
+
+def test_a_remote_file_without_a_stated_duration_is_no_live_stream(tmp_path):
+    pytest.importorskip("av")
+    frames = [cv2.imencode(".jpg", picture(n))[1].tobytes() for n in range(5)]
+    (tmp_path / "film.mjpeg").write_bytes(b"".join(frames))
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = open_source(f"http://127.0.0.1:{server.server_port}/film.mjpeg?password=p")
+        assert not source.live
+        assert source.name == f"http://127.0.0.1:{server.server_port}/film.mjpeg"
+        assert len(list(source)) == 5
+        source.close()
         server.shutdown()

@@ -168,6 +168,13 @@ class TestBadInput:
         assert "is the source itself" in refused(capsys, clip, "-o", clip)
         assert clip.read_bytes() == content
 
+    def test_numbered_images_are_not_overwritten_by_their_masks(self, capsys, tmp_path):
+        for n in range(2):
+            write_image(tmp_path / "out_masks" / f"{n:06d}.png", picture(n))
+        words = (tmp_path / "out_masks" / "%06d.png", "-o", tmp_path / "out.mp4", "--masks", "png")
+        assert "is the source itself" in refused(capsys, *words)
+        assert len(list((tmp_path / "out_masks").iterdir())) == 2
+
     def test_several_sources_in_one_video(self, capsys, tmp_path):
         clips = [write_clip(tmp_path / name, 2) for name in ("a.mp4", "b.mp4")]
         assert "one video" in refused(capsys, *clips, "-o", tmp_path / "out.mp4")

@@ -7,6 +7,7 @@ renamed when whole.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -34,6 +35,9 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")
 
 _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 """Pillow's modes of a single channel of whole numbers."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room left."""
 
 _ORIENTATION = 0x0112
 """EXIF's tag of the orientation."""
@@ -146,8 +150,8 @@ def read_mask_pixels(path: str | Path, *, as_colors: bool = False) -> npt.NDArra
         H×W of ids, or RGB `uint8` H×W×3. Alpha is dropped; what is wholly transparent is black.
 
     Raises:
-        UserError: If the file is missing, truncated, of no known kind, of more than 178 megapixels,
-            or holds ids too large to be grey values where colours are wanted.
+        UserError: If the file is missing, truncated, of no known kind, an image of more than 178
+            megapixels, or holds ids too large to be grey values where colours are wanted.
     """
     read = {".npy": _array, ".mat": _coco_stuff_mat}.get(Path(path).suffix.lower())
     pixels = _mask_image(path, as_colors) if read is None else read(path)
@@ -194,8 +198,10 @@ def _array(path: str | Path) -> npt.NDArray[np.integer]:
     """Reads a NumPy file: H×W or H×W×1 of whole numbers, or H×W×3 of `uint8`."""
     try:
         array = np.load(BytesIO(_read_bytes(path)), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, MemoryError) as error:
         raise UserError(f"{path}: not a NumPy array of numbers, or a truncated one") from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: several arrays (.npz); save one a file, with numpy.save")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim == 2 and array.dtype.kind in "buif":
@@ -279,7 +285,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     was at `path` stays as it was.
 
     Raises:
-        UserError: If `path` cannot be written.
+        UserError: If `path` cannot be written, or the block says that the disk is full.
     """
     target = Path(path)
     try:
@@ -292,7 +298,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno in _FULL:  # what else fails in the block is not this file's fault
+                raise _unwritable(target, error) from error
+            raise
         try:
             temporary.chmod(0o644)
             temporary.replace(target)
@@ -300,6 +311,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             raise _unwritable(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Finds out before long work whether its result can be written.
+
+    Raises:
+        UserError: If the path is a folder, or no file can be made in its folder.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name the file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def write_image(path: str | Path, image: npt.NDArray[np.uint8]) -> None:

@@ -93,6 +93,11 @@ def benchmark(
         folder = Path(name)
         files = view.files(folder)
         roads, left_out = open_roads(model, network, view, engines, threads, folder)
+        if profile and roads[0].name != "openvino":
+            raise UserError(
+                f"--profile reads OpenVINO's layers, the first engine is {roads[0].name}: put "
+                "openvino first in --engines"
+            )
         if against is not None:
             roads.append(roads[0].plain(plain_model, threads))
         with progress_bar("benchmark", warmup + runs) as bar:

@@ -41,7 +41,7 @@ def compare(
     Args:
         first: Model file, checkpoint, or embedded model: camvid (INT8) or camvid-fp32.
         second: The other one; the same again to compare engines or protocols.
-        data: Folder of CamVid, Cityscapes, COCO-Stuff or ADE20K, or `streets` for rendered streets.
+        data: Folder of images and masks of any layout, list of pairs, dataset.yaml, or `streets`.
         split: train, val, trainval or test; the truth of some test splits is not public.
         engine: What runs the networks; one for both, or one each.
         protocol: How the models look at a frame; one for both, or one each. See evaluate.
@@ -56,12 +56,13 @@ def compare(
     from bisenetv2.evaluation.compare_report import print_comparison, write_comparison
     from bisenetv2.evaluation.html_report import Circumstances
     from bisenetv2.evaluation.protocols import FrameProtocol
+    from bisenetv2.images import check_writable
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.progress import progress_bar
 
     engines, protocols = _for_both("engine", engine), _for_both("protocol", protocol)
-    if html is not None and html.is_dir():
-        raise UserError(f"{html}: is a folder; name the file to write")
+    if html is not None:
+        check_writable(html)
     dataset = open_dataset(data, split)
     segmenters = [
         Segmenter(model, runs, threads=threads)

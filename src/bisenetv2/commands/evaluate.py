@@ -53,7 +53,7 @@ def evaluate(
 
     Args:
         model: Model file, checkpoint, or embedded model: camvid (INT8, default) or camvid-fp32.
-        data: Folder of CamVid, Cityscapes, COCO-Stuff or ADE20K, or `streets` for rendered streets.
+        data: Folder of images and masks of any layout, list of pairs, dataset.yaml, or `streets`.
         split: train, val, trainval or test; the truth of some test splits is not public.
         engine: What runs the network.
         threads: CPU threads; all by default.
@@ -84,12 +84,13 @@ def evaluate(
     from bisenetv2.evaluation.protocols import Answering, FrameProtocol
     from bisenetv2.evaluation.report import print_report, write_image_scores
     from bisenetv2.evaluation.submission import Submission
+    from bisenetv2.images import check_writable
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.progress import progress_bar
 
     for path in (html, csv):
-        if path is not None and path.is_dir():
-            raise UserError(f"{path}: is a folder; name the file to write")
+        if path is not None:
+            check_writable(path)
     with _processes() as world:
         if world is not None:
             # Process 0 first: it may write down what it finds out about a folder.
@@ -148,9 +149,13 @@ def _processes() -> AbstractContextManager[World | None]:
     """Joins the processes that torchrun started; without it there are none to join."""
     if "RANK" not in os.environ:
         return nullcontext()
+    import torch
+
     from bisenetv2.training.world import joined
 
-    return joined()
+    if torch.cuda.is_available():  # for the engine; what is found meets on the CPU
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    return joined("cpu")
 
 
 def _open(data: str, split: str, submit: Path | None) -> Dataset:

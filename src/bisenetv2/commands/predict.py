@@ -165,7 +165,17 @@ def find_jobs(
             videos.append((source, output / name))
         else:
             images.append((path, output / name))
+    _refuse_sources(images)
     return images, videos
+
+
+def _refuse_sources(images: Sequence[tuple[Path, Path]]) -> None:
+    """Keeps images, or masks beside them, from being overwritten by pictures of others."""
+    sources = {path.resolve() for path, _ in images}
+    for _, stem in images:
+        for path in picture_paths(stem):
+            if path.resolve() in sources:
+                raise UserError(f"{path}: is a source itself; choose another --output")
 
 
 def find_files(source: str) -> Iterator[Path]:
@@ -205,6 +215,14 @@ def output_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
+def picture_paths(stem: Path) -> tuple[Path, Path, Path]:
+    """Names the pictures of mask, colours and overlay."""
+    indices, colours, blend = (
+        stem.with_name(f"{stem.name}_{kind}.png") for kind in ("mask", "color", "overlay")
+    )
+    return indices, colours, blend
+
+
 def write_pictures(
     stem: Path, frame: Image, mask: Mask, labels: Labels, alpha: float
 ) -> tuple[Path, Path, Path]:
@@ -212,9 +230,7 @@ def write_pictures(
     from bisenetv2.images import write_image, write_mask
     from bisenetv2.inference.overlay import overlay
 
-    indices, colours, blend = (
-        stem.with_name(f"{stem.name}_{kind}.png") for kind in ("mask", "color", "overlay")
-    )
+    indices, colours, blend = picture_paths(stem)
     write_mask(indices, mask)
     write_image(colours, labels.colorize(mask))
     write_image(blend, overlay(frame, mask, labels, alpha))

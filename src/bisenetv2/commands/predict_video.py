@@ -117,8 +117,11 @@ def refuse_source(source: Source, outputs: Sequence[Path]) -> None:
     Raises:
         UserError: If it is among the outputs.
     """
+    place = Path(source.name)
+    if not place.exists():  # numbered images: their folder
+        place = place.parent
     for path in outputs:
-        if path.exists() and Path(source.name).exists() and path.samefile(source.name):
+        if path.exists() and place.exists() and path.samefile(place):
             raise UserError(f"{path}: is the source itself; choose another output")
 
 

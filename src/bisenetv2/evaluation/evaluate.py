@@ -289,7 +289,7 @@ class Tally:
 def merge_shares(shares: Sequence[Evaluation]) -> Evaluation:
     """Makes one evaluation of those of several processes that shared a dataset.
 
-    The counts are integers, so that the scores are to the bit what one process would find.
+    The counts are integers, so that IoU and accuracy are to the bit what one process would find.
 
     Args:
         shares: What each found on its `SharedSamples`, by rank. The first is changed.

@@ -38,7 +38,7 @@ class Submission:
                 f"{folder}: a submission needs the {len(CITYSCAPES)} classes of Cityscapes, not "
                 f"{', '.join(labels.names)}; take another model or data"
             )
-        self.folder, self.written = folder, 0
+        self.folder = folder
         self._raw = np.zeros(256, np.uint8)
         for raw, index in CITYSCAPES.raw_ids or ():
             if index != IGNORE_INDEX:
@@ -55,7 +55,6 @@ class Submission:
             raise UserError(f"{frame.name}: a submission needs frames called *{FRAME_ENDING}")
         path = self.folder / (name.removesuffix(FRAME_ENDING) + PREDICTION_ENDING)
         write_mask(path, self._raw.take(frame.answers[0].mask))
-        self.written += 1
 
 
 @dataclass(frozen=True)

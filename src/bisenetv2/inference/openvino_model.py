@@ -65,8 +65,8 @@ def _join_rounding(model: openvino.Model) -> None:
     OpenVINO reads the pair as a rounding to whole numbers, two conversions and a scale. On CPUs
     without VNNI it then computes something else: values that are small for their scale, as in dark
     frames, lose so much that mIoU falls by points. Joined, it computes what ONNX Runtime does, and
-    faster. What a ReLU alone reads is not rounded, for its result is: between two scales OpenVINO
-    would take a pass over the whole tensor.
+    faster. What only a ReLU reads that is itself only read rounded is left as it is: between two
+    scales OpenVINO would take a pass over the whole tensor.
     """
     from openvino import opset13 as ops
 
@@ -85,7 +85,10 @@ def _join_rounding(model: openvino.Model) -> None:
             continue
         *before, scaling = chain
         readers = scaling.output(0).get_target_inputs()
-        if all(port.get_node().get_type_name() == "Relu" for port in readers):
+        if _all_are("Relu", readers) and all(
+            _all_are("FakeQuantize", port.get_node().output(0).get_target_inputs())
+            for port in readers
+        ):
             _redirect(readers, rounding.input_value(0))
             continue
         zero = _constant(before[-1]) if before[-1].get_type_name() == "Subtract" else 0.0
@@ -102,6 +105,10 @@ def _join_rounding(model: openvino.Model) -> None:
             rounding.get_attributes()["levels"],
         )
         _redirect(readers, joined.output(0))
+
+
+def _all_are(kind: str, readers: Iterable[openvino.Input]) -> bool:
+    return all(port.get_node().get_type_name() == kind for port in readers)
 
 
 def _redirect(readers: Iterable[openvino.Input], source: openvino.Output) -> None:

@@ -110,7 +110,8 @@ def joined(device: str = "auto") -> Iterator[World]:
         device: `auto` or a torch device; of several GPUs each process takes its own.
 
     Raises:
-        UserError: If there is no such device, or another process of the run ended.
+        UserError: If there is no such device, fewer GPUs than processes, or another process of the
+            run ended.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield World(choose_device(device))
@@ -118,6 +119,11 @@ def joined(device: str = "auto") -> Iterator[World]:
     local = int(os.environ.get("LOCAL_RANK", 0))
     place = choose_device(device)
     if place.type == "cuda" and ":" not in device:
+        if local >= torch.cuda.device_count():
+            raise UserError(
+                f"process {local}: no GPU is left for it, there are {torch.cuda.device_count()}; "
+                "start fewer processes"
+            )
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")

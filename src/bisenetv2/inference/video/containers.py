@@ -49,17 +49,17 @@ class ContainerSource(Source):
         """Opens a file or URL and decodes its first frame.
 
         Args:
-            address: Path or URL; a password in it is kept out of `name`.
+            address: Path or URL; its user, password and query are kept out of `name`.
             sound: Also yield the packets of its audio streams.
 
         Raises:
             UserError: If it cannot be opened, holds no video or no frame that can be decoded.
         """
-        super().__init__(re.sub(r"(?<=://)[^/@]*@", "", address))
+        super().__init__(_without_secrets(address))
         self._container = _open(address, self.name)
         remote = "://" in address
         scheme = address.partition("://")[0].lower()
-        self.live = remote and (scheme in LIVE_SCHEMES or self._container.duration is None)
+        self.live = remote and (scheme in LIVE_SCHEMES or _is_endless(self._container))
         try:
             self._video = _video_stream(self._container, self.name)
             self._describe(sound)
@@ -226,6 +226,20 @@ class _Clock:
         duration = picture.duration or self._step
         self._last, self._due = pts, pts + duration
         return Frame(picture, pts, duration, self._time_base)
+
+
+def _without_secrets(address: str) -> str:
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return address
+    return f"{scheme}://{re.sub('^[^/?]*@', '', rest).partition('?')[0]}"
+
+
+def _is_endless(container: InputContainer) -> bool:
+    """Tells whether a remote stream is live: of no known duration, and no file of known size."""
+    # HLS is of no known duration while it is live; the size is its playlist's.
+    has_size = container.size > 0 and "hls" not in container.format.name
+    return container.duration is None and not has_size
 
 
 def _open(address: str, name: str) -> InputContainer:

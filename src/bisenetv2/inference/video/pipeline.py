@@ -135,12 +135,11 @@ class WriteBehind:
     by the next `put`. If the block ends in an error, what waits is thrown away.
 
     Attributes:
-        written: Frames written so far.
         latency: Seconds from the source to the file, of the frame written last.
     """
 
     def __init__(self, writers: Sequence[Writer]) -> None:
-        self.written, self.latency = 0, 0.0
+        self.latency = 0.0
         self._writers = writers
         self._items: deque[tuple[Frame, Mask] | Sound | None] = deque()
         self._error: BaseException | None = None
@@ -181,7 +180,6 @@ class WriteBehind:
                     else:
                         writer.write(*item)
                 if not isinstance(item, Sound):
-                    self.written += 1
                     self.latency = perf_counter() - item[0].arrived
         except BaseException as error:
             with self._changed:

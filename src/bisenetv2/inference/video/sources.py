@@ -49,7 +49,7 @@ def is_moving(name: str) -> bool:
 def short_name(name: str) -> str:
     """Makes a file name of a camera, a URL (without password and query) or numbered images."""
     if URL.match(name):
-        address = re.sub(r"^[^/]*://([^/@]*@)?", "", name).partition("?")[0]
+        address = re.sub(r"^[^/]*://([^/?]*@)?", "", name).partition("?")[0]
         return re.sub(r"[^\w-]+", "_", address).strip("_") or "stream"
     if CAMERA.fullmatch(name):
         return name.replace(":", "_")

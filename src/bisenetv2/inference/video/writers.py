@@ -113,15 +113,15 @@ def mask_video_writer(path: Path, source: Source) -> Iterator[Writer]:
 def mask_folder_writer(folder: Path) -> Iterator[Writer]:
     """Writes masks as `000000.png`, `000001.png`, …, and their times to `times.csv`.
 
-    Masks of an earlier run are removed first.
+    Masks and times of an earlier run are removed first.
 
     Raises:
         UserError: If a file cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("[0-9]" * 6 + ".png"):
-            old.unlink()
+        for old in (*folder.glob("[0-9]" * 6 + ".png"), folder / "times.csv"):
+            old.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
     writer = _FolderWriter(folder)
