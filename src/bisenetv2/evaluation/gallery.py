@@ -49,16 +49,17 @@ class Gallery:
         """Looks at a frame."""
         if math.isnan(score):
             return
-        worst, best = self._limits
         kept = Kept(score, frame)
-        self.worst = sorted([*self.worst, kept], key=lambda each: each.score)[:worst]
-        self.best = sorted([*self.best, kept], key=lambda each: -each.score)[:best]
+        self._keep([kept], [kept])
 
     def merge(self, other: Gallery) -> None:
         """Looks at the frames that another gallery kept."""
+        self._keep(other.worst, other.best)
+
+    def _keep(self, low: list[Kept], high: list[Kept]) -> None:
         worst, best = self._limits
-        self.worst = sorted([*self.worst, *other.worst], key=lambda each: each.score)[:worst]
-        self.best = sorted([*self.best, *other.best], key=lambda each: -each.score)[:best]
+        self.worst = sorted([*self.worst, *low], key=lambda each: each.score)[:worst]
+        self.best = sorted([*self.best, *high], key=lambda each: -each.score)[:best]
 
 
 def difference(image: Image, truth: Mask, prediction: Mask, labels: Labels) -> Image:

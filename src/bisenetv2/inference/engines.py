@@ -141,16 +141,14 @@ class OpenVinoEngine:
         Raises:
             UserError: If OpenVINO is missing or the file is no model of this product.
         """
-        from bisenetv2.inference.openvino_model import compile_options, read_model
+        from bisenetv2.inference.openvino_model import compile_model, read_model
 
         classes = len(read_card(path).labels)
         model = read_model(path)
         ports = [_openvino_port(port) for port in (*model.inputs, *model.outputs)]
         _check_signature(path, classes, ports)
-        import openvino
-
         try:
-            compiled = openvino.Core().compile_model(model, "CPU", compile_options(model, threads))
+            compiled = compile_model(model, threads)
         except RuntimeError as error:
             raise UserError(f"{path}: damaged model file, OpenVINO cannot load it") from error
         self._request = compiled.create_infer_request()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bisenetv2.inference.engines import Frames
-from bisenetv2.inference.openvino_model import compile_options, read_model
+from bisenetv2.inference.openvino_model import compile_model, read_model
 
 if TYPE_CHECKING:
     import openvino
@@ -104,7 +104,7 @@ def convolution_peak(int8: bool, threads: int | None = None) -> Peak:
         threads: CPU threads; `None` leaves the choice to OpenVINO, as in the engine.
     """
     model = _large_convolution(int8)
-    compiled = _compile(model, threads)
+    compiled = compile_model(model, threads, clocks=True)
     (port,) = compiled.inputs
     values = np.random.default_rng(0).integers(0, 256, tuple(port.shape))
     values = values.astype(port.element_type.to_dtype())
@@ -142,7 +142,7 @@ def time_layers(
     """
     model = read_model(path, frames.shape[1:3])
     convolutions = {node.get_friendly_name(): node for node in _convolutions(model)}
-    compiled = _compile(read_model(path), threads)
+    compiled = compile_model(read_model(path), threads, clocks=True)
     # The graph that runs says which operations of the file each of its layers stands for.
     origins = {
         node.get_friendly_name(): _runtime_fact(node, "originalLayersNames").split(",")
@@ -171,15 +171,6 @@ def time_layers(
         )
     layers.sort(key=lambda layer: layer.milliseconds, reverse=True)
     return [layer for layer in layers if layer.milliseconds > 0]
-
-
-def _compile(model: openvino.Model, threads: int | None) -> openvino.CompiledModel:
-    """Compiles a model as the engine does, but with a clock on every layer."""
-    import openvino
-
-    options = {**compile_options(model, threads), "PERF_COUNT": True}
-    options.pop("CACHE_DIR", None)  # what is compiled here runs in this process only
-    return openvino.Core().compile_model(model, "CPU", options)
 
 
 def _large_convolution(int8: bool) -> openvino.Model:

@@ -39,13 +39,18 @@ def read_model(path: str | Path, size: tuple[int, ...] | None = None) -> openvin
     return model
 
 
-def compile_options(model: openvino.Model, threads: int | None) -> dict[str, Any]:
-    """Returns what a model is compiled with, for the CPU.
+def compile_model(
+    model: openvino.Model, threads: int | None, *, clocks: bool = False
+) -> openvino.CompiledModel:
+    """Compiles a model for the CPU.
 
     Args:
         model: What `read_model` returned.
         threads: CPU threads; `None`: one for each physical core.
+        clocks: Put a clock on every layer; what is compiled so is not kept.
     """
+    import openvino
+
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     quantised = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
     if not quantised:
@@ -54,9 +59,11 @@ def compile_options(model: openvino.Model, threads: int | None) -> dict[str, Any
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
     folder = cache_folder("openvino")
-    if folder is not None:
+    if clocks:
+        options["PERF_COUNT"] = True
+    elif folder is not None:
         options["CACHE_DIR"] = str(folder)
-    return options
+    return openvino.Core().compile_model(model, "CPU", options)
 
 
 def _join_rounding(model: openvino.Model) -> None:
