@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bisenetv2.data.augment import Augmentation
+from bisenetv2.data.augment import Augmentation, cut_mix
 from bisenetv2.data.dataset import Sample
 from bisenetv2.errors import UserError
 from bisenetv2.labels import IGNORE_INDEX
@@ -167,6 +167,11 @@ FULL = Augmentation(
     brightness=0.4,
     contrast=0.4,
     saturation=0.4,
+    cast=0.2,
+    gamma=0.5,
+    blur=1.0,
+    rotation=10.0,
+    stretch=0.3,
     rare_classes=(2,),
     rare_share=0.5,
 )
@@ -193,7 +198,7 @@ def test_global_random_state_and_source_are_left_alone() -> None:
     np.testing.assert_array_equal(sample.mask, before[1])
 
 
-@pytest.mark.parametrize("kind", ["brightness", "contrast", "saturation"])
+@pytest.mark.parametrize("kind", ["brightness", "contrast", "saturation", "cast", "gamma"])
 def test_jitter_changes_the_image_and_never_the_mask(kind: str) -> None:
     sample = blocks(32, 32, side=5)
     plain = augmented(Augmentation((24, 24)), sample)
@@ -209,6 +214,89 @@ def test_switching_jitter_on_leaves_the_later_random_draws_in_place() -> None:
     Augmentation((24, 24))(sample, plain)
     Augmentation((24, 24), brightness=0.3)(sample, jittered)
     assert plain.random() == jittered.random()
+
+
+@settings(max_examples=40)
+@given(
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    scale=st.floats(0.3, 2),
+    rotation=st.floats(0.1, 180),
+    stretch=st.floats(0, 1),
+    seed=st.integers(0, 2**32),
+)
+def test_turned_and_stretched_masks_stay_on_their_image(
+    size: tuple[int, int], scale: float, rotation: float, stretch: float, seed: int
+) -> None:
+    augmentation = Augmentation((48, 64), (scale,), rotation=rotation, stretch=stretch)
+    sample = blocks(*size, side=24, seed=seed)
+    reach = int(np.ceil(0.5 * np.sqrt(2 * (1 + stretch)) / scale)) + 1
+    clear = away_from_boundaries(sample.mask, reach)
+    sample = Sample(sample.image, np.where(clear, sample.mask, IGNORE_INDEX).astype(np.uint8))
+    image, mask = augmented(augmentation, sample, seed)
+    known = mask != IGNORE_INDEX
+    distance = np.abs(image[..., None, :].astype(int) - COLOURS).sum(-1)  # h, w, classes
+    np.testing.assert_array_equal(distance.argmin(-1)[known], mask[known])
+
+
+def test_a_quarter_turn_is_one_about_the_centre() -> None:
+    sample = blocks(40, 40, side=7)
+    turns = set()
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        mask = Augmentation((40, 40), (1.0,), flip=0, rotation=180)(sample, rng).mask
+        known = mask != IGNORE_INDEX
+        for turn in range(4):
+            if (np.rot90(sample.mask, turn)[known] == mask[known]).mean() > 0.85:
+                turns.add(turn)
+    assert turns == {0, 1, 2, 3}
+
+
+def test_a_stretched_image_keeps_its_area() -> None:
+    sample = Sample(np.full((60, 60, 3), 200, np.uint8), np.ones((60, 60), np.uint8))
+    augmentation = Augmentation((150, 150), (1.0,), stretch=1.0)
+    shapes = set()
+    for seed in range(50):
+        inside = augmented(augmentation, sample, seed).mask == 1
+        height, width = int(inside.any(1).sum()), int(inside.any(0).sum())
+        assert abs(height * width - 3600) < 100
+        assert 0.48 < width / height < 2.1
+        shapes.add(width > height)
+    assert shapes == {True, False}
+
+
+def test_gamma_darkens_and_lifts_and_leaves_black_and_white() -> None:
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, 2)
+    sample = Sample(ramp, np.zeros((1, 256), np.uint8))
+    means = []
+    for seed in range(40):
+        line = augmented(Augmentation((1, 256), (1.0,), flip=0, gamma=1.0), sample, seed).image
+        assert (np.diff(line[0, :, 0].astype(int)) >= 0).all()
+        assert (line[0, 0, 0], line[0, -1, 0]) == (0, 255)
+        means.append(float(line.mean()))
+    assert min(means) < 105 < 150 < max(means)
+
+
+def test_half_of_the_crops_stay_sharp() -> None:
+    sample = blocks(32, 32, side=4)
+    augmentation = Augmentation((32, 32), (1.0,), flip=0, blur=3.0)
+    sharp = [
+        np.array_equal(augmented(augmentation, sample, s).image, sample.image) for s in range(100)
+    ]
+    assert 30 <= sum(sharp) <= 70
+
+
+@settings(max_examples=40)
+@given(size=st.tuples(st.integers(1, 40), st.integers(1, 40)), seed=st.integers(0, 2**32))
+def test_a_rectangle_of_the_other_sample_covers_at_most_half(
+    size: tuple[int, int], seed: int
+) -> None:
+    sample, other = (coded(np.full(size, index, np.uint8)) for index in (1, 2))
+    image, mask = cut_mix(sample, other, np.random.default_rng(seed))
+    np.testing.assert_array_equal(image, COLOURS[mask])
+    inside = mask == 2
+    rows, columns = inside.any(1).sum(), inside.any(0).sum()
+    assert inside.sum() == rows * columns <= (size[0] / 2**0.5 + 0.5) * (size[1] / 2**0.5 + 0.5)
+    assert (sample.mask == 1).all()
 
 
 def whole(sample: Sample, **options: Any) -> Augmentation:
@@ -305,6 +393,11 @@ def test_continuous_scales_fill_the_range_and_discrete_ones_do_not() -> None:
         ({"contrast": 2}, "contrast 2"),
         ({"saturation": float("nan")}, "saturation nan"),
         ({"rare_share": 1.01}, "rare_share 1.01"),
+        ({"cast": 1.5}, "cast 1.5"),
+        ({"gamma": -1}, "gamma -1"),
+        ({"stretch": float("nan")}, "stretch nan"),
+        ({"blur": 21}, "blur 21"),
+        ({"rotation": -1}, "rotation -1"),
         ({"rare_classes": (3, 256)}, "rare_classes (3, 256)"),
         ({"rare_classes": (-1,)}, "rare_classes (-1,)"),
     ],

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bisenetv2.data.augment import Augmentation
+from bisenetv2.data.augment import Augmentation, cut_mix
 from bisenetv2.data.dataset import Dataset, DatasetView, Sample
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels
@@ -87,6 +87,9 @@ class Batches:
     mixed_share: float = 0.0
     """Probability of a sample being one of the second dataset, 0 to 1."""
 
+    cutmix: float = 0.0
+    """Probability of a sample's getting a rectangle of another one, 0 to 1 (CutMix)."""
+
     start: tuple[int, int] = (0, 0)
     """Step of the first batch, and how many samples the run has taken before it."""
 
@@ -103,6 +106,8 @@ class Batches:
             raise UserError(f"seed {self.seed}: expected 0 or more")
         if not 0 <= self.mixed_share <= 1:
             raise UserError(f"mixed share {self.mixed_share}: expected 0 to 1")
+        if not 0 <= self.cutmix <= 1:
+            raise UserError(f"cutmix {self.cutmix}: expected 0 to 1")
         if self.mixed is not None:
             _check_same_classes(self.dataset, self.mixed)
 
@@ -116,7 +121,11 @@ class Batches:
         for slot in range(first, first + share):
             generator = np.random.default_rng([self.seed, slot])
             source, index = self._choose(slot, generator)
-            samples.append(self.augmentation(source[index], generator))
+            sample = self.augmentation(source[index], generator)
+            if self.cutmix and generator.random() < self.cutmix:
+                other = self.dataset[int(generator.integers(len(self.dataset)))]
+                sample = cut_mix(sample, self.augmentation(other, generator), generator)
+            samples.append(sample)
             names.append(source.sample_name(index))
         return Batch(
             np.stack([sample.image for sample in samples]),

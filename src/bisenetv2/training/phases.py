@@ -52,6 +52,7 @@ def plan_phases(
         recipe.seed,
         None if mixed is None or not share else InMemory(mixed),
         share,
+        cutmix=0.0 if recipe.overfit else recipe.cutmix,
         shard=shard,
     )
     has_stages = recipe.schedule == "poly" and not recipe.overfit
@@ -96,6 +97,11 @@ def _augmentation(recipe: Recipe, dataset: Dataset) -> Augmentation:
         brightness=recipe.jitter,
         contrast=recipe.jitter,
         saturation=recipe.jitter,
+        cast=recipe.cast,
+        gamma=recipe.gamma,
+        blur=recipe.blur,
+        rotation=recipe.rotation,
+        stretch=recipe.stretch,
         rare_classes=rare,
         rare_share=recipe.rare_share,
         ignore_index=dataset.labels.ignore_index,

@@ -82,6 +82,25 @@ class Recipe:
     jitter: float = 0.0
     """Largest relative change of brightness, contrast and saturation, 0 to 1 (paper: none)."""
 
+    cast: float = 0.0
+    """Largest relative change of red, green and blue each on its own, 0 to 1 (paper: none)."""
+
+    gamma: float = 0.0
+    """Largest factor of the exponent of brightness less 1, either way, 0 to 1 (paper: none)."""
+
+    blur: float = 0.0
+    """Largest standard deviation of a blur in pixels, 0 to 20; half of the crops stay sharp (paper:
+    none)."""
+
+    rotation: float = 0.0
+    """Largest rotation in degrees, either way, 0 to 180 (paper: none)."""
+
+    stretch: float = 0.0
+    """Largest factor less 1 between width and height, either way, 0 to 1 (paper: none)."""
+
+    cutmix: float = 0.0
+    """Probability of a crop's getting a rectangle of another, 0 to 1 (paper: none)."""
+
     rare_classes: tuple[str, ...] = ()
     """Classes that crops prefer, by name."""
 
