@@ -279,6 +279,9 @@ def test_stills_split_as_in_the_literature_wherever_they_lie(tmp_path: Path) -> 
     for stem, split in stems.items():
         assert Path(open_dataset(tmp_path, split).sample_name(0)).stem == stem
     assert len(open_dataset(tmp_path, "trainval")) == 2
+    for stray in ("0016E5_note", "0001TP_", "Seq05VD_f01_2"):
+        write_still(tmp_path, STILLS[1], stray, [(0, 0, 0)])
+    assert len(open_dataset(tmp_path, "trainval")) == 2
 
 
 def test_stills_without_labels_are_named(tmp_path: Path) -> None:

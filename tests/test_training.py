@@ -39,7 +39,7 @@ from bisenetv2.training.loop import train
 from bisenetv2.training.loss import Mining, SegmentationLoss
 from bisenetv2.training.phases import batches_from, plan_phases
 from bisenetv2.training.recipe import Recipe
-from bisenetv2.training.recipes import RECIPES
+from bisenetv2.training.recipes import CATALOGUE
 from bisenetv2.training.state import RunState
 from bisenetv2.training.watch import Watch
 from bisenetv2.training.world import World
@@ -513,14 +513,17 @@ def test_mistakes_are_found_before_anything_is_written(tmp_path: Path, mistake: 
         ("progressive", (0.5, 1.5), "factors above 0, at most 1"),
         ("freeze", ("tail",), "some of detail"),
         ("booster_weight", (1.0,), "one number, or 4"),
+        ("precision", "fp16", "one of auto, float32, bfloat16"),
+        ("schedule", "step", "one of poly, trunk"),
+        ("cutmix", 1.5, "0 to 1"),
         ("rate", 0, "more than 0"),
         ("rate", 1e9, "at most 10"),
     ],
 )
 def test_recipe_values_out_of_range_are_refused(name: str, value: float, expected: str) -> None:
     options: dict[str, Any] = {name: value}
-    with pytest.raises(UserError, match=f"^{re.escape(f'{name} {value}')}: expected .*{expected}"):
-        replace(RECIPES["camvid"], **options)
+    with pytest.raises(UserError, match=f"^{name} {re.escape(repr(value))}: expected .*{expected}"):
+        replace(CATALOGUE["camvid"].recipe, **options)
 
 
 def test_the_smallest_batch_and_crop_that_are_allowed_train(tmp_path: Path) -> None:

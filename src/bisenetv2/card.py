@@ -63,10 +63,7 @@ class ModelCard:
 
     def to_json(self) -> str:
         """Serialises to JSON that `from_json` reads back."""
-        content = {name: value for name, value in asdict(self).items() if name != "labels"}
-        content["labels"] = json.loads(self.labels.to_json())
-        content["network"] = dict(self.network)
-        return json.dumps(content, ensure_ascii=False)
+        return json.dumps(asdict(self) | {"network": dict(self.network)}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:

@@ -1,4 +1,7 @@
-"""The command `bisenetv2`: a verb a module of `commands`, imported when it runs."""
+"""The command `bisenetv2`: a verb a module of `commands`, imported when it runs.
+
+Its function, which is called like the module, declares the options.
+"""
 
 from __future__ import annotations
 
@@ -78,10 +81,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     debug = "--debug" in rest
     try:
-        command = import_module(f"bisenetv2.commands.{MODULES.get(verb, verb)}")
+        name = MODULES.get(verb, verb)
+        command = import_module(f"bisenetv2.commands.{name}")
         if "-h" in rest or "--help" in rest:
             print(command.EXAMPLES)
-        code: int = command.main([word for word in rest if word != "--debug"])
+        rest = [word for word in rest if word != "--debug"]
+        if hasattr(command, "main"):  # reads its arguments itself
+            code: int = command.main(rest)
+        else:
+            import tyro
+
+            code = tyro.cli(getattr(command, name), prog=f"bisenetv2 {verb}", args=rest)
         return code
     except UserError as error:
         if debug:

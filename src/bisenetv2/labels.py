@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
@@ -130,14 +130,7 @@ class Labels:
 
     def to_json(self) -> str:
         """Serialises to one line of JSON that `from_json` reads back."""
-        raw_ids = None if self.raw_ids is None else [list(pair) for pair in self.raw_ids]
-        content = {
-            "names": list(self.names),
-            "palette": [list(color) for color in self.palette],
-            "ignore_index": self.ignore_index,
-            "raw_ids": raw_ids,
-        }
-        return json.dumps(content, ensure_ascii=False)
+        return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Labels:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
 from json import dumps
 from pathlib import Path
@@ -10,7 +9,6 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
-import tyro
 from tyro.conf import Positional, arg
 
 from bisenetv2 import __version__
@@ -126,8 +124,3 @@ def benchmark(
         result["against"] = {"road": against, "median_ratio": median(ratios), "ratios": ratios}
     print(dumps(result, indent=2, allow_nan=False) if json else report(result))
     return 0
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Reads the arguments and runs the verb."""
-    return tyro.cli(benchmark, prog="bisenetv2 benchmark", args=arguments)

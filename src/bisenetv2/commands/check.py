@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
 from tyro.conf import Positional, arg
 
 from bisenetv2.data.check.finding import counted
@@ -124,8 +122,3 @@ def _advice(s: Statistics, quick: bool) -> list[str]:
         mean, std = ("/".join(f"{value:.1f}" for value in three) for three in s.normalization)
         lines.append(f"suggested normalisation: mean {mean}, deviation {std} (RGB, 0-255)")
     return lines
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Reads the arguments and runs the verb."""
-    return tyro.cli(check, prog="bisenetv2 check", args=arguments)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
 from tyro.conf import Positional, arg
 
 from bisenetv2.errors import UserError
@@ -95,8 +93,3 @@ def _for_both(option: str, values: tuple[Any, ...]) -> tuple[Any, Any]:
     if len(values) not in (1, 2):
         raise UserError(f"--{option}: give one for both models or one for each")
     return values[0], values[-1]
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Reads the arguments and runs the verb."""
-    return tyro.cli(compare, prog="bisenetv2 compare", args=arguments)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
 from tyro.conf import Positional, arg
 
 EXAMPLES = """\
@@ -86,8 +84,3 @@ def convert_labels(
         f"{len(done.labels)} classes ({names}), {100 * done.ignored:.2f} % of the pixels ignored"
     )
     return 0
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Reads the arguments and runs the verb."""
-    return tyro.cli(convert_labels, prog="bisenetv2 convert-labels", args=arguments)

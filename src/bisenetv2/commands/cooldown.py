@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import tyro
 from tyro.conf import Positional
 
 from bisenetv2.errors import UserError
@@ -63,8 +61,3 @@ def cooldown(
         if world.writes:
             print(best)
     return 0
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Reads the options and runs the verb."""
-    return tyro.cli(cooldown, prog="bisenetv2 cooldown", args=arguments)

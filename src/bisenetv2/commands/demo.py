@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Literal
 
-import tyro
 from tyro.conf import arg
 
 EXAMPLES = """\
@@ -70,8 +68,3 @@ def demo(
         print("  no IoU: the street is labelled in CamVid's classes, the model has others")
     print("wrote " + ", ".join(str(path) for path in pictures))
     return 0
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Reads the arguments and runs the verb."""
-    return tyro.cli(demo, prog="bisenetv2 demo", args=arguments)

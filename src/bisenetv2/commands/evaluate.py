@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import tyro
 from tyro.conf import Positional, arg
 
 from bisenetv2.errors import UserError
@@ -154,7 +152,7 @@ def _processes() -> AbstractContextManager[World | None]:
     from bisenetv2.training.world import joined
 
     if torch.cuda.is_available():  # for the engine; what is found meets on the CPU
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
     return joined("cpu")
 
 
@@ -166,8 +164,3 @@ def _open(data: str, split: str, submit: Path | None) -> Dataset:
     if submit is not None and split == "test":
         return CityscapesTest.open(data)
     return open_dataset(data, split)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Reads the arguments and runs the verb."""
-    return tyro.cli(evaluate, prog="bisenetv2 evaluate", args=arguments)

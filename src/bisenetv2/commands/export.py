@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
 from tyro.conf import Positional, arg
 
 from bisenetv2.errors import UserError
@@ -69,64 +67,39 @@ def export(
     target = output or model.with_suffix(".int8.onnx" if int8 else ".onnx")
     if target == model:
         raise UserError(f"{target}: is the model itself; name another file with --output")
-    if calibrate is not None:
-        _int8(
-            model, target, calibrate, split or "train", frames or 64, drop_split or "val",
-            0.5 if max_drop is None else max_drop, score_split,
-        )  # fmt: skip
-        return 0
-    _fp32(model, target, data or "streets", split or "val", frames or 8, score_split)
-    return 0
-
-
-def _fp32(
-    model: Path, target: Path, data: str, split: str, frames: int, score_split: str | None
-) -> None:
-    from bisenetv2.data.catalogue import open_dataset
-    from bisenetv2.data.dataset import FirstSamples
-    from bisenetv2.export.onnx_file import export_onnx
-
-    dataset = FirstSamples(open_dataset(data, split), frames)
-    score_on = open_dataset(data, score_split) if score_split else None
-    agreement = export_onnx(model, target, dataset, score_on)
-    print(
-        f"{target}: {target.stat().st_size / 1e6:.1f} MB, agrees with {model} on "
-        f"{100 * agreement.share:.4f} % of pixels ({agreement.frames} frames of {dataset.name})"
-    )
-
-
-def _int8(
-    model: Path,
-    target: Path,
-    data: str,
-    split: str,
-    frames: int,
-    drop_split: str,
-    max_drop: float,
-    score_split: str | None,
-) -> None:
     from bisenetv2.data.catalogue import open_dataset
     from bisenetv2.data.dataset import FirstSamples, SpreadSamples
     from bisenetv2.export.int8_file import export_int8
     from bisenetv2.export.onnx_file import export_onnx
 
+    source = calibrate or data or "streets"
+    score_on = open_dataset(source, score_split) if score_split else None
+    if not int8:
+        dataset = FirstSamples(open_dataset(source, split or "val"), frames or 8)
+        agreement = export_onnx(model, target, dataset, score_on)
+        print(
+            f"{target}: {target.stat().st_size / 1e6:.1f} MB, agrees with {model} on "
+            f"{100 * agreement.share:.4f} % of pixels ({agreement.frames} frames of {dataset.name})"
+        )
+        return 0
+    split, drop_split = split or "train", drop_split or "val"
     if split == drop_split:
         raise UserError(
             f"--drop-split {drop_split}: is what calibrates the file; score it on another split"
         )
-    calibration = SpreadSamples(open_dataset(data, split), frames)
-    drop_on = open_dataset(data, drop_split)
-    score_on = open_dataset(data, score_split) if score_split else None
+    calibration = SpreadSamples(open_dataset(source, split), frames or 64)
+    drop_on = open_dataset(source, drop_split)
     with TemporaryDirectory(prefix="bisenetv2-export-") as folder:
-        source = model
+        fp32 = model
         if model.suffix.lower() == ".safetensors":
-            source = Path(folder) / "fp32.onnx"
-            export_onnx(model, source, FirstSamples(calibration, 4))
+            fp32 = Path(folder) / "fp32.onnx"
+            export_onnx(model, fp32, FirstSamples(calibration, 4))
         result = export_int8(
-            source, target, calibration, drop_on, max_drop, score_on,
+            fp32, target, calibration, drop_on, 0.5 if max_drop is None else max_drop, score_on,
             lambda line: print(line, file=sys.stderr, flush=True),
         )  # fmt: skip
     _print_int8(result, target)
+    return 0
 
 
 def _print_int8(result: Int8Export, target: Path) -> None:
@@ -147,8 +120,3 @@ def _print_int8(result: Int8Export, target: Path) -> None:
     floating = ", ".join(result.floating) or "none"
     print(f"left in floating point for what they lose: {floating}")
     print(f"left in floating point as INT8 is no faster: {', '.join(result.too_slow) or 'none'}")
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Reads the arguments and runs the verb."""
-    return tyro.cli(export, prog="bisenetv2 export", args=arguments)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import tyro
 from tyro.conf import Positional, arg
 
 from bisenetv2.errors import UserError
@@ -133,8 +131,3 @@ def _group(name: str) -> str:
 
 def _triple(values: tuple[float, ...]) -> str:
     return "/".join(f"{value:.2f}" for value in values)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Reads the arguments and runs the verb."""
-    return tyro.cli(import_checkpoint, prog="bisenetv2 import", args=arguments)

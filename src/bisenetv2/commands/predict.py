@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import tyro
 from tyro.conf import Positional, arg
 
 from bisenetv2.errors import UserError
@@ -244,8 +243,3 @@ def shares_line(mask: Mask, labels: Labels) -> str:
     return ", ".join(
         f"{name} {100 * share:.1f} %" for name, share in class_shares(mask, labels).items()
     )
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Reads the arguments and runs the verb."""
-    return tyro.cli(predict, prog="bisenetv2 predict", args=arguments)

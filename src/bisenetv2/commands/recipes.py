@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from json import dumps
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import Positional
 
 from bisenetv2.training.recipes import CATALOGUE, NamedRecipe, find_recipe
@@ -73,8 +71,3 @@ def _crop(named: NamedRecipe) -> str:
 def _as_json(chosen: dict[str, NamedRecipe]) -> str:
     content: dict[str, Any] = {name: asdict(named) for name, named in chosen.items()}
     return dumps(content, indent=2, ensure_ascii=False)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Reads the options and runs the verb."""
-    return tyro.cli(recipes, prog="bisenetv2 recipes", args=arguments)

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import Positional
 
 from bisenetv2.errors import UserError
@@ -109,8 +108,3 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Reads the options and runs the verb."""
-    return tyro.cli(runs, prog="bisenetv2 runs", args=arguments)

@@ -85,7 +85,7 @@ def train(
         for seed in range(recipe.seed, recipe.seed + repeats):
             folder = run / f"seed-{seed}"
             # Those of an interrupted series that had begun go on; the others start.
-            goes_on = resume and RunFolder(folder).has_state
+            goes_on = resume and world.share(RunFolder(folder).has_state)
             one = replace(recipe, seed=seed)
             scores.append(train_once(one, data, folder, goes_on, init, world)[1])
         if world.writes:

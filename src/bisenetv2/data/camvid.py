@@ -7,6 +7,7 @@ they become the same classes in the same split, which the names of the frames gi
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,7 @@ STILLS = (
 
 _LABEL_ENDING = "_L.png"
 _SEQUENCES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
+_FRAME = re.compile(f"({'|'.join(_SEQUENCES)})f?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class CamVid(PairedFiles):
                 if not folder.is_dir():
                     raise UserError(f"{folder}: no such folder; unpack CamVid's archive there")
             for stem, image in _by_stem(Path(root) / images).items():
-                if stem.startswith(_SEQUENCES) and split_of(stem) in SPLITS[split]:
+                if _FRAME.fullmatch(stem) and split_of(stem) in SPLITS[split]:
                     mask = Path(root) / masks / f"{stem}{_LABEL_ENDING}"
                     if not mask.is_file():
                         raise UserError(f"{image}: its labels {mask} are missing; unpack them anew")

@@ -72,33 +72,6 @@ class DatasetView:
         return self.dataset[index]
 
 
-class FirstSamples(DatasetView):
-    """The first samples of another dataset."""
-
-    def __init__(self, dataset: Dataset, count: int) -> None:
-        """Wraps a dataset.
-
-        Args:
-            dataset: Where the samples come from.
-            count: How many; all there are, if there are fewer.
-
-        Raises:
-            UserError: If fewer than one sample is asked for.
-        """
-        super().__init__(dataset)
-        if count < 1:
-            raise UserError(f"{count} frames: ask for 1 or more")
-        self.count = count
-
-    def __len__(self) -> int:
-        return min(self.count, len(self.dataset))
-
-    def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return self.dataset[index]
-
-
 class ChosenSamples(DatasetView):
     """Some samples of another dataset, in a given order."""
 
@@ -123,6 +96,22 @@ class ChosenSamples(DatasetView):
         return self.dataset[self.indices[index]]
 
 
+class FirstSamples(ChosenSamples):
+    """The first samples of another dataset."""
+
+    def __init__(self, dataset: Dataset, count: int) -> None:
+        """Wraps a dataset.
+
+        Args:
+            dataset: Where the samples come from.
+            count: How many; all there are, if there are fewer.
+
+        Raises:
+            UserError: If fewer than one sample is asked for.
+        """
+        super().__init__(dataset, range(_at_most(count, dataset)))
+
+
 class SpreadSamples(ChosenSamples):
     """Samples of another dataset, evenly spread over it: neighbours are much alike in a video."""
 
@@ -136,10 +125,14 @@ class SpreadSamples(ChosenSamples):
         Raises:
             UserError: If fewer than one sample is asked for.
         """
-        if count < 1:
-            raise UserError(f"{count} frames: ask for 1 or more")
-        count = min(count, len(dataset))
+        count = _at_most(count, dataset)
         super().__init__(dataset, [place * len(dataset) // count for place in range(count)])
+
+
+def _at_most(count: int, dataset: Dataset) -> int:
+    if count < 1:
+        raise UserError(f"{count} frames: ask for 1 or more")
+    return min(count, len(dataset))
 
 
 class SharedSamples(ChosenSamples):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -17,39 +16,12 @@ from bisenetv2.evaluation.confusion import Scores
 from bisenetv2.evaluation.evaluate import Evaluation, Tally, defined
 from bisenetv2.evaluation.gallery import Gallery
 from bisenetv2.evaluation.mapping import check_labels
-from bisenetv2.evaluation.protocols import Answer, Answering
+from bisenetv2.evaluation.protocols import Answering
 from bisenetv2.evaluation.walk import Answered, walk
-from bisenetv2.images import Image
 from bisenetv2.labels import Labels
 
 PICTURES = 6
 """Frames kept on which the two disagree most."""
-
-
-@dataclass
-class Stopwatch:
-    """A protocol whose time is taken."""
-
-    protocol: Answering
-    seconds: list[float] = field(default_factory=list)
-    """Of each frame."""
-
-    @property
-    def labels(self) -> Labels:
-        """Labels of the protocol."""
-        return self.protocol.labels
-
-    @property
-    def description(self) -> str:
-        """The protocol in words."""
-        return self.protocol.description
-
-    def answer(self, frame: Image, confidence: bool) -> Answer:
-        """Finds the mask of a frame."""
-        start = time.perf_counter()
-        answer = self.protocol.answer(frame, confidence)
-        self.seconds.append(time.perf_counter() - start)
-        return answer
 
 
 @dataclass(frozen=True)
@@ -164,14 +136,14 @@ def compare(
     Raises:
         UserError: If a model's labels are not those of the dataset, or a sample does not fit.
     """
-    watches = Stopwatch(first), Stopwatch(second)
-    for watch in watches:
-        check_labels(watch.labels, dataset)
+    for each in (first, second):
+        check_labels(each.labels, dataset)
     labels, gallery = dataset.labels, Gallery(worst=PICTURES, best=0)
     tallies = Tally(labels), Tally(labels)
     classes = len(labels)
     pairs = np.zeros((classes, classes), np.int64)
     right = np.zeros((4, classes), np.int64)
+    seconds: list[tuple[float, ...]] = []
 
     def add(frame: Answered) -> None:
         for tally, answer in zip(tallies, frame.answers, strict=True):
@@ -184,17 +156,16 @@ def compare(
         case = (a != truth) * np.intp(2) + (b != truth)
         right[...] += np.bincount(case * classes + truth, minlength=4 * classes).reshape(4, classes)
         gallery.add(frame, float(np.mean(a == b)) if a.size else float("nan"))
+        seconds.append(frame.seconds)
 
-    clock = walk(watches, dataset, add, progress)
+    clock = walk((first, second), dataset, add, progress)
+    medians = 1000 * np.median(seconds, axis=0)
     return Comparison(
         evaluations=(
             tallies[0].evaluation(dataset, first, clock),
             tallies[1].evaluation(dataset, second, clock),
         ),
-        milliseconds=(
-            1000 * float(np.median(watches[0].seconds)),
-            1000 * float(np.median(watches[1].seconds)),
-        ),
+        milliseconds=(float(medians[0]), float(medians[1])),
         pairs=pairs,
         right=right,
         gallery=gallery,

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from bisenetv2.evaluation.compare import Comparison, Difference
+from bisenetv2.evaluation.confusion import largest_off_diagonal
 from bisenetv2.evaluation.gallery import chart, photo
 from bisenetv2.evaluation.html_report import Circumstances, card_section
 from bisenetv2.evaluation.page import (
@@ -165,13 +166,10 @@ def _classes(comparison: Comparison) -> str:
 
 
 def _changes(comparison: Comparison) -> str:
-    labels, total = comparison.labels, int(comparison.pairs.sum())
-    changed = np.where(np.eye(len(labels), dtype=bool), 0, comparison.pairs)
-    order = np.argsort(-changed, axis=None, kind="stable")[:CHANGES]
+    labels, pairs, total = comparison.labels, comparison.pairs, int(comparison.pairs.sum())
     rows = [
-        [f"{chip(labels, a)} became {chip(labels, b)}", percent(int(changed[a, b]) / total)]
-        for a, b in (divmod(int(place), len(labels)) for place in order)
-        if changed[a, b]
+        [f"{chip(labels, a)} became {chip(labels, b)}", percent(int(pairs[a, b]) / total)]
+        for a, b in largest_off_diagonal(pairs, CHANGES)
     ]
     caption = "What A said and B says where they differ, by pixels."
     if not rows:

@@ -238,3 +238,19 @@ def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Scores:
 def _size(mask: Mask) -> str:
     """Writes a size as people do: width×height."""
     return f"{mask.shape[1]}×{mask.shape[0]}"
+
+
+def largest_off_diagonal(counts: npt.NDArray[np.int64], most: int) -> list[tuple[int, int]]:
+    """Finds the pairs of different classes that occur most.
+
+    Args:
+        counts: C×C pixels.
+        most: Number of pairs; those that do not occur are left out.
+
+    Returns:
+        Row and column of each, the largest count first.
+    """
+    pairs = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+    order = np.argsort(-pairs, axis=None, kind="stable")[:most]
+    places = (divmod(int(place), len(counts)) for place in order)
+    return [(row, column) for row, column in places if pairs[row, column]]

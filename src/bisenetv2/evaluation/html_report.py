@@ -12,6 +12,7 @@ from bisenetv2.builtin_labels import CITYSCAPES_CATEGORIES
 from bisenetv2.card import ModelCard
 from bisenetv2.evaluation.calibration import BINS, Calibration
 from bisenetv2.evaluation.charts import heat, reliability
+from bisenetv2.evaluation.confusion import largest_off_diagonal
 from bisenetv2.evaluation.evaluate import Evaluation
 from bisenetv2.evaluation.gallery import Gallery, Kept, chart, difference, photo
 from bisenetv2.evaluation.page import (
@@ -170,17 +171,13 @@ def _confusion(evaluation: Evaluation) -> str:
     ]
     if len(labels) <= WIDEST_MATRIX:
         content.append(heat(labels, counts, share))
-    wrong = np.where(np.eye(len(labels), dtype=bool), 0, counts)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
-    places = [divmod(int(place), len(labels)) for place in order]
     listed = [
         [
             f"{chip(labels, true)} taken for {chip(labels, said)}",
             percent(float(share[true, said])),
-            percent(int(wrong[true, said]) / evaluation.matrix.pixels),
+            percent(int(counts[true, said]) / evaluation.matrix.pixels),
         ]
-        for true, said in places
-        if wrong[true, said]
+        for true, said in largest_off_diagonal(counts, CONFUSIONS)
     ]
     headings = ["confusion", "% of the class", "% of all pixels"]
     content.append(table("The confusions that cost the most pixels.", headings, listed))

@@ -23,6 +23,7 @@ class Answered(NamedTuple):
     image: Image  # H, W, 3
     truth: Mask  # H, W
     answers: tuple[Answer, ...]
+    seconds: tuple[float, ...] = ()  # that each network took
 
 
 @dataclass
@@ -104,12 +105,17 @@ def walk(
                 upcoming = reader.submit(dataset.__getitem__, index + 1)
             name = dataset.sample_name(index)
             _check_sizes(name, sample.image, sample.mask)
-            with clock.running("network"):
-                answers = tuple(each.answer(sample.image, confidence) for each in protocols)
+            answers, seconds = [], []
+            for each in protocols:
+                start = time.perf_counter()
+                answers.append(each.answer(sample.image, confidence))
+                seconds.append(time.perf_counter() - start)
+            clock.network += sum(seconds)
             with clock.running("scoring"):
                 if scored is not None:
                     scored.result()
-            scored = scorer.submit(add, Answered(name, sample.image, sample.mask, answers))
+            answered = Answered(name, sample.image, sample.mask, tuple(answers), tuple(seconds))
+            scored = scorer.submit(add, answered)
             if progress is not None:
                 progress(index + 1)
         with clock.running("scoring"):

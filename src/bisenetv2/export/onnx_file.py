@@ -91,7 +91,7 @@ def to_onnx(model: FrameNetwork, card: ModelCard) -> onnx.ModelProto:
         1: STRIDE * Dim("rows", min=1, max=1024),
         2: STRIDE * Dim("columns", min=1, max=1024),
     }
-    with _quiet():
+    with quiet("torch.onnx"):  # among others, that torchvision is absent
         program = torch.onnx.export(
             model,
             (example,),
@@ -130,9 +130,13 @@ def write_card(proto: onnx.ModelProto, card: ModelCard) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the exporter's remarks about absent torchvision and its own deprecations to itself."""
-    logger = logging.getLogger("torch.onnx")
+def quiet(name: str | None) -> Iterator[None]:
+    """Keeps a library's advice, deprecations and remarks on what it does without to itself.
+
+    Args:
+        name: Its logger; `None` for the root.
+    """
+    logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -51,7 +51,8 @@ class PlainRoad(Segmenter):
         """
         if threads is not None:
             torch.set_num_threads(threads)
-        plain = FrameNetwork(model.network, _Contiguous(*_statistics(model)))
+        statistics = model.normalization.mean, model.normalization.std
+        plain = FrameNetwork(model.network, _Contiguous(*statistics))
         plain.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return cls.from_engine(TorchEngine(plain, threads), card, scale)  # type: ignore[return-value]
 
@@ -81,10 +82,6 @@ class _Contiguous(Normalization):
     def forward(self, frames: Tensor) -> Tensor:
         """Maps `uint8` B, H, W, 3 to `float32` B, 3, H, W."""
         return super().forward(frames).contiguous()
-
-
-def _statistics(model: FrameNetwork) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return model.normalization.mean, model.normalization.std
 
 
 def read_network(path: Path) -> tuple[FrameNetwork, bool]:

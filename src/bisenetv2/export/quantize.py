@@ -13,7 +13,6 @@ which overflow: with 8-bit weights such a machine loses tens of points of mIoU, 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +22,7 @@ import numpy as np
 import onnx
 
 from bisenetv2.errors import UserError, require
+from bisenetv2.export.onnx_file import quiet
 from bisenetv2.inference.engines import Frames
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
@@ -70,7 +70,7 @@ def quantize(model: onnx.ModelProto, frames: Iterable[Frames]) -> onnx.ModelProt
     if any(node.op_type == QUANTIZE for node in model.graph.node):
         raise UserError("the model is INT8 already: give the FP32 file or the checkpoint")
     reader = _reader(quantization.CalibrationDataReader, frames)
-    with TemporaryDirectory(prefix="bisenetv2-int8-") as folder, _quiet():
+    with TemporaryDirectory(prefix="bisenetv2-int8-") as folder, quiet(None):
         source, path = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)  # given the model itself, the quantizer would change it
         quantization.quantize_static(
@@ -226,14 +226,3 @@ def _reader(base: type, frames: Iterable[Frames]) -> Any:
             return next(self.feeds, None)
 
     return Reader()
-
-
-class _quiet:  # noqa: N801
-    """Keeps the quantizer's advice, which goes to the root logger, to itself."""
-
-    def __enter__(self) -> None:
-        self._level = logging.root.level
-        logging.root.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        logging.root.setLevel(self._level)

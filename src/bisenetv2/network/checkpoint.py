@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -44,10 +45,23 @@ def save_checkpoint(path: str | Path, model: FrameNetwork, card: ModelCard) -> N
         raise UserError(f"{path}: checkpoints end in {SUFFIX}")
     _check_card(model.network.config, card)
     metadata = {CONFIG_KEY: describe(model), METADATA_KEY: card.to_json()}
-    tensors = {name: t.contiguous() for name, t in model.network.state_dict().items()}
+    write_tensors(path, model.network.state_dict(), metadata)
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Writes a `.safetensors` file, whole or not at all, and waits until it is on the disk.
+
+    Raises:
+        UserError: If it cannot be written, for instance on a full disk.
+    """
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata)
+            save_file(contiguous, temporary, dict(metadata))
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())  # on the disk before it gets its name
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path}: cannot be written ({error}); choose another place") from error
 

@@ -9,7 +9,7 @@ Figures 3-7; `printed-cost` is the network whose cost equals the 22 GFLOPs the p
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bisenetv2.errors import UserError
 
@@ -132,15 +132,7 @@ class BiSeNetV2Config:
         _in_range("expansion", self.expansion, 1, 64)
         _in_range("width", self.width, 1 / 16, 16)
         _in_range("depth", self.depth, 1, 64)
-        _one_of("branches", self.branches, ("both", "detail", "semantic"))
-        _one_of("aggregation", self.aggregation, ("bga", "sum", "concat"))
-        _one_of("gather_kernel", self.gather_kernel, (1, 3))
-        _one_of("expand_in", self.expand_in, ("depthwise", "gather"))
-        _one_of("stem_fuse_kernel", self.stem_fuse_kernel, (1, 3))
-        _one_of("context_tail", self.context_tail, ("bare", "bn-relu"))
-        _one_of("upsample", self.upsample, ("bilinear", "bilinear-corners", "nearest"))
-        _one_of("stride2_padding", self.stride2_padding, ("both", "end"))
-        _one_of("logits_stride", self.logits_stride, (1, 8))
+        check_choices(self)
         if tuple(stage for stage in STAGES if stage in self.boosters) != self.boosters:
             raise UserError(f"boosters {self.boosters}: take some of {STAGES}, in that order")
         if self.boosters and self.branches == "detail":
@@ -197,7 +189,7 @@ class BiSeNetV2Config:
             UserError: If a name or a field's value is unknown.
         """
         _one_of("reading", reading, tuple(PRESETS))
-        _one_of("size", size, ("base", "large"))
+        _one_of("size", size, get_args(Size))
         config = cls(**PRESETS[reading])
         if size == "large":
             config = replace(config, width=2.0, depth=3, head_width=max(256, config.head_width))
@@ -267,6 +259,17 @@ public code whose checkpoints `bisenetv2 import` reads, by project (CoinCheung/B
 of its head generation, `coincheung-first` being that of the first days of May 2020). Booster heads
 of another layout than Fig. 7's are left at the default width.
 """
+
+
+def check_choices(options: object) -> None:
+    """Checks the fields of a dataclass whose type is `Literal`.
+
+    Raises:
+        UserError: If one has another value.
+    """
+    for name, hint in get_type_hints(type(options)).items():
+        if get_origin(hint) is Literal:
+            _one_of(name, getattr(options, name), get_args(hint))
 
 
 def _of_kind(default: object, name: str, value: object) -> None:

@@ -42,7 +42,7 @@ def branch_off(trunk: Path, run: Path | None, iterations: int) -> Path:
     stored = newest_state(RunFolder(trunk).states)
     step = int(json.loads(stored.metadata["run"])["step"])
     folder = RunFolder(run or trunk.with_name(f"{trunk.name}-cooldown-{step}"))
-    if folder.has_state:
+    if folder.has_state():
         raise UserError(
             f"{folder.path}: holds a run already; go on with it by `bisenetv2 train {folder.path} "
             "--resume`, or name another --run"
@@ -54,10 +54,11 @@ def branch_off(trunk: Path, run: Path | None, iterations: int) -> Path:
         hold=step / (step + iterations),
         progressive_share=0.0,
     )
-    content = yaml.safe_load(RunFolder(trunk).config.read_text())
+    content = yaml.safe_load(RunFolder(trunk).config.read_text("utf-8"))
     content["recipe"] = json.loads(json.dumps(asdict(cooling)))
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     with atomic_path(folder.config) as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        temporary.write_text(text, "utf-8")
     # The best of the trunk is not this run's: its own validations decide.
     fresh = json.dumps({"step": step, "best_miou": -1.0, "worse": 0})
     path = folder.states / stored.path.name

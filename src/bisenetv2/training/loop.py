@@ -77,7 +77,7 @@ def train(
     world = world or World(choose_device(device))
     if world.device.type == "cpu":
         keep_freed_memory()
-    if not resume and world.share(lambda: folder.has_state):
+    if not resume and world.share(folder.has_state):
         raise UserError(f"{run}: holds a run already; add --resume to go on, or name another --run")
     if recipe.overfit:
         dataset = SpreadSamples(dataset, recipe.overfit)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from bisenetv2.card import immutable
 from bisenetv2.errors import UserError
-from bisenetv2.network.config import BiSeNetV2Config
+from bisenetv2.network.config import BiSeNetV2Config, check_choices
 
 PARTS = ("detail", "semantic", "aggregation", "refine")
 """Parts of the network below its heads, by the names of their modules: the backbone."""
@@ -203,8 +203,8 @@ class Recipe:
         ):  # fmt: skip
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in (
-            "progressive_share", "jitter", "rare_share", "streets_share", "hold", "backbone_rate",
-            "ohem_threshold", "ohem_share",
+            "progressive_share", "jitter", "cast", "gamma", "stretch", "cutmix", "rare_share",
+            "streets_share", "hold", "backbone_rate", "ohem_threshold", "ohem_share",
         ):  # fmt: skip
             self._check(name, 0 <= getattr(self, name) <= 1, "0 to 1")
         for name in ("average", "momentum"):
@@ -219,8 +219,7 @@ class Recipe:
         fits = bool(factors) and all(0 < factor <= 1 for factor in factors)
         self._check("progressive", fits, "factors above 0, at most 1")
         self._check("freeze", set(self.freeze) <= set(PARTS), f"some of {', '.join(PARTS)}")
-        self._check("schedule", self.schedule in ("poly", "trunk"), "poly or trunk")
-        self._check("class_weights", self.class_weights in ("none", "log"), "none or log")
+        check_choices(self)
         given = self.booster_weight
         weights = given if isinstance(given, tuple) else (given,)
         self._check("booster_weight", all(weight >= 0 for weight in weights), "0 or more")

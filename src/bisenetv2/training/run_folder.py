@@ -40,7 +40,6 @@ class RunFolder:
         """Folder of the states to resume from."""
         return self.path / "last"
 
-    @property
     def has_state(self) -> bool:
         """Whether there is a state to resume from."""
         return any(self.states.glob("state-*.safetensors"))
@@ -122,7 +121,7 @@ class RunConfig:
         """
         path = path / "config.yaml" if path.is_dir() else path
         try:
-            content = yaml.safe_load(path.read_text())
+            content = yaml.safe_load(path.read_text("utf-8"))
             init, data = content.get("init"), content.get("data")
             return cls(
                 Recipe.from_fields(content["recipe"]),
@@ -157,7 +156,8 @@ class RunConfig:
             "git": _git_state(),
         }
         with atomic_path(folder.config) as temporary:
-            temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+            temporary.write_text(text, "utf-8")
 
 
 def _absolute(data: str | None) -> str | None:

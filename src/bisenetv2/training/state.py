@@ -7,25 +7,22 @@ network draws random numbers: there is no generator and no loader position to sa
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from bisenetv2.card import ModelCard
 from bisenetv2.errors import UserError
-from bisenetv2.images import atomic_path
 from bisenetv2.network.checkpoint import (
     CONFIG_KEY,
     build,
     describe,
     load_strictly,
     read_tensors,
+    write_tensors,
 )
 from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.training.average import WeightAverage
@@ -68,14 +65,7 @@ class StoredState(NamedTuple):
         Raises:
             UserError: If it cannot be written, for instance on a full disk.
         """
-        with atomic_path(self.path) as temporary:
-            try:
-                contiguous = {k: v.contiguous() for k, v in self.tensors.items()}
-                save_file(contiguous, temporary, self.metadata)
-                with temporary.open("rb") as file:
-                    os.fsync(file.fileno())  # on the disk before it gets its name
-            except (SafetensorError, OSError) as error:
-                raise UserError(f"{self.path}: cannot be written ({error})") from error
+        write_tensors(self.path, self.tensors, self.metadata)
 
 
 @dataclass
