@@ -16,6 +16,7 @@ from bisenetv2.data.streets.canvas import (
     Points,
     Tint,
     Vector,
+    scaled,
 )
 from bisenetv2.data.streets.tiles import Tile, brick_tile, plaster_tile
 
@@ -264,12 +265,6 @@ class Building:
             (panes[lit] + [0.1, 0.7, -0.1, -0.35], (96, 88, 70)),
             (np.array([door, 0.05, door + 0.95, 2.15]), (58, 54, 50)),
         ]
-
-
-def scaled(color: Tint, factor: float) -> Tint:
-    """A brighter or darker tone of a colour."""
-    r, g, b = color
-    return factor * r, factor * g, factor * b
 
 
 def _texels(width: float, height: float, tones: Numbers) -> Points:

@@ -35,6 +35,13 @@ Tint = tuple[float, float, float]
 Vector = tuple[float, float, float]
 """A direction or a place in street coordinates."""
 
+
+def scaled(color: Tint, factor: float) -> Tint:
+    """A brighter or darker tone of a colour."""
+    r, g, b = color
+    return factor * r, factor * g, factor * b
+
+
 UP: Vector = (0.0, 1.0, 0.0)
 FACING: Vector = (0.0, 0.0, -1.0)
 """Normal of whatever looks back at the camera."""

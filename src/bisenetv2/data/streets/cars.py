@@ -16,8 +16,9 @@ from bisenetv2.data.streets.canvas import (
     Points,
     Tint,
     Vector,
+    scaled,
 )
-from bisenetv2.data.streets.objects import BLACK, METAL, box, dimmed
+from bisenetv2.data.streets.objects import BLACK, METAL, box
 
 _GLASS: Tint = (42, 48, 54)
 _GLARE: Tint = (66, 75, 84)
@@ -234,7 +235,7 @@ class Car:
             return [(side, y, along) for along, y in outline], color, normal
 
         sill = ((0.02, 0.3), (0.02, 0.46), (0.98, 0.46), (0.98, 0.3))
-        panels = [panel(body.profile, self.color), panel(sill, dimmed(self.color, 0.6))]
+        panels = [panel(body.profile, self.color), panel(sill, scaled(self.color, 0.6))]
         panels += [panel(window, _GLASS) for window in body.windows]
         for along in (0.19, 0.81):
             for size, color in ((1.0, BLACK), (0.6, METAL), (0.2, BLACK)):

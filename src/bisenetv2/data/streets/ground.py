@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from bisenetv2.data.streets.canvas import PAVEMENT, ROAD, UP, Canvas, Points, Tint, Vector
+from bisenetv2.data.streets.canvas import PAVEMENT, ROAD, UP, Canvas, Points, Tint, Vector, scaled
 from bisenetv2.data.streets.tiles import asphalt_tile, paving_tile
 
 KERB = 0.12
@@ -55,7 +55,7 @@ class Ground:
         canvas.image[top:] = np.array(canvas.light.shade(self.road, UP, 0)).astype(np.uint8)
         canvas.mask[top:] = ROAD
         for x, z, wide, long in self.stains:
-            tone = _scaled(self.road, 0.88 if wide * 7 % 1 < 0.6 else 1.1)
+            tone = scaled(self.road, 0.88 if wide * 7 % 1 < 0.6 else 1.1)
             canvas.fill(strip(x, x + wide, z, z + long), tone, ROAD, UP)
         self._paint_pavements(canvas)
         self._paint_markings(canvas)
@@ -67,11 +67,11 @@ class Ground:
         for side in (-1.0, 1.0):
             kerb = side * self.half
             canvas.fill(strip(kerb, side * 90, 0.4, _FAR, KERB), self.pavement, PAVEMENT, UP)
-            stone = _scaled(self.pavement, 1.12)
+            stone = scaled(self.pavement, 1.12)
             canvas.fill(strip(kerb, kerb + 0.18 * side, 0.4, _FAR, KERB), stone, PAVEMENT, UP)
             face = strip(kerb, kerb, 0.4, _FAR, KERB)
             face[: len(face) // 2, 1] = 0  # its lower edge meets the road
-            canvas.fill(face, _scaled(self.pavement, 0.8), PAVEMENT, (-side, 0, 0))
+            canvas.fill(face, scaled(self.pavement, 0.8), PAVEMENT, (-side, 0, 0))
         for side, near, far in self.side_streets:
             mouth = strip(side * (self.half - 0.05), side * 90, near, far)
             canvas.fill(mouth, self.road, ROAD, UP)
@@ -169,8 +169,3 @@ def _fade(canvas: Canvas, top: int) -> None:
     near = int(np.searchsorted(-distance, -12.0))  # nearer than 12 m there is nothing to see of it
     band, clear = canvas.image[top : top + near], clear[:near]
     band[:] = (clear * band + (1 - clear) * np.array(canvas.light.haze)).astype(np.uint8)
-
-
-def _scaled(color: Tint, factor: float) -> Tint:
-    r, g, b = color
-    return factor * r, factor * g, factor * b

@@ -18,6 +18,7 @@ from bisenetv2.data.streets.canvas import (
     Points,
     Tint,
     Vector,
+    scaled,
 )
 
 BLACK: Tint = (18, 18, 20)
@@ -38,17 +39,28 @@ class Thing(Protocol):
         """Draws it over what lies behind."""
 
 
-def upright(place: Vector, outline: list[tuple[float, float]]) -> Points:
-    """Stands a flat outline of (right, up) metres at a place, facing the camera: K, 3."""
-    return np.array([(place[0] + right, place[1] + up, place[2]) for right, up in outline])
-
-
 def box(low: Vector, high: Vector) -> Points:
     """Returns the 8 corners of a box along the axes: 8, 3."""
     corners = [
         (x, y, z) for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])
     ]
     return np.array(corners)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A thing at one place of the street."""
+
+    x: float
+    """Metres to the right."""
+
+    z: float
+    """Metres ahead."""
+
+    @property
+    def depth(self) -> float:
+        """Metres ahead."""
+        return self.z
 
 
 @dataclass(frozen=True)
@@ -68,22 +80,15 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Pedestrian:
+class Pedestrian(Standing):
     """A person who stands or walks."""
 
-    x: float
-    z: float
     figure: Figure
     stride: float
     """Half the distance between the feet in metres; its sign is which leg leads."""
 
     ground: float
     """Height of the pavement in metres."""
-
-    @property
-    def depth(self) -> float:
-        """Metres ahead."""
-        return self.z
 
     def solid(self) -> Points:
         """A slim box."""
@@ -99,7 +104,7 @@ class Pedestrian:
             return Limb(place(a, scale), place(b, scale), thick, color)
 
         limbs = []
-        sleeve = dimmed(look.coat, 0.85)
+        sleeve = scaled(look.coat, 0.85)
         for side, swing in ((0.1, step), (-0.1, -step)):
             knee, foot = (side, 0.48, 0.6 * swing), (side, 0.07, swing)
             limbs.append(limb((side * 0.9, 0.9, 0), knee, (0.1, 0.075), look.trousers))
@@ -117,19 +122,12 @@ class Pedestrian:
 
 
 @dataclass(frozen=True)
-class Cyclist:
+class Cyclist(Standing):
     """A person on a bicycle."""
 
-    x: float
-    z: float
     figure: Figure
     pedal: float
     """Radians the cranks have turned."""
-
-    @property
-    def depth(self) -> float:
-        """Metres ahead."""
-        return self.z
 
     def solid(self) -> Points:
         """A slim box."""
@@ -198,21 +196,14 @@ def _frame(origin: Vector, heading: float) -> _Frame:
 
 
 @dataclass(frozen=True)
-class Lamp:
+class Lamp(Standing):
     """A street lamp whose arm reaches over the road."""
 
-    x: float
-    z: float
     height: float
     reach: float
     """Metres the arm reaches to the right; negative to the left."""
 
     color: Tint
-
-    @property
-    def depth(self) -> float:
-        """Metres ahead."""
-        return self.z
 
     def solid(self) -> Points:
         """The post."""
@@ -235,21 +226,14 @@ class Lamp:
 
 
 @dataclass(frozen=True)
-class RoadSign:
+class RoadSign(Standing):
     """A plate on a post."""
 
-    x: float
-    z: float
     top: float
     """Height of the plate's middle, metres."""
 
     kind: str
     """`disc`, `order`, `triangle` or `board`."""
-
-    @property
-    def depth(self) -> float:
-        """Metres ahead."""
-        return self.z
 
     def solid(self) -> Points:
         """The plate."""
@@ -278,18 +262,11 @@ class RoadSign:
 
 
 @dataclass(frozen=True)
-class TrafficLight:
+class TrafficLight(Standing):
     """A signal head on a post."""
 
-    x: float
-    z: float
     lit: int
     """Which lamp shines: 0 red, 1 amber, 2 green."""
-
-    @property
-    def depth(self) -> float:
-        """Metres ahead."""
-        return self.z
 
     def solid(self) -> Points:
         """The head."""
@@ -299,17 +276,12 @@ class TrafficLight:
         """Draws post, head and lamps."""
         x, z = self.x, self.z
         canvas.limbs([Limb((x, 0, z), (x, 3.1, z), (0.06, 0.06), (70, 72, 74))], POLE)
-        head = upright((x, 2.7, z - 0.1), [(-0.2, -0.5), (0.2, -0.5), (0.2, 0.5), (-0.2, 0.5)])
+        corners = [(-0.2, 2.2), (0.2, 2.2), (0.2, 3.2), (-0.2, 3.2)]
+        head = np.array([(x + right, up, z - 0.1) for right, up in corners])
         canvas.fill(head, (20, 21, 22), SIGN)
         lamps = []
         for lamp, color in enumerate(((255, 50, 40), (255, 180, 50), (60, 255, 150))):
             spot = (x, 3.02 - 0.32 * lamp, z - 0.15)
-            glow = color if lamp == self.lit else dimmed(color, 0.18)
+            glow = color if lamp == self.lit else scaled(color, 0.18)
             lamps.append(Limb(spot, spot, (0.11, 0.11), glow))
         canvas.limbs(lamps, SIGN)
-
-
-def dimmed(color: Tint, factor: float) -> Tint:
-    """Returns a colour times a factor."""
-    r, g, b = color
-    return factor * r, factor * g, factor * b

@@ -7,7 +7,7 @@ from math import pi
 import numpy as np
 
 from bisenetv2.data.streets.buildings import Building, Style, Wall
-from bisenetv2.data.streets.canvas import Tint
+from bisenetv2.data.streets.canvas import Tint, scaled
 from bisenetv2.data.streets.cars import BUS, HATCHBACK, SALOON, VAN, Body, Car
 from bisenetv2.data.streets.greenery import Fence, Tree
 from bisenetv2.data.streets.ground import KERB, Ground
@@ -129,9 +129,8 @@ class Street:
 
     def _pick(self, choices: tuple[Tint, ...], spread: float = 0.12) -> Tint:
         """One of some colours, a little brighter or darker."""
-        r, g, b = choices[int(self.rng.integers(len(choices)))]
-        gain = self.rng.normal(1, spread)
-        return gain * r, gain * g, gain * b
+        color = choices[int(self.rng.integers(len(choices)))]
+        return scaled(color, self.rng.normal(1, spread))
 
     def _line(self, side: float) -> None:
         """Buildings, gardens, parks and side streets along one side, from near to far."""
@@ -163,12 +162,12 @@ class Street:
     def _style(self) -> Style:
         rng = self.rng
         color, brick = _WALLS[int(rng.integers(len(_WALLS)))]
-        gain = rng.normal(1, 0.1)
+        wall = scaled(color, rng.normal(1, 0.1))
         bright = rng.uniform(120, 200)
         slate = rng.uniform(52, 84)
         pitched = rng.random() > 0.6 * self.town
         return Style(
-            wall=(gain * color[0], gain * color[1], gain * color[2]),
+            wall=wall,
             trim=(bright, bright, 0.96 * bright),
             roof=(slate * rng.uniform(1, 1.35), slate, slate * rng.uniform(0.88, 1)),
             brick=brick,
