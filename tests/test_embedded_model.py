@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from bisenetv2.data.camvid import CamVid
+from bisenetv2.data.camvid import open_camvid
 from bisenetv2.evaluation.evaluate import evaluate
 from bisenetv2.inference.model_file import EMBEDDED_MODELS, find_model, read_card
 from bisenetv2.inference.segmenter import Segmenter
@@ -36,7 +36,7 @@ def test_embedded_model_says_what_it_is(name):
 def test_fast_decoding_of_real_logits_equals_interpolation(camvid_root, size):
     torch = pytest.importorskip("torch")
     segmenter = Segmenter()
-    frame = CamVid.open(camvid_root, "val")[17].image
+    frame = open_camvid(camvid_root, "val")[17].image
     logits = segmenter.infer(segmenter.prepare(frame))
     planes = torch.nn.functional.interpolate(
         torch.from_numpy(logits)[None].double(), size, mode="bilinear"
@@ -53,5 +53,5 @@ def test_fast_decoding_of_real_logits_equals_interpolation(camvid_root, size):
 def test_embedded_model_scores_what_its_card_says(camvid_root, name, tolerance):
     merit = read_card(find_model(name)).merit
     percent, split = re.match(r"([\d.]+) % mIoU on CamVid (\w+)", merit).groups()
-    result = evaluate(Segmenter(name), CamVid.open(camvid_root, split))
+    result = evaluate(Segmenter(name), open_camvid(camvid_root, split))
     assert 100 * result.matrix.mean_iou == pytest.approx(float(percent), abs=tolerance)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bisenetv2.data.catalogue import open_dataset
 from bisenetv2.data.folder import dataset_yaml
 from bisenetv2.data.folder.matching import held_out, read_rows
-from bisenetv2.data.folder.split import FolderSplit, infer_description
+from bisenetv2.data.folder.split import infer_description, open_folder
 from bisenetv2.errors import UserError
 from bisenetv2.images import write_image, write_mask
 from bisenetv2.labels import IGNORE_INDEX
@@ -377,7 +377,7 @@ def test_where_nothing_can_be_written_it_works_all_the_same(
 
 def test_a_description_reads_back_as_it_was_written(flat: Path) -> None:
     described = infer_description(flat)
-    FolderSplit.open(flat, "train")
+    open_folder(flat, "train")
     assert dataset_yaml.read(flat / "dataset.yaml") == described
 
 

@@ -14,7 +14,7 @@ from bisenetv2.data.encodings import read_classes
 from bisenetv2.data.folder import dataset_yaml
 from bisenetv2.data.folder.class_files import NamedClass, read_classes_file
 from bisenetv2.data.folder.infer import TOLERANCE
-from bisenetv2.data.folder.split import FolderSplit, infer_description
+from bisenetv2.data.folder.split import infer_description, open_folder
 from bisenetv2.errors import UserError
 from bisenetv2.images import read_mask_pixels, write_image
 from bisenetv2.labels import CAMVID, IGNORE_INDEX
@@ -55,7 +55,7 @@ class Folder:
         return "\n".join(infer_description(self.root).notes)
 
     def read(self, *, index: int = 0) -> np.ndarray:
-        return FolderSplit.open(self.root, "trainval")[index].mask
+        return open_folder(self.root, "trainval")[index].mask
 
     def complaint(self) -> str:
         with pytest.raises(UserError) as caught:

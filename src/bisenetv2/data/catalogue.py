@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from bisenetv2.data.camvid import CamVid, holds_stills
+from bisenetv2.data.camvid import holds_stills, open_camvid, open_stills
 from bisenetv2.data.dataset import Dataset
 from bisenetv2.data.folder.dataset_yaml import NAME
-from bisenetv2.data.folder.split import FolderSplit
-from bisenetv2.data.public import LAYOUTS, Layout, PublicSplit
+from bisenetv2.data.folder.split import open_folder
+from bisenetv2.data.public import LAYOUTS, Layout, open_public
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.errors import UserError
 
@@ -39,12 +39,12 @@ def open_dataset(data: str | Path, split: str) -> Dataset:
         return RenderedStreets(count, seed=seed)
     kind, root, layout = recognise(data)
     if layout is not None:
-        return PublicSplit.open(layout, root, split)
+        return open_public(layout, root, split)
     if kind == "stills":
-        return CamVid.open_stills(root, split)
+        return open_stills(root, split)
     if kind == "camvid":
-        return CamVid.open(root, split)
-    return FolderSplit.open(root, split)
+        return open_camvid(root, split)
+    return open_folder(root, split)
 
 
 class Recognised(NamedTuple):

@@ -1,7 +1,8 @@
-"""Read an image and the mask that goes with it."""
+"""Read images and the masks that go with them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bisenetv2.data.dataset import Sample
@@ -14,11 +15,30 @@ IDS = Encoding()
 """Masks that hold ids."""
 
 
+@dataclass(frozen=True)
 class PairedFiles:
-    """What data sets have in common whose samples are an image file and a mask file each."""
+    """A dataset whose samples are an image file and a mask file each; made without a look at them.
 
-    files: tuple[tuple[Path, Path], ...]
+    Public data sets, CamVid and one's own differ in how their files are found, and in no more.
+    """
+
+    name: str
+    """For instance `CamVid trainval`."""
+
+    licence: str
+    """Terms of the data, or where they stand."""
+
+    labels: Labels
+    """The classes that are evaluated."""
+
+    files: tuple[tuple[Path, Path], ...] = field(repr=False)
     """Pairs of image and mask."""
+
+    encoding: Encoding = IDS
+    """What the masks hold."""
+
+    file_labels: Labels | None = None
+    """Labels that read the masks, if their ids are not those that `labels` reads."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -26,6 +46,14 @@ class PairedFiles:
     def sample_name(self, index: int) -> str:
         """Path of the sample's image."""
         return str(self.files[index][0])
+
+    def __getitem__(self, index: int) -> Sample:
+        """Reads one sample.
+
+        Raises:
+            UserError: If a file is unreadable, sizes differ, or a label is out of range.
+        """
+        return read_pair(*self.files[index], self.file_labels or self.labels, self.encoding)
 
 
 def read_pair(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from bisenetv2.builtin_labels import (
@@ -12,9 +12,8 @@ from bisenetv2.builtin_labels import (
     CITYSCAPES_TRAIN_IDS,
     TERMS,
 )
-from bisenetv2.data.dataset import Sample
 from bisenetv2.data.encodings import Encoding
-from bisenetv2.data.pairs import IDS, PairedFiles, read_pair
+from bisenetv2.data.pairs import IDS, PairedFiles
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels
 
@@ -167,87 +166,53 @@ LAYOUTS = (
 `stuffthingmaps`."""
 
 
-@dataclass(frozen=True)
-class PublicSplit(PairedFiles):
-    """One split of a public data set.
+def open_public(layout: Layout, root: str | Path, split: str) -> PairedFiles:
+    """Lists a split and checks that every image has its mask.
 
-    Listing the folders happens in `open`; the constructor touches no disk.
+    Args:
+        layout: The data set.
+        root: Folder that holds the layout's folders.
+        split: `train`, `val` and so on, as far as their truth is public.
+
+    Raises:
+        UserError: If the split is unknown, a folder is missing or empty, or a mask is missing.
     """
-
-    layout: Layout
-    split: str
-    files: tuple[tuple[Path, Path], ...] = field(repr=False)
-    """Pairs of image and mask."""
-
-    kind: MaskKind
-
-    @classmethod
-    def open(cls, layout: Layout, root: str | Path, split: str) -> PublicSplit:
-        """Lists a split and checks that every image has its mask.
-
-        Args:
-            layout: The data set.
-            root: Folder that holds the layout's folders.
-            split: `train`, `val` and so on, as far as their truth is public.
-
-        Raises:
-            UserError: If the split is unknown, a folder is missing or empty, or a mask is missing.
-        """
-        if split not in layout.splits:
+    if split not in layout.splits:
+        raise UserError(f"unknown split {split!r}: {layout.name} has {', '.join(layout.splits)}")
+    part = layout.splits[split]
+    choices = [Path(root) / images.format(part.folder) for images in layout.images]
+    images = next((folder for folder in choices if folder.is_dir()), choices[0])
+    masks = Path(root) / layout.masks.format(part.folder)
+    for folder, archive in zip((images, masks), layout.archives, strict=True):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; unpack {archive} in {root}")
+    found = _listed(Path(root), layout, images, part)
+    stems = [
+        image.relative_to(images).with_name(image.name.removesuffix(layout.image_ending))
+        for image in found
+    ]
+    first = masks / stems[0]
+    kind = next(
+        (k for k in layout.kinds if _mask(first, k).is_file()),
+        layout.kinds[0],
+    )
+    files = []
+    for image, stem in zip(found, stems, strict=True):
+        mask = _mask(masks / stem, kind)
+        if not mask.is_file():
             raise UserError(
-                f"unknown split {split!r}: {layout.name} has {', '.join(layout.splits)}"
+                f"{image}: its mask {mask} is missing; unpack {layout.archives[1]} anew"
             )
-        part = layout.splits[split]
-        choices = [Path(root) / images.format(part.folder) for images in layout.images]
-        images = next((folder for folder in choices if folder.is_dir()), choices[0])
-        masks = Path(root) / layout.masks.format(part.folder)
-        for folder, archive in zip((images, masks), layout.archives, strict=True):
-            if not folder.is_dir():
-                raise UserError(f"{folder}: no such folder; unpack {archive} in {root}")
-        found = _listed(Path(root), layout, images, part)
-        stems = [
-            image.relative_to(images).with_name(image.name.removesuffix(layout.image_ending))
-            for image in found
-        ]
-        first = masks / stems[0]
-        kind = next(
-            (k for k in layout.kinds if _mask(first, k).is_file()),
-            layout.kinds[0],
-        )
-        files = []
-        for image, stem in zip(found, stems, strict=True):
-            mask = _mask(masks / stem, kind)
-            if not mask.is_file():
-                raise UserError(
-                    f"{image}: its mask {mask} is missing; unpack {layout.archives[1]} anew"
-                )
-            files.append((image, mask))
-        return cls(layout, split, tuple(files), kind)
-
-    @property
-    def name(self) -> str:
-        """For instance `Cityscapes val`; says if it is not the whole split."""
-        count = self.layout.splits[self.split].count
-        part = f" ({len(self)} of {count} images)" if len(self) != count else ""
-        return f"{self.layout.name} {self.split}{self.kind.note}{part}"
-
-    @property
-    def licence(self) -> str:
-        """Where the terms of the data stand."""
-        return ": ".join(TERMS[self.layout.key])
-
-    @property
-    def labels(self) -> Labels:
-        """The classes that are evaluated."""
-        return BUILTIN[self.layout.key]
-
-    def __getitem__(self, index: int) -> Sample:
-        """Reads one sample.
-
-        Raises:
-            UserError: If a file is unreadable, sizes differ, or a label is out of range.
-        """
-        return read_pair(*self.files[index], self.kind.labels or self.labels, self.kind.encoding)
+        files.append((image, mask))
+    incomplete = f" ({len(files)} of {part.count} images)" if len(files) != part.count else ""
+    return PairedFiles(
+        f"{layout.name} {split}{kind.note}{incomplete}",
+        ": ".join(TERMS[layout.key]),
+        BUILTIN[layout.key],
+        tuple(files),
+        kind.encoding,
+        kind.labels,
+    )
 
 
 def _mask(stem: Path, kind: MaskKind) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bisenetv2.builtin_labels import BUILTIN, CAMVID_COLORS
-from bisenetv2.data.camvid import STILLS, CamVid, split_of
+from bisenetv2.data.camvid import STILLS, split_of
 from bisenetv2.data.catalogue import STREETS, recognise
 from bisenetv2.data.check.finding import Finding
 from bisenetv2.data.dataset import Dataset, DatasetView
@@ -22,10 +22,10 @@ from bisenetv2.data.folder.dataset_yaml import Description
 from bisenetv2.data.folder.infer import infer
 from bisenetv2.data.folder.layout import find_in_list, find_splits
 from bisenetv2.data.folder.matching import Match, Pair, Source, held_out, match
-from bisenetv2.data.folder.split import FolderSplit, infer_description, yaml_places
+from bisenetv2.data.folder.split import infer_description, yaml_places
 from bisenetv2.data.folder.survey import survey
-from bisenetv2.data.pairs import IDS
-from bisenetv2.data.public import Layout, PublicSplit
+from bisenetv2.data.pairs import IDS, PairedFiles
+from bisenetv2.data.public import Layout
 from bisenetv2.errors import UserError
 from bisenetv2.images import read_mask_pixels
 from bisenetv2.labels import CAMVID, Labels
@@ -79,13 +79,10 @@ def listing_of(dataset: Dataset) -> Listing | None:
     """Lists an opened dataset; `None` if it reads no files, as rendered streets."""
     while isinstance(dataset, DatasetView):
         dataset = dataset.dataset
-    if isinstance(dataset, PublicSplit):
-        labels, encoding = dataset.kind.labels or dataset.labels, dataset.kind.encoding
-    elif isinstance(dataset, CamVid | FolderSplit):
-        labels, encoding = dataset.labels, dataset.encoding
-    else:
+    if not isinstance(dataset, PairedFiles):
         return None
-    return Listing(dataset.name, {dataset.name: Match(dataset.files)}, labels, encoding)
+    labels = dataset.file_labels or dataset.labels
+    return Listing(dataset.name, {dataset.name: Match(dataset.files)}, labels, dataset.encoding)
 
 
 class _Splits:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from bisenetv2.data.dataset import Sample
-from bisenetv2.data.encodings import Encoding
 from bisenetv2.data.folder import dataset_yaml
 from bisenetv2.data.folder.class_files import find_classes
 from bisenetv2.data.folder.dataset_yaml import Description
@@ -17,46 +14,25 @@ from bisenetv2.data.folder.infer import infer
 from bisenetv2.data.folder.layout import LIST_SUFFIXES, find_in_list, find_splits
 from bisenetv2.data.folder.matching import Pair, Source, held_out, match
 from bisenetv2.data.folder.survey import survey
-from bisenetv2.data.pairs import PairedFiles, read_pair
+from bisenetv2.data.pairs import PairedFiles
 from bisenetv2.errors import UserError
-from bisenetv2.labels import Labels
 from bisenetv2.progress import progress_bar
 
 
-@dataclass(frozen=True)
-class FolderSplit(PairedFiles):
-    """One split of a data set of one's own."""
+def open_folder(data: str | Path, split: str) -> PairedFiles:
+    """Opens a split of one's own data; on first sight, looks at all masks, writes `dataset.yaml`.
 
-    name: str
-    licence: str
-    labels: Labels
-    encoding: Encoding
-    files: tuple[Pair, ...] = field(repr=False)
-    """Pairs of image and mask."""
+    Args:
+        data: The folder, a list of pairs or a `dataset.yaml`.
+        split: `train`, `val`, `trainval` or `test`, as far as there are, or one of the file's.
 
-    @classmethod
-    def open(cls, data: str | Path, split: str) -> FolderSplit:
-        """Opens a split; on first sight, looks at all masks and writes `dataset.yaml`.
-
-        Args:
-            data: The folder, a list of pairs or a `dataset.yaml`.
-            split: `train`, `val`, `trainval` or `test`, as far as there are, or one of the file's.
-
-        Raises:
-            UserError: If nothing pairs, masks cannot be understood, or the split is unknown.
-        """
-        described = description_of(Path(data))
-        files = tuple(split_pairs(described, split))
-        name = f"{described.name} {split}"
-        return cls(name, described.licence, described.labels, described.encoding, files)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Reads one sample.
-
-        Raises:
-            UserError: If a file is unreadable, sizes differ, or a label is out of range.
-        """
-        return read_pair(*self.files[index], self.labels, self.encoding)
+    Raises:
+        UserError: If nothing pairs, masks cannot be understood, or the split is unknown.
+    """
+    described = description_of(Path(data))
+    files = tuple(split_pairs(described, split))
+    name = f"{described.name} {split}"
+    return PairedFiles(name, described.licence, described.labels, files, described.encoding)
 
 
 def description_of(data: Path) -> Description:
