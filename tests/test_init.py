@@ -203,3 +203,5 @@ def test_a_run_says_and_records_its_start_and_resumes_without_being_told(
     assert (model.network.config.head_width, card.logits_stride) == (24, 1)
     assert card.data == "rendered streets, starting from weights of elsewhere"
     assert card.data_licence.endswith("; terms") and card.origin == "a family"
+    again = train(recipe, streets, None, tmp_path / "again", init=best, bar=Bar())
+    assert load_checkpoint(again)[1].data == card.data  # one data set is named once

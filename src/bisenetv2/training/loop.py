@@ -31,6 +31,8 @@ from bisenetv2.training.validation import check_validation, validate
 from bisenetv2.training.watch import Watch
 from bisenetv2.training.world import World
 
+_STARTED_FROM = ", starting from weights of "
+
 LOG_EVERY = 20
 """Steps between two lines of the metrics."""
 
@@ -269,7 +271,9 @@ def _card(recipe: Recipe, dataset: Dataset, start: ModelCard | None) -> ModelCar
     licence, origin = dataset.licence, ""
     if start is not None:
         # What the weights started from is in them still, and so are its terms.
-        data += f", starting from weights of {start.data}"
+        # Several runs on one data set, each from the one before, are one stage of the story.
+        stages = dict.fromkeys((data, *start.data.split(_STARTED_FROM)))
+        data = _STARTED_FROM.join(stages)
         licence = "; ".join(dict.fromkeys((licence, start.data_licence)))
         origin = start.origin
     return ModelCard(
