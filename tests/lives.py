@@ -22,6 +22,7 @@ from bars import Bar
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.evaluation.confusion import ConfusionMatrix
 from bisenetv2.labels import CAMVID
+from bisenetv2.network import checkpoint
 from bisenetv2.network.config import BiSeNetV2Config
 from bisenetv2.training import loop, state
 from bisenetv2.training.loader import InMemory
@@ -57,10 +58,15 @@ def half_written(tensors: Any, path: Path, metadata: Any = None) -> None:
     kill_me()
 
 
+def write_half(*args: Any) -> None:
+    checkpoint.save_file = half_written
+    checkpoint.write_tensors(*args)
+
+
 DEATHS: dict[str, Callable[[], None]] = {
     "in the first write of the best": lambda: on_call(loop, "save_checkpoint", 1, kill_me),
     "in a step": lambda: on_call(torch.optim.SGD, "step", 3, kill_me),
-    "in a checkpoint": lambda: on_call(state, "save_file", 1, half_written),
+    "in a checkpoint": lambda: on_call(state, "write_tensors", 1, write_half),
     "in a validation": lambda: on_call(ConfusionMatrix, "update", 3, kill_me),
     "between backward and update": lambda: on_call(torch.optim.SGD, "step", 2, kill_me),
 }

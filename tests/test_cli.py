@@ -216,7 +216,7 @@ class TestBadInput:
 
     def test_image_without_mask(self, capsys, camvid):
         (camvid / "testannot" / "1.png").unlink()
-        assert "test/1.png: no mask" in refused(capsys, "evaluate", "--data", camvid)
+        assert "test/1.png: this image has no mask" in refused(capsys, "evaluate", "--data", camvid)
 
     def test_size_mismatch(self, capsys, camvid):
         write_mask(camvid / "testannot" / "1.png", np.zeros((5, 7), np.uint8))

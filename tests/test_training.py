@@ -39,7 +39,7 @@ from bisenetv2.training.loop import train
 from bisenetv2.training.loss import Mining, SegmentationLoss
 from bisenetv2.training.phases import batches_from, plan_phases
 from bisenetv2.training.recipe import Recipe
-from bisenetv2.training.recipes import CATALOGUE
+from bisenetv2.training.recipes import RECIPES
 from bisenetv2.training.state import RunState
 from bisenetv2.training.watch import Watch
 from bisenetv2.training.world import World
@@ -523,7 +523,7 @@ def test_mistakes_are_found_before_anything_is_written(tmp_path: Path, mistake: 
 def test_recipe_values_out_of_range_are_refused(name: str, value: float, expected: str) -> None:
     options: dict[str, Any] = {name: value}
     with pytest.raises(UserError, match=f"^{name} {re.escape(repr(value))}: expected .*{expected}"):
-        replace(CATALOGUE["camvid"].recipe, **options)
+        replace(RECIPES["camvid"], **options)
 
 
 def test_the_smallest_batch_and_crop_that_are_allowed_train(tmp_path: Path) -> None:

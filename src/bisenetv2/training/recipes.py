@@ -219,6 +219,9 @@ CATALOGUE: dict[str, NamedRecipe] = {
 }
 """Recipes by name, with what they reproduce."""
 
+RECIPES: dict[str, Recipe] = {name: named.recipe for name, named in CATALOGUE.items()}
+"""The same, settings alone."""
+
 
 def find_recipe(name: str) -> NamedRecipe:
     """Looks a recipe up.
