@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from bisenetv2.data.dataset import Dataset, Sample
 from bisenetv2.data.streets import RenderedStreets, render_street
 from bisenetv2.data.streets import canvas as street_canvas
-from bisenetv2.data.streets.canvas import Camera, Canvas, Light, Points
+from bisenetv2.data.streets.canvas import Canvas
 from bisenetv2.data.streets.ground import shadow
+from bisenetv2.data.streets.view import Camera, Light, Points
 from bisenetv2.errors import UserError
 from bisenetv2.labels import CAMVID, IGNORE_INDEX
 

@@ -33,7 +33,7 @@ STILLS = (
 _LICENCE = ": ".join(TERMS["camvid"])
 _LABEL_ENDING = "_L"
 _SEQUENCES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
-_FRAME = re.compile(f"({'|'.join(_SEQUENCES)})f?[0-9]+")
+_FRAME = re.compile(f"({'|'.join(_SEQUENCES)})f?([0-9]+)")
 
 
 def open_camvid(root: str | Path, split: str) -> PairedFiles:
@@ -72,8 +72,8 @@ def open_stills(root: str | Path, split: str) -> PairedFiles:
     for images, masks in STILLS:
         if (Path(root) / images).is_dir() or (Path(root) / masks).is_dir():
             found = _matched(Path(root), Source(images, masks, mask_ending=_LABEL_ENDING))
-            pairs = tuple(pair for pair in found.pairs if _belongs(pair[0], split))
-            alone = tuple(image for image in found.images_alone if _belongs(image, split))
+            pairs = tuple(p for p in found.pairs if split_of(p[0].stem) in SPLITS[split])
+            alone = tuple(p for p in found.images_alone if split_of(p.stem) in SPLITS[split])
             files += Match(pairs, alone).checked()
     if not files:
         raise UserError(f"{root}: holds no frame of CamVid {split}; unpack all of its folders")
@@ -90,12 +90,18 @@ def holds_stills(root: Path) -> bool:
     return any((root / name).is_dir() for name in STILLS[0])
 
 
-def split_of(stem: str) -> str:
-    """Returns the split of a frame of the original, the same as in SegNet's copy, by its name."""
-    sequence, _, number = stem.partition("_")
-    if sequence == "Seq05VD" or (sequence == "0001TP" and int(number) >= 8550):
+def split_of(stem: str) -> str | None:
+    """Returns the split of a frame of the original, the same as in SegNet's copy, by its name.
+
+    `None` for a name that is not a frame's.
+    """
+    frame = _FRAME.fullmatch(stem)
+    if frame is None:
+        return None
+    sequence, number = frame[1], int(frame[2])
+    if sequence == "Seq05VD_" or (sequence == "0001TP_" and number >= 8550):
         return "test"
-    return "val" if sequence == "0016E5" and 7959 <= int(number) <= 8159 else "train"
+    return "val" if sequence == "0016E5_" and 7959 <= number <= 8159 else "train"
 
 
 def _check_split(split: str) -> None:
@@ -108,7 +114,3 @@ def _matched(root: Path, source: Source) -> Match:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; unpack CamVid's there")
     return match(root, source)
-
-
-def _belongs(image: Path, split: str) -> bool:
-    return bool(_FRAME.fullmatch(image.stem)) and split_of(image.stem) in SPLITS[split]

@@ -148,10 +148,7 @@ def _stills(root: Path) -> Listing:
 
 
 def _still_split(path: Path) -> str:
-    try:
-        return split_of(path.stem.removesuffix("_L"))
-    except ValueError:  # not named as a frame
-        return "train"
+    return split_of(path.stem.removesuffix("_L")) or "train"  # what is no frame is told of there
 
 
 def _public(layout: Layout, root: Path) -> Listing:

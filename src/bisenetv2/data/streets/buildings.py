@@ -8,17 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from bisenetv2.data.streets.canvas import (
-    BUILDING,
-    UP,
-    Canvas,
-    Patch,
-    Points,
-    Tint,
-    Vector,
-    scaled,
-)
+from bisenetv2.data.streets.canvas import BUILDING, Canvas, Patch
 from bisenetv2.data.streets.tiles import Tile, brick_tile, plaster_tile
+from bisenetv2.data.streets.view import UP, Points, Tint, Vector, scaled
 
 Numbers = npt.NDArray[np.float64]
 

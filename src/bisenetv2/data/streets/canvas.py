@@ -1,16 +1,13 @@
-"""Camera, light and brush of the rendered streets.
+"""The brush of the rendered streets.
 
-Street coordinates are metres: x to the right of the road's middle, y up from its surface, z ahead
-along it. Whatever is drawn goes into the image and the mask with the same outline, so the mask is
+Whatever is drawn goes into the image and the mask with the same outline, so the mask is
 exact to the pixel; anti-aliasing is left to the lens blur at the very end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from math import cos, exp, sin, sqrt
+from math import sqrt
 from typing import NamedTuple
 
 import cv2
@@ -18,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bisenetv2.data.streets.tiles import Tile, leaf_tile
+from bisenetv2.data.streets.view import FACING, UP, Camera, Light, Points, Tint, Vector
 from bisenetv2.images import Image
 from bisenetv2.labels import CAMVID, Mask
 
@@ -26,95 +24,11 @@ SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLI
 )
 """The classes of `CAMVID` by name."""
 
-Points = npt.NDArray[np.float64]
-"""Street coordinates, ..., 3."""
-
-Tint = tuple[float, float, float]
-"""RGB in 0-255, unrounded."""
-
-Vector = tuple[float, float, float]
-"""A direction or a place in street coordinates."""
-
-
-def scaled(color: Tint, factor: float) -> Tint:
-    """A brighter or darker tone of a colour."""
-    r, g, b = color
-    return factor * r, factor * g, factor * b
-
-
-UP: Vector = (0.0, 1.0, 0.0)
-FACING: Vector = (0.0, 0.0, -1.0)
-"""Normal of whatever looks back at the camera."""
-
 _NEAR = 0.3  # metres: nothing closer to the lens is drawn
 _SHIFT = 4  # OpenCV draws at 1/16 of a pixel
 _ANGLES = np.linspace(0, 2 * np.pi, 12, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)  # 12, 2
 _TONES = np.linspace(0.2, 1.9, 256)[:, None]  # of leaves, from shade to sun
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera on the road, described in fractions so that it fits any image size."""
-
-    eye: Vector
-    """Where the lens is, metres."""
-
-    horizon: float
-    """Row of the horizon as a fraction of the image's height."""
-
-    focal: float
-    """Focal length over the geometric mean of the image's sides."""
-
-    yaw: float
-    """Radians the camera looks to the right of the road's direction."""
-
-    bend: float
-    """Curvature of the road: metres sideways over squared metres ahead."""
-
-    mirror: bool
-    """Whether left and right change places, for traffic on the other side."""
-
-    def view(self, points: Points) -> Points:
-        """Turns street coordinates (..., 3) into the camera's: right, down, ahead (..., 3)."""
-        local = points.reshape(-1, 3) - self.eye
-        local[:, 0] += self.bend * np.square(local[:, 2])
-        return (local @ self._turn).reshape(points.shape)
-
-    @cached_property
-    def _turn(self) -> npt.NDArray[np.float64]:
-        """3, 3: from the street's axes to the camera's, for rows of points."""
-        c, s, flip = cos(self.yaw), sin(self.yaw), -1.0 if self.mirror else 1.0
-        return np.array([[flip * c, 0.0, flip * s], [0.0, -1.0, 0.0], [-s, 0.0, c]])
-
-
-@dataclass(frozen=True)
-class Light:
-    """Sun, sky light and haze."""
-
-    sun: Vector
-    """Unit vector towards the sun."""
-
-    direct: float
-    """Strength of the sun's light on a surface that faces it; 0 under an overcast sky."""
-
-    ambient: float
-    """Strength of the light from everywhere."""
-
-    haze: Tint
-    """Colour that distant things fade to."""
-
-    density: float
-    """Haze, 1/metre: after 1/density metres a colour is 63 % haze."""
-
-    def shade(self, color: Tint, normal: Vector, distance: float) -> Tint:
-        """Returns how a surface of this colour, normal and distance in metres looks."""
-        (nx, ny, nz), (sx, sy, sz) = normal, self.sun
-        clear = exp(-self.density * distance)
-        power = self.ambient + self.direct * max(0.0, nx * sx + ny * sy + nz * sz)
-        (r, g, b), (hr, hg, hb), hazy = color, self.haze, 1 - clear
-        power *= clear
-        return power * r + hazy * hr, power * g + hazy * hg, power * b + hazy * hb
 
 
 class Patch(NamedTuple):

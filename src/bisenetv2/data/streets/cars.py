@@ -8,17 +8,9 @@ from math import cos, hypot, pi, sin
 
 import numpy as np
 
-from bisenetv2.data.streets.canvas import (
-    CAR,
-    FACING,
-    Canvas,
-    Patch,
-    Points,
-    Tint,
-    Vector,
-    scaled,
-)
+from bisenetv2.data.streets.canvas import CAR, Canvas, Patch
 from bisenetv2.data.streets.objects import BLACK, METAL, box
+from bisenetv2.data.streets.view import FACING, Points, Tint, Vector, scaled
 
 _GLASS: Tint = (42, 48, 54)
 _GLARE: Tint = (66, 75, 84)

@@ -8,7 +8,8 @@ from math import cos, sin
 import numpy as np
 
 from bisenetv2.data.streets.buildings import Numbers, Wall
-from bisenetv2.data.streets.canvas import FENCE, TREE, Canvas, Limb, Points, Tint, scaled
+from bisenetv2.data.streets.canvas import FENCE, TREE, Canvas, Limb
+from bisenetv2.data.streets.view import Points, Tint, scaled
 
 
 @dataclass(frozen=True)

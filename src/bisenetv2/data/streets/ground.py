@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from bisenetv2.data.streets.canvas import PAVEMENT, ROAD, UP, Canvas, Points, Tint, Vector, scaled
+from bisenetv2.data.streets.canvas import PAVEMENT, ROAD, Canvas
 from bisenetv2.data.streets.tiles import asphalt_tile, paving_tile
+from bisenetv2.data.streets.view import UP, Points, Tint, Vector, scaled
 
 KERB = 0.12
 """Height of the pavement above the road, metres."""

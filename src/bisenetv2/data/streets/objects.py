@@ -8,18 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from bisenetv2.data.streets.canvas import (
-    BICYCLIST,
-    PEDESTRIAN,
-    POLE,
-    SIGN,
-    Canvas,
-    Limb,
-    Points,
-    Tint,
-    Vector,
-    scaled,
-)
+from bisenetv2.data.streets.canvas import BICYCLIST, PEDESTRIAN, POLE, SIGN, Canvas, Limb
+from bisenetv2.data.streets.view import Points, Tint, Vector, scaled
 
 BLACK: Tint = (18, 18, 20)
 METAL: Tint = (96, 98, 100)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import cos, pi, sin, sqrt
 
-from bisenetv2.data.streets.canvas import Camera, Light, Tint
 from bisenetv2.data.streets.ground import Ground
 from bisenetv2.data.streets.objects import Thing
 from bisenetv2.data.streets.street import Rng, Street
+from bisenetv2.data.streets.view import Camera, Light, Tint
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from math import pi
 import numpy as np
 
 from bisenetv2.data.streets.buildings import Building, Style, Wall
-from bisenetv2.data.streets.canvas import Tint, scaled
 from bisenetv2.data.streets.cars import BUS, HATCHBACK, SALOON, VAN, Body, Car
 from bisenetv2.data.streets.greenery import Fence, Tree
 from bisenetv2.data.streets.ground import KERB, Ground
@@ -20,6 +19,7 @@ from bisenetv2.data.streets.objects import (
     Thing,
     TrafficLight,
 )
+from bisenetv2.data.streets.view import Tint, scaled
 
 Rng = np.random.Generator
 
