@@ -11,7 +11,7 @@ The rows between lack one of what makes it faster on some machines: the way roun
 `training/weight_gradient.py` describes, which `train` takes on CPUs with AVX2 and no more, and the
 memory that `training/memory.py` keeps. Memory is a matter of the process, so that each row has one
 of its own; while one takes a step the others wait. The last line says what the arithmetic alone
-takes in FP32.
+takes in the recipe's precision.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from bisenetv2.inference.machine import describe_machine
 from bisenetv2.inference.openvino_layers import convolution_peak
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.frames import FrameNetwork, Normalization
+from bisenetv2.training.device import computes_bfloat16
 from bisenetv2.training.loader import Batch, Batches
 from bisenetv2.training.memory import keep_freed_memory
 from bisenetv2.training.recipe import Recipe
@@ -98,12 +99,13 @@ def main() -> None:
         ratio = medians[0] / middle
         print(f"| {road.name} | {middle:.2f} | {p95:.2f} | {pace:.2f} | {ratio:.2f} |")
     macs = step_macs(recipe, batches[0])
-    peak = convolution_peak(int8=False, threads=options.threads)
+    bfloat16 = computes_bfloat16(torch.device("cpu"), recipe.precision)
+    peak = convolution_peak("BF16" if bfloat16 else "FP32", threads=options.threads)
     least = macs / peak.macs_per_second
     print(
         f"\nThe convolutions of a step, forward and backward, are {macs / 1e9:.0f} GMAC. At this "
-        f"machine's peak in FP32, {peak.macs_per_second / 1e9:.0f} GMAC/s, they alone take "
-        f"{least:.2f} s, {medians[0] / least:.2f} times as fast as the plain loop."
+        f"machine's peak in {peak.precision}, {peak.macs_per_second / 1e9:.0f} GMAC/s, they alone "
+        f"take {least:.2f} s, {medians[0] / least:.2f} times as fast as the plain loop."
     )
 
 

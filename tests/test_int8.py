@@ -24,11 +24,11 @@ from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate  # noqa: E402
 from bisenetv2.export import int8_file  # noqa: E402
+from bisenetv2.export.depthwise import is_depthwise, repeat_inputs  # noqa: E402
 from bisenetv2.export.int8_file import export_int8  # noqa: E402
 from bisenetv2.export.onnx_file import to_onnx, write_card  # noqa: E402
 from bisenetv2.export.quantize import (  # noqa: E402
     by_sensitivity,
-    expands_depthwise,
     layer_names,
     quantize,
     release,
@@ -73,7 +73,7 @@ def frames(fp32: Path) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def int8(fp32: Path, frames: list[Any]) -> onnx.ModelProto:
-    return quantize(onnx.load(fp32), frames)
+    return quantize(repeat_inputs(onnx.load(fp32)), frames)
 
 
 def logits(model: onnx.ModelProto, frame: Any, folder: Path, engine: Any) -> Any:
@@ -131,7 +131,7 @@ def test_logits_stay_near_fp32(
 def test_all_layers_released_is_the_fp32_file_again(
     fp32: Path, int8: onnx.ModelProto, frames: list[Any], tmp_path: Path
 ) -> None:
-    original = onnx.load(fp32)
+    original = repeat_inputs(onnx.load(fp32))
     back = release(int8, original, list(layer_names(original)))
     counts = Counter(node.op_type for node in back.graph.node)
     assert counts == Counter(node.op_type for node in original.graph.node)
@@ -142,15 +142,59 @@ def test_all_layers_released_is_the_fp32_file_again(
 def test_layers_have_the_networks_names(fp32: Path) -> None:
     names = layer_names(onnx.load(fp32))
     assert {"detail.S1.0", "semantic.CE.mix", "head.classifier"} <= names.keys()
-    expanding = expands_depthwise(onnx.load(fp32))
-    assert len(expanding) == 8  # one a Gather-and-Expansion layer
-    assert all(".depthwise.0" in name for name in expanding)
+    assert names.keys() == layer_names(repeat_inputs(onnx.load(fp32))).keys()
+
+
+def expanding(model: onnx.ModelProto) -> list[str]:
+    """Names the depth-wise convolutions with more outputs than groups."""
+    outputs = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if tensor.dims}
+    groups = {
+        name: next(a.i for a in node.attribute if a.name == "group")
+        for name, node in layer_names(model).items()
+        if is_depthwise(node)
+    }
+    return [name for name, n in groups.items() if n < outputs[layer_names(model)[name].input[1]]]
+
+
+@pytest.mark.parametrize("options", [{}, {"gather_relu": True}, {"double_depthwise": False}])
+def test_repeated_inputs_compute_the_same(
+    frames: list[Any], tmp_path: Path, options: dict[str, Any]
+) -> None:
+    torch.manual_seed(5)
+    network = BiSeNetV2(replace(CONFIG, conv_bias=True, **options))
+    model = to_onnx(FrameNetwork(network).eval(), CARD)
+    plain = repeat_inputs(model)
+    assert len(expanding(model)) == 8  # one a Gather-and-Expansion layer
+    assert expanding(plain) == []
+    onnx.checker.check_model(plain)
+    expected, found = (logits(m, frames[0], tmp_path, "onnxruntime") for m in (model, plain))
+    assert np.allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_network_that_expands_elsewhere_stays_as_it_is() -> None:
+    network = BiSeNetV2(replace(CONFIG, expand_in="gather"))
+    model = to_onnx(FrameNetwork(network).eval(), CARD)
+    assert repeat_inputs(model) == model
+
+
+def test_openvino_rounds_once_what_is_repeated(int8: onnx.ModelProto, tmp_path: Path) -> None:
+    from bisenetv2.inference.openvino_model import read_model
+
+    onnx.save(int8, tmp_path / "int8.onnx")
+    model = read_model(tmp_path / "int8.onnx")
+    repeats = [node for node in model.get_ops() if "_repeated" in node.get_friendly_name()]
+    assert len(repeats) == 8
+    for node in repeats:
+        (source,) = {port.get_node() for port in node.input_values()}
+        assert source.get_type_name() == "FakeQuantize"
+        (reader,) = node.output(0).get_target_inputs()
+        assert reader.get_node().get_type_name() == "GroupConvolution"
 
 
 def test_the_most_sensitive_layer_comes_first(
     fp32: Path, int8: onnx.ModelProto, frames: list[Any]
 ) -> None:
-    original = onnx.load(fp32)
+    original = repeat_inputs(onnx.load(fp32))
     spoilt = onnx.ModelProto()
     spoilt.CopyFrom(int8)
     conv = next(n for n in spoilt.graph.node if n.name == layer_names(original)["detail.S2.1"].name)
@@ -186,7 +230,7 @@ def with_drops(monkeypatch: pytest.MonkeyPatch, needed: int) -> list[int]:
         return result
 
     def in_their_order(_: Any, original: onnx.ModelProto, __: Any) -> list[str]:
-        return [name for name in layer_names(original) if name not in expands_depthwise(original)]
+        return list(layer_names(original))
 
     monkeypatch.setattr(int8_file, "evaluate", scored)
     monkeypatch.setattr(int8_file, "by_sensitivity", in_their_order)
@@ -203,13 +247,11 @@ def test_an_export_reports_both_and_leaves_a_documented_file(fp32: Path, tmp_pat
     assert card.merit == evaluate(Segmenter(output), STREETS).merit
     assert replace(card, merit="", quantization="") == CARD
     assert result.floating == ()
-    assert len(result.too_slow) == 8
     assert min(result.milliseconds) > 0
     worst = min(score.matrix.mean_iou for score in result.int8.values())
     assert list(result.int8) == ["openvino", "onnxruntime"]
     assert result.drop == pytest.approx(100 * (result.fp32.matrix.mean_iou - worst))
-    released = {f"{name}.conv.weight" for name in result.too_slow}
-    check_format(onnx.load(output), released)
+    check_format(onnx.load(output), set())
     assert (
         output.stat().st_size < 0.7 * fp32.stat().st_size
     )  # the graph of many small layers weighs, too
@@ -286,10 +328,9 @@ def test_the_embedded_file_is_int8_and_small() -> None:
     assert card.quantization.startswith("INT8, calibrated on ")
     assert path.stat().st_size < 3_500_000
     original = onnx.load(find_model("camvid-fp32"))
-    floating = {f"{name}.conv.weight" for name in expands_depthwise(original)}
     named = card.quantization.partition("in floating point: ")[2].partition(";")[0]
     weights = {name: node.input[1] for name, node in layer_names(original).items()}
-    floating |= {weights[n].removeprefix("network.") for n in named.split(", ") if n}
+    floating = {weights[n].removeprefix("network.") for n in named.split(", ") if n}
     check_format(onnx.load(path), floating)
 
 
@@ -306,10 +347,9 @@ def test_the_embedded_file_gives_fp32s_masks_on_real_frames(camvid_root: Path, e
 
 def test_openvino_rounds_dark_frames_as_onnxruntime_does(tmp_path: Path) -> None:
     # Where values are small for their scale, rounding to the wrong side shows most.
-    fp32 = onnx.load(find_model("camvid-fp32"))
+    fp32 = repeat_inputs(onnx.load(find_model("camvid-fp32")))
     streets = RenderedStreets(4, (96, 128))
     int8 = quantize(fp32, [streets[k].image[None] for k in range(4)])
-    int8 = release(int8, fp32, expands_depthwise(fp32))
     write_card(int8, read_card(find_model("camvid-fp32")))
     for index in range(2):
         frame = (0.2 * streets[index].image[None]).astype(np.uint8)

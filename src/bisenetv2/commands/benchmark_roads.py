@@ -290,7 +290,7 @@ def facts_of(
         return facts
     from bisenetv2.inference.openvino_layers import convolution_peak, time_layers
 
-    peak = convolution_peak(road.precision == "INT8", threads)
+    peak = convolution_peak("INT8" if road.precision == "INT8" else "FP32", threads)
     facts["threads"] = peak.threads
     if macs is not None:
         speed = macs / (network.median_ms / 1000)

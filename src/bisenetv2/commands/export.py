@@ -118,5 +118,4 @@ def _print_int8(result: Int8Export, target: Path) -> None:
         f"({result.agreement.frames} frames)"
     )
     floating = ", ".join(result.floating) or "none"
-    print(f"left in floating point for what they lose: {floating}")
-    print(f"left in floating point as INT8 is no faster: {', '.join(result.too_slow) or 'none'}")
+    print(f"left in floating point: {floating}")

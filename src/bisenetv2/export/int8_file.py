@@ -16,8 +16,9 @@ from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate
 from bisenetv2.export.agreement import Agreement, compare
+from bisenetv2.export.depthwise import repeat_inputs
 from bisenetv2.export.onnx_file import save_model, write_card
-from bisenetv2.export.quantize import by_sensitivity, expands_depthwise, quantize, release
+from bisenetv2.export.quantize import by_sensitivity, quantize, release
 from bisenetv2.images import atomic_path
 from bisenetv2.inference.benchmark import NETWORK, interleave, time_stages
 from bisenetv2.inference.engines import EngineName, Frames
@@ -48,9 +49,6 @@ class Int8Export:
     agreement: Agreement
     floating: tuple[str, ...]
     """Layers left in floating point because of what they lose in INT8."""
-
-    too_slow: tuple[str, ...]
-    """Layers left in floating point because no engine is faster in INT8."""
 
     @property
     def drop(self) -> float:
@@ -87,11 +85,9 @@ def export_int8(
     if not 0 <= max_drop <= 100:
         raise UserError(f"max drop {max_drop}: expected 0 to 100 points of mIoU")
     fp32 = Segmenter(source)
-    original = onnx.load(source)
+    original = repeat_inputs(onnx.load(source))
     tell(f"calibrating on {len(calibration)} frames of {calibration.name}")
     quantised = quantize(original, _prepared(fp32, calibration))
-    too_slow = tuple(expands_depthwise(original))
-    quantised = release(quantised, original, too_slow)
     before = evaluate(fp32, drop_on)
     if math.isnan(before.matrix.mean_iou):
         raise UserError(f"{drop_on.name}: has no labelled pixel to measure the drop on")
@@ -134,7 +130,7 @@ def export_int8(
             card = replace(card, merit=evaluate(int8, score_on).merit)
         write_card(model, card)
         save_model(model, temporary, output)
-    return Int8Export(before, best.score, milliseconds, agreement, best.floating, too_slow)
+    return Int8Export(before, best.score, milliseconds, agreement, best.floating)
 
 
 @dataclass(frozen=True)

@@ -40,19 +40,6 @@ def layer_names(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     }
 
 
-def expands_depthwise(model: onnx.ModelProto) -> list[str]:
-    """Names the depth-wise convolutions that expand: engines have no INT8 kernel worth having.
-
-    OpenVINO runs them as general matrix products at a hundredth of the speed of the others.
-    """
-    outputs = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if tensor.dims}
-    return [
-        name
-        for name, node in layer_names(model).items()
-        if 1 < _groups(node) < outputs[node.input[1]]
-    ]
-
-
 def quantize(model: onnx.ModelProto, frames: Iterable[Frames]) -> onnx.ModelProto:
     """Quantises every convolution of a model file.
 
@@ -171,10 +158,6 @@ def _run(model: onnx.ModelProto, frames: Sequence[Frames]) -> list[Any]:
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     return [session.run(["logits"], {"frame": frame})[0] for frame in frames]
-
-
-def _groups(node: onnx.NodeProto) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
 
 
 def _leave_exact(graph: onnx.GraphProto) -> None:

@@ -36,11 +36,12 @@ def read_model(path: str | Path, size: tuple[int, ...] | None = None) -> openvin
     except RuntimeError as error:
         raise UserError(f"{path}: damaged model file, OpenVINO cannot load it") from error
     _join_rounding(model)
+    _round_once(model)
     return model
 
 
 def compile_model(
-    model: openvino.Model, threads: int | None, *, clocks: bool = False
+    model: openvino.Model, threads: int | None, *, clocks: bool = False, bfloat16: bool = False
 ) -> openvino.CompiledModel:
     """Compiles a model for the CPU.
 
@@ -48,12 +49,13 @@ def compile_model(
         model: What `read_model` returned.
         threads: CPU threads; `None`: one for each physical core.
         clocks: Put a clock on every layer; what is compiled so is not kept.
+        bfloat16: Compute in bfloat16 what the model has in FP32.
     """
     import openvino
 
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     quantised = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
-    if not quantised:
+    if not quantised and not bfloat16:
         # Left alone, OpenVINO computes in bfloat16 on CPUs that can: other masks on other machines.
         options["INFERENCE_PRECISION_HINT"] = "f32"
     if threads is not None:
@@ -112,6 +114,24 @@ def _join_rounding(model: openvino.Model) -> None:
             rounding.get_attributes()["levels"],
         )
         _redirect(readers, joined.output(0))
+
+
+def _round_once(model: openvino.Model) -> None:
+    """Rounds what is repeated before it is repeated: OpenVINO would round every copy by itself."""
+    from openvino import opset13 as ops
+
+    for repeated in model.get_ops():
+        sources = repeated.input_values()
+        if repeated.get_type_name() != "Concat" or any(port != sources[0] for port in sources):
+            continue
+        rounding = _only_reader(repeated)
+        if rounding is None or rounding.get_type_name() != "FakeQuantize":
+            continue
+        limits, levels = rounding.input_values()[1:], rounding.get_attributes()["levels"]
+        rounded = ops.fake_quantize(sources[0], *limits, levels)
+        for port in repeated.inputs():
+            port.replace_source_output(rounded.output(0))
+        _redirect(rounding.output(0).get_target_inputs(), repeated.output(0))
 
 
 def _all_are(kind: str, readers: Iterable[openvino.Input]) -> bool:
