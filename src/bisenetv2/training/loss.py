@@ -136,18 +136,20 @@ def lovasz_softmax(logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor
         Mean over the classes that occur, 0 to 1; zero where every pixel is ignored.
     """
     counted = targets != ignore_index  # B, h, w
-    probabilities = logits.softmax(1).permute(0, 2, 3, 1)[counted]  # pixels, C
+    probabilities = logits.softmax(1).transpose(0, 1)[:, counted]  # C, pixels
     truth = targets[counted]  # pixels
-    losses = []
-    for index in truth.bincount().nonzero().flatten().tolist():
-        foreground = (truth == index).float()
-        errors, order = (foreground - probabilities[:, index]).abs().sort(descending=True)
-        found = foreground[order].cumsum(0)  # true pixels among the largest errors
-        total, count = found[-1], torch.arange(1, len(order) + 1, device=found.device)
-        jaccard = 1 - (total - found) / (total + count - found)
-        growth = torch.diff(jaccard, prepend=jaccard.new_zeros(1))
-        losses.append(errors @ growth)
-    return torch.stack(losses).mean() if losses else logits.sum() * 0
+    classes = truth.bincount().nonzero().flatten()  # those that occur, K
+    if not len(classes):
+        return logits.sum() * 0
+    foreground = (truth == classes[:, None]).float()  # K, pixels
+    # In one call, which sorts classes side by side.
+    errors, order = (foreground - probabilities[classes]).abs().sort(dim=1, descending=True)
+    found = foreground.gather(1, order).cumsum(1)  # true pixels among the largest errors
+    total, count = found[:, -1:], torch.arange(1, len(truth) + 1, device=found.device)
+    jaccard = 1 - (total - found) / (total + count - found)
+    growth = torch.diff(jaccard, prepend=jaccard.new_zeros(len(classes), 1))
+    loss: Tensor = (errors * growth).sum(1).mean()
+    return loss
 
 
 def _enlarged(logits: Tensor, targets: Tensor) -> Tensor:
