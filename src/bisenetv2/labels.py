@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -124,9 +125,10 @@ class Labels:
 
     def colorize(self, mask: Mask) -> npt.NDArray[np.uint8]:
         """Paints a mask (H×W of class indices) in the palette: RGB `uint8` H×W×3, ignored black."""
-        table = np.zeros((256, 3), np.uint8)
-        table[: len(self)] = self.palette
-        return table.take(mask, axis=0)  # H, W, 3; four times as fast as table[mask]
+        table = np.zeros((256, 1, 3), np.uint8)
+        table[: len(self), 0] = self.palette
+        painted = cv2.applyColorMap(np.ascontiguousarray(mask), table)  # H, W, 3
+        return np.asarray(painted, np.uint8)
 
     def to_json(self) -> str:
         """Serialises to one line of JSON that `from_json` reads back."""

@@ -53,17 +53,19 @@ def overlay(
         )
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha {alpha}: expected 0 to 1")
+    height, width = mask.shape
+    strip = np.empty((0, width, 3), np.uint8)
+    if legend:
+        found = cv2.calcHist([np.ascontiguousarray(mask)], [0], None, [256], [0, 256])  # 256, 1
+        classes = np.flatnonzero(found[: len(labels)]).tolist()
+        strip = draw_legend(labels, classes, mask.shape)
+    picture = np.empty((height + len(strip), width, 3), np.uint8)
+    blended, picture[height:] = picture[:height], strip
     colours = labels.colorize(mask)  # H, W, 3
-    blended = np.asarray(
-        cv2.addWeighted(np.ascontiguousarray(frame), 1 - alpha, colours, alpha, 0), np.uint8
-    )
+    cv2.addWeighted(np.ascontiguousarray(frame), 1 - alpha, colours, alpha, 0, dst=blended)
     ignored = mask >= len(labels)  # H, W
     blended[ignored] = frame[ignored]
-    if not legend:
-        return blended
-    classes = np.flatnonzero(np.bincount(mask.ravel(), minlength=len(labels))[: len(labels)])
-    strip = draw_legend(labels, classes.tolist(), mask.shape)
-    return np.concatenate([blended, strip])
+    return picture
 
 
 def draw_legend(labels: Labels, classes: Sequence[int], picture_size: tuple[int, ...]) -> Image:
