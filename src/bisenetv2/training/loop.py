@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -71,9 +71,9 @@ def train(
         Path of the best checkpoint.
 
     Raises:
-        UserError: If the run folder holds a run already, a checkpoint does not fit, the data is
-            not what the run began with, the loss is not finite, the validation data has no
-            labelled pixel, or the disk is full.
+        UserError: If the run folder holds a run already or another process trains in it, a
+            checkpoint does not fit, the data is not what the run began with, the loss is not
+            finite, the validation data has no labelled pixel, or the disk is full.
     """
     folder = RunFolder(run)
     world = world or World(choose_device(device))
@@ -122,11 +122,12 @@ def train(
         weights_of(samples) if recipe.class_weights == "log" else (),
     )
     session = _Session(recipe, state, steps, folder, _card(recipe, samples, start.card), world)
-    if world.writes:
-        with _last_state_named(folder):
-            config.write(folder, dataset, world.size)
-            folder.tidy(state.step)
-    session.run(phases, None if val_dataset is None else InMemory(val_dataset), bar)
+    with folder.held() if world.writes else nullcontext():
+        if world.writes:
+            with _last_state_named(folder):
+                config.write(folder, dataset, world.size)
+                folder.tidy(state.step)
+        session.run(phases, None if val_dataset is None else InMemory(val_dataset), bar)
     return folder.best
 
 

@@ -8,6 +8,8 @@ import math
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from bisenetv2 import __version__
 from bisenetv2.data.dataset import Dataset, SpreadSamples
@@ -39,6 +42,28 @@ class RunFolder:
     def states(self) -> Path:
         """Folder of the states to resume from."""
         return self.path / "last"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from training in the folder; however this one ends, it lets go.
+
+        Raises:
+            UserError: If another process trains in it, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(
+                f"{self.path}: another process trains in it; stop that one, or name another --run"
+            ) from error
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def has_state(self) -> bool:
         """Whether there is a state to resume from."""
