@@ -2,8 +2,9 @@
 
     python benchmarks/write_results.py
 
-It takes about forty minutes on two cores; leave the machine alone meanwhile. A name or several run
+It takes up to forty minutes on two cores; leave the machine alone meanwhile. A name or several run
 only those sections and leave the others as they are: `python benchmarks/write_results.py training`.
+`--to RESULTS_AVX2.md` keeps the figures of another kind of machine beside these.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from bisenetv2.images import atomic_path
 from bisenetv2.inference.machine import describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = Path(__file__).with_name("RESULTS.md")
+FOLDER = Path(__file__).parent
 
 HEADER = """\
 # Results
 
 What the commands printed. Everything compared was run in turn in one process on the machine named;
-other machines, other figures. `python benchmarks/write_results.py` writes this file.
+other machines, other figures. `python benchmarks/write_results.py` writes this file: `RESULTS.md`
+is of a CPU with AMX, `RESULTS_AVX2.md` of one with AVX2 and no more.
 """
 
 
@@ -95,13 +97,15 @@ def main() -> None:
     """Runs the sections asked for and rewrites them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
-    asked = parser.parse_args().sections or list(SECTIONS)
+    parser.add_argument("--to", metavar="FILE", default="RESULTS.md", help="in benchmarks/")
+    options = parser.parse_args()
+    asked = options.sections or list(SECTIONS)
     unknown = [name for name in asked if name not in SECTIONS]
     if unknown:
         parser.error(f"unknown section {unknown[0]}: the sections are {', '.join(SECTIONS)}")
     for name in asked:
         print(f"{name}: {SECTIONS[name].command}", file=sys.stderr, flush=True)
-        write(name, measure(SECTIONS[name]))
+        write(FOLDER / options.to, name, measure(SECTIONS[name]))
 
 
 def measure(section: Section) -> str:
@@ -121,22 +125,22 @@ def measure(section: Section) -> str:
     return f"{head}\n{stand}\n{printed}\n"
 
 
-def write(name: str, text: str) -> None:
+def write(results: Path, name: str, text: str) -> None:
     """Puts a section's text into its place in the file."""
-    sections = read()
+    sections = read(results)
     sections[name] = text
-    with atomic_path(RESULTS) as temporary:
+    with atomic_path(results) as temporary:
         parts = [
             f"## {SECTIONS[key].title}\n\n{sections[key]}" for key in SECTIONS if key in sections
         ]
         temporary.write_text("\n".join([HEADER, *parts]))
 
 
-def read() -> dict[str, str]:
+def read(results: Path) -> dict[str, str]:
     """Reads the sections that were written before."""
-    if not RESULTS.exists():
+    if not results.exists():
         return {}
-    _, *parts = RESULTS.read_text().split("\n## ")
+    _, *parts = results.read_text().split("\n## ")
     titles = {section.title: name for name, section in SECTIONS.items()}
     split = (part.partition("\n\n") for part in parts)
     return {titles[title]: text.rstrip("\n") + "\n" for title, _, text in split if title in titles}

@@ -422,14 +422,16 @@ class TestScripts:
         assert "| plain loop |" in out
         assert "| recipe camvid" in out
 
-    def test_written_results_keep_the_sections_that_were_not_run(self, monkeypatch, tmp_path):
-        script = self.load("write_results")
-        monkeypatch.setattr(script, "RESULTS", tmp_path / "RESULTS.md")
-        script.write("training", "training, first\n\n| a |\n")
-        script.write("frame", "frame\n")
-        script.write("training", "training, second\n\n### V2\n")
-        text = (tmp_path / "RESULTS.md").read_text()
+    def test_written_results_keep_the_sections_that_were_not_run(self, tmp_path):
+        script, results = self.load("write_results"), tmp_path / "RESULTS.md"
+        script.write(results, "training", "training, first\n\n| a |\n")
+        script.write(results, "frame", "frame\n")
+        script.write(results, "training", "training, second\n\n### V2\n")
+        text = results.read_text()
         assert text.startswith("# Results\n")
         assert text.index("## Frame to mask") < text.index("## Training")
         assert "first" not in text
-        assert script.read() == {"frame": "frame\n", "training": "training, second\n\n### V2\n"}
+        assert script.read(results) == {
+            "frame": "frame\n",
+            "training": "training, second\n\n### V2\n",
+        }
