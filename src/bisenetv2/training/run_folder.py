@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from filelock import FileLock, Timeout
 
 from bisenetv2 import __version__
 from bisenetv2.data.dataset import Dataset, SpreadSamples
@@ -47,23 +48,33 @@ class RunFolder:
     def held(self) -> Iterator[None]:
         """Keeps other processes from training in the folder; however this one ends, it lets go.
 
+        Where the system locks no folders, as Windows and some network disks, it does nothing.
+
         Raises:
-            UserError: If another process trains in it, or it cannot be written.
+            UserError: If another process trains in it, or it cannot be made.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock")
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UserError(
-                f"{self.path}: another process trains in it; stop that one, or name another --run"
-            ) from error
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
+        if sys.platform == "win32":
+            yield
+            return
+        import fcntl
+
+        folder = os.open(self.path, os.O_RDONLY)
         try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"{self.path}: another process trains in it; stop that, or name another --run"
+                ) from error
+            except OSError:
+                pass  # a disk without locks is to be trained on all the same
             yield
         finally:
-            lock.release()
+            os.close(folder)
 
     def has_state(self) -> bool:
         """Whether there is a state to resume from."""
