@@ -34,8 +34,8 @@ from bisenetv2.inference.benchmark import interleave, summarise
 from bisenetv2.inference.machine import describe_machine
 from bisenetv2.inference.openvino_layers import convolution_peak
 from bisenetv2.network.bisenetv2 import BiSeNetV2
+from bisenetv2.network.device import computes_bfloat16
 from bisenetv2.network.frames import FrameNetwork, Normalization
-from bisenetv2.training.device import computes_bfloat16
 from bisenetv2.training.loader import Batch, Batches
 from bisenetv2.training.memory import keep_freed_memory
 from bisenetv2.training.recipe import Recipe

@@ -112,6 +112,29 @@ def test_an_absent_class_has_no_interval_and_no_part_in_the_mean():
     assert resampled.mean == pytest.approx(resampled.iou[:, :3].mean(axis=1))
 
 
+def sums_with_rare_classes(holders):
+    """Sums of 30 images; class 3, which is always wrong, is in the first few of them."""
+    sums = sums_of(5, 30)
+    sums[:holders, 1, 3] = 50
+    return sums
+
+
+def test_the_interval_of_the_mean_holds_the_mean_where_resamples_lack_a_class():
+    sums = sums_with_rare_classes(2)
+    resampled = resample(sums)
+    hits, truth, predicted = sums.sum(axis=0)
+    low, high = interval(resampled.mean)
+    assert np.isnan(resampled.iou[:, 3]).any()
+    assert low < np.mean(hits / (truth + predicted - hits)) < high
+
+
+def test_a_class_in_a_single_image_leaves_itself_and_the_mean_without_an_interval():
+    resampled = resample(sums_with_rare_classes(1))
+    assert np.isnan(resampled.iou[:, 3]).all()
+    assert not np.isnan(resampled.iou[:, :3]).any()
+    assert all(map(math.isnan, interval(resampled.mean)))
+
+
 def test_images_that_are_all_alike_leave_no_doubt():
     sums = np.repeat(sums_of(3, 1), 10, axis=0)
     low, high = interval(resample(sums).mean)

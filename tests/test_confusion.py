@@ -77,15 +77,8 @@ def test_scores_are_those_of_set_arithmetic(scene: Pair) -> None:
 
 @given(st.lists(scenes(), min_size=1, max_size=4))
 def test_sum_of_shards_equals_the_whole(shards: list[Pair]) -> None:
-    total = sum((counted(shard) for shard in shards), ConfusionMatrix(4))
-    assert (total.counts == counted(*shards).counts).all()
-
-
-def test_adding_leaves_the_operands_as_they_were() -> None:
-    first, second = counted(([0, 1], [0, 1])), counted(([2], [3]))
-    total = first + second
-    total.update(as_mask([0]), as_mask([0]))
-    assert (first.pixels, second.pixels, total.pixels) == (2, 1, 4)
+    total = sum(counted(shard).counts for shard in shards)
+    assert (total == counted(*shards).counts).all()
 
 
 def test_rows_are_truth_and_columns_prediction() -> None:
@@ -135,8 +128,7 @@ def test_data_without_a_labelled_pixel_scores_nan_without_a_warning() -> None:
 
 def test_counts_beyond_32_bits_stay_exact() -> None:
     matrix = counted(([0, 0, 0, 1], [0, 0, 1, 1]), classes=2)
-    for _ in range(40):
-        matrix = matrix + matrix
+    matrix.counts <<= 40
     assert matrix.pixels == 4 << 40
     assert matrix.counts.tolist() == [[2 << 40, 1 << 40], [0, 1 << 40]]
     assert matrix.iou == pytest.approx([2 / 3, 1 / 2])
@@ -180,8 +172,3 @@ def test_masks_of_another_type_or_rank_are_refused() -> None:
 def test_class_count_and_ignore_index_must_fit_together(classes: int, ignore: int) -> None:
     with pytest.raises(UserError):
         ConfusionMatrix(classes, ignore)
-
-
-def test_unlike_matrices_do_not_add() -> None:
-    with pytest.raises(UserError, match="2 and 3 classes"):
-        ConfusionMatrix(2) + ConfusionMatrix(3)

@@ -17,6 +17,7 @@ pytest.importorskip("openvino")
 
 from onnx import numpy_helper  # noqa: E402
 
+from bisenetv2 import __version__  # noqa: E402
 from bisenetv2.card import ModelCard  # noqa: E402
 from bisenetv2.cli import main  # noqa: E402
 from bisenetv2.data.dataset import SpreadSamples  # noqa: E402
@@ -245,7 +246,7 @@ def test_an_export_reports_both_and_leaves_a_documented_file(fp32: Path, tmp_pat
     assert card.quantization.startswith(f"INT8, calibrated on 3 frames of {STREETS.name}; ")
     assert f"points of mIoU lost on {STREETS.name} by openvino and onnxruntime" in card.quantization
     assert card.merit == evaluate(Segmenter(output), STREETS).merit
-    assert replace(card, merit="", quantization="") == CARD
+    assert replace(card, merit="", quantization="") == replace(CARD, version=__version__)
     assert result.floating == ()
     assert min(result.milliseconds) > 0
     worst = min(score.matrix.mean_iou for score in result.int8.values())
@@ -280,9 +281,26 @@ def test_a_drop_that_cannot_be_met_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_int8_file_is_not_quantised_again(int8: onnx.ModelProto, frames: list[Any]) -> None:
-    with pytest.raises(UserError, match="INT8 already"):
-        quantize(int8, frames)
+def test_an_int8_file_is_not_quantised_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", "camvid", "-o", str(tmp_path / "a.onnx"), "--int8", "--calibrate", "streets"]
+    assert main(words) == 2
+    assert "_int8.onnx: is INT8 already; give the FP32 file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_embedded_model_is_known_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def calibrated(model: onnx.ModelProto, _: Any) -> None:
+        raise UserError(f"{len(layer_names(model))} layers")
+
+    monkeypatch.setattr(int8_file, "quantize", calibrated)
+    with pytest.raises(
+        UserError, match=f"{len(layer_names(onnx.load(find_model('camvid-fp32'))))}"
+    ):
+        export_int8(Path("camvid-fp32"), tmp_path / "a.onnx", STREETS, STREETS, 1)
 
 
 def test_without_frames_nothing_is_calibrated(fp32: Path) -> None:
@@ -314,9 +332,21 @@ def test_what_does_not_go_together_is_one_line(
 
 
 def test_a_model_is_not_written_over(fp32: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["export", str(fp32), "-o", str(fp32), "--int8", "--calibrate", "streets"]
+    for spelt in (fp32, fp32.parent / ".." / fp32.parent.name / fp32.name):
+        words = ["export", str(fp32), "-o", str(spelt), "--int8", "--calibrate", "streets"]
+        assert main(words) == 2
+        assert "is the model itself" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    fp32: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(int8_file, "evaluate", None)
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "a.onnx"
+    words = ["export", str(fp32), "-o", str(target), "--int8", "--calibrate", "streets"]
     assert main(words) == 2
-    assert "is the model itself" in capsys.readouterr().err
+    assert "cannot be written" in capsys.readouterr().err
 
 
 # The embedded INT8 file

@@ -9,8 +9,9 @@ import pytest
 
 from bisenetv2.data.dataset import Sample
 from bisenetv2.errors import UserError
+from bisenetv2.evaluation.compare import compare
 from bisenetv2.evaluation.evaluate import evaluate_protocol
-from bisenetv2.evaluation.mapping import ELSE, check_labels, reconcile
+from bisenetv2.evaluation.mapping import ELSE, check_labels, reconcile, reconcile_all
 from bisenetv2.evaluation.protocols import Answer
 from bisenetv2.labels import Labels
 
@@ -108,6 +109,23 @@ def test_a_map_that_leaves_something_open_is_refused(pairs, message):
     with pytest.raises(UserError, match=message) as caught:
         reconcile(Fixed([[0]]), One([[0]]), pairs)
     assert "\n" not in str(caught.value)
+
+
+def test_models_of_unlike_classes_are_compared_on_the_same_pixels():
+    other = labels_of("sky", "vehicle", "void")
+    first, second = Fixed([[0, 1, 2, 3, 3]]), Fixed([[1, 1, 0, 0, 2]], other)
+    pairs = ["car=Vehicle", "truck=Vehicle", "rider=nothing", "nothing=Void"]
+    models, data = reconcile_all([first, second], One([[1, 1, 0, 1, 2]]), pairs)
+    result = compare(*models, data)
+    assert result.labels.names == ("Sky", "Vehicle", "Void", ELSE)
+    assert [each.matrix.pixels for each in result.evaluations] == [4, 4]
+    assert result.evaluations[0].matrix.iou[:2].tolist() == [1.0, 2 / 3]
+    assert result.evaluations[1].matrix.iou[:2].tolist() == [0.5, 2 / 3]
+
+
+def test_a_class_that_no_model_has_is_refused_when_several_are_mapped():
+    with pytest.raises(UserError, match="unknown class 'ridr': the classes are car, truck"):
+        reconcile_all([Fixed([[0]]), Fixed([[0]])], One([[0]]), ["ridr=nothing"])
 
 
 def test_254_classes_and_one_more_still_fit():

@@ -174,7 +174,9 @@ def test_a_report_of_nothing_labelled_or_many_classes_is_whole_too(tmp_path):
 
     result = evaluate_protocol(Errs(0.1), Unlabelled(1), observers=(Gallery(),))
     write_report(tmp_path / "none.html", result, Gallery(), FACTS)
-    assert "-" in page_of(tmp_path / "none.html").text
+    page = page_of(tmp_path / "none.html")
+    assert "nan" not in page.text
+    assert page.headings == ["Classes", "Confusion", "Speed", "Model card", "How it is counted"]
 
     many = Labels(tuple(f"class {i}" for i in range(60)), tuple((i, i, i) for i in range(60)))
 
@@ -291,6 +293,39 @@ def test_the_page_of_a_comparison_is_whole(compared, tmp_path):
     ]
     assert len(page.addresses) == 5 * 6
     assert "script" not in page.seen
+
+
+def test_a_comparison_names_the_classes_that_the_data_lack(tmp_path):
+    class Fewer(Blobs):
+        def __getitem__(self, index):
+            image, mask = super().__getitem__(index)
+            return Sample(image, np.where(mask == 2, IGNORE_INDEX, mask).astype(np.uint8))
+
+    result = compare(Errs(0.3, 1), Errs(0.0, 2), Fewer(4))
+    stream = io.StringIO()
+    print_comparison(result, ("a.onnx", "b.onnx"), Console(file=stream, width=200))
+    write_comparison(tmp_path / "compare.html", result, (FACTS, FACTS))
+    absent = LABELS.names[2]
+    for text in (stream.getvalue(), page_of(tmp_path / "compare.html").text):
+        assert f"A: absent from this data and left out of the means: {absent} (predicted" in text
+        assert f"B: absent from this data and left out of the means: {absent}" in text
+        assert f"B: absent from this data and left out of the means: {absent} (" not in text
+    assert result.to_json_object()["absent_classes"] == [absent]
+
+
+def test_two_models_take_turns_in_being_first():
+    asked = []
+
+    class Notes(Errs):
+        def answer(self, frame, confidence):
+            asked.append(self)
+            return super().answer(frame, confidence)
+
+    first, second = Notes(0.3, 1), Notes(0.1, 2)
+    result = compare(first, second, Blobs(4))
+    assert asked == [first, second, second, first] * 2
+    alone = compare(Errs(0.3, 1), Errs(0.1, 2), Blobs(4))
+    assert (result.pairs == alone.pairs).all()
 
 
 def test_who_is_right_is_told_by_colour():

@@ -29,10 +29,10 @@ from bisenetv2.labels import CAMVID, IGNORE_INDEX, Labels
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.checkpoint import load_checkpoint, save_checkpoint
 from bisenetv2.network.config import BiSeNetV2Config
+from bisenetv2.network.device import choose_device, computes_bfloat16
 from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.training import steps, validation
 from bisenetv2.training.average import WeightAverage
-from bisenetv2.training.device import choose_device, computes_bfloat16
 from bisenetv2.training.init import starting_point
 from bisenetv2.training.loader import Batch, InMemory
 from bisenetv2.training.loop import train

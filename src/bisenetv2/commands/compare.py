@@ -15,6 +15,7 @@ EXAMPLES = """\
   bisenetv2 compare old.onnx new.onnx --data ../shared/camvid --split val --html compare.html
   bisenetv2 compare camvid camvid --data ../shared/camvid --engine openvino onnxruntime
   bisenetv2 compare camvid camvid --data ../shared/camvid --protocol resized flip
+  bisenetv2 compare camvid other.onnx --data ../shared/camvid --map truck=Car rider=nothing
 """
 
 
@@ -29,6 +30,7 @@ def compare(
         Literal["resized", "full", "sliding", "multiscale", "flip", "multiscale-flip"], ...
     ] = ("resized",),
     threads: int | None = None,
+    map: Annotated[tuple[str, ...], arg(metavar="MODEL=DATA ...")] = (),
     html: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -44,6 +46,8 @@ def compare(
         engine: What runs the networks; one for both, or one each.
         protocol: How the models look at a frame; one for both, or one each. See evaluate.
         threads: CPU threads; all by default.
+        map: Reconcile the models' classes with the data's, as in evaluate; a pair goes to each
+            model that has the class. `nothing=NAME` ignores a class of the data for both.
         html: Write a report with pictures, one file.
         json: Print one JSON object in place of the table.
     """
@@ -53,7 +57,8 @@ def compare(
     from bisenetv2.evaluation.compare import compare as score
     from bisenetv2.evaluation.compare_report import print_comparison, write_comparison
     from bisenetv2.evaluation.html_report import Circumstances
-    from bisenetv2.evaluation.protocols import FrameProtocol
+    from bisenetv2.evaluation.mapping import reconcile_all
+    from bisenetv2.evaluation.protocols import Answering, FrameProtocol
     from bisenetv2.images import check_writable
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.progress import progress_bar
@@ -66,12 +71,14 @@ def compare(
         Segmenter(model, runs, threads=threads)
         for model, runs in zip((first, second), engines, strict=True)
     ]
-    a, b = (
+    looking: list[Answering] = [
         FrameProtocol(segmenter, name)
         for segmenter, name in zip(segmenters, protocols, strict=True)
-    )
+    ]
+    if map:
+        looking, dataset = reconcile_all(looking, dataset, map)
     with progress_bar("compare", len(dataset)) as bar:
-        result = score(a, b, dataset, lambda _: bar.advance())
+        result = score(looking[0], looking[1], dataset, lambda _: bar.advance())
     if html is not None:
         facts = [
             Circumstances.now(model, segmenter)
@@ -81,8 +88,11 @@ def compare(
     if json:
         print(dumps(result.to_json_object(), indent=2, allow_nan=False))
         return 0
-    names = f"{first} ({a.segmenter.engine.name})", f"{second} ({b.segmenter.engine.name})"
-    print_comparison(result, names, Console())
+    names = [
+        f"{model} ({segmenter.engine.name})"
+        for model, segmenter in zip((first, second), segmenters, strict=True)
+    ]
+    print_comparison(result, (names[0], names[1]), Console())
     if html is not None:
         print(f"written: {html}")
     return 0

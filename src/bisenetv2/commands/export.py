@@ -42,7 +42,7 @@ def export(
     the fewest layers in FP32 that keep the drop within --max-drop.
 
     Args:
-        model: .safetensors that training wrote; for INT8 an FP32 .onnx will do.
+        model: .safetensors that training wrote; for INT8 an FP32 .onnx, or camvid-fp32, will do.
         output: .onnx to write; by default beside the model.
         data: FP32: where frames to compare on come from: a data folder, or `streets` (default).
         split: Split of the frames to compare on (val), or to calibrate on (train).
@@ -65,13 +65,15 @@ def export(
     if int8 and data is not None:
         raise UserError(f"--data {data}: INT8 takes its frames from --calibrate alone")
     target = output or model.with_suffix(".int8.onnx" if int8 else ".onnx")
-    if target == model:
+    if target.resolve() == model.resolve():
         raise UserError(f"{target}: is the model itself; name another file with --output")
     from bisenetv2.data.catalogue import open_dataset
     from bisenetv2.data.dataset import FirstSamples, SpreadSamples
     from bisenetv2.export.int8_file import export_int8
     from bisenetv2.export.onnx_file import export_onnx
+    from bisenetv2.images import check_writable
 
+    check_writable(target)
     source = calibrate or data or "streets"
     score_on = open_dataset(source, score_split) if score_split else None
     if not int8:

@@ -31,7 +31,7 @@ class Resampled(NamedTuple):
     """IoU on resampled images."""
 
     iou: Scores  # resamples, C: `nan` where a resample lacks the class
-    mean: Scores  # resamples: over the classes the resample has
+    mean: Scores  # resamples: over the classes that the images have
 
 
 UNKNOWN = Interval(float("nan"), float("nan"))
@@ -41,7 +41,8 @@ def resample(sums: npt.NDArray[np.int64]) -> Resampled:
     """Scores resamples of images, as many images each, drawn with replacement.
 
     The draws depend on the number of images alone: two models on the same images get the same ones,
-    so that the difference of their results is a paired one.
+    so that the difference of their results is a paired one. A class in a single image is `nan`, and
+    with it the mean: nothing tells how it would fare in another.
 
     Args:
         sums: Images×3×C counts, of each image its `ConfusionMatrix.sums`.
@@ -54,10 +55,14 @@ def resample(sums: npt.NDArray[np.int64]) -> Resampled:
         times = rng.multinomial(images, np.full(images, 1 / images), size=_BLOCK)
         blocks.append(iou_of(np.rint(times @ flat).astype(np.int64).reshape(_BLOCK, 3, classes)))
     iou = np.concatenate(blocks)  # resamples, C
-    known = ~np.isnan(iou)
-    mean = np.full(len(iou), np.nan)
-    np.divide(np.nansum(iou, axis=1), known.sum(axis=1), out=mean, where=known.any(axis=1))
-    return Resampled(iou, mean)
+    holders = (sums[:, 1] > 0).sum(axis=0)  # images that have the class, C
+    iou[:, holders == 1] = np.nan
+    if not holders.any() or (holders == 1).any():
+        return Resampled(iou, np.full(len(iou), np.nan))
+    # Over one set of classes, else it were no interval of the figure: without a rare and hard class
+    # a mean is higher.
+    held = np.where(np.isnan(iou), iou_of(sums.sum(axis=0)), iou)[:, holders > 0]
+    return Resampled(iou, held.mean(axis=1))
 
 
 def interval(values: Scores) -> Interval:

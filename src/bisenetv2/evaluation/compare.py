@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bisenetv2.data.dataset import Dataset
-from bisenetv2.evaluation.bootstrap import UNKNOWN, Interval, interval
+from bisenetv2.evaluation.bootstrap import Interval, interval
 from bisenetv2.evaluation.confusion import Scores
 from bisenetv2.evaluation.evaluate import Evaluation, Tally, defined
 from bisenetv2.evaluation.gallery import Gallery
@@ -46,7 +46,7 @@ class Comparison:
     evaluations: tuple[Evaluation, Evaluation]
 
     milliseconds: tuple[float, float]
-    """Median time of a frame to its mask, the two in turn."""
+    """Median time of a frame to its mask, the one first on one frame, the other on the next."""
 
     pairs: npt.NDArray[np.int64]
     """C×C labelled pixels by the first model's class and the second's."""
@@ -73,8 +73,6 @@ class Comparison:
         """Difference of mIoU."""
         first, second = self.evaluations
         value = second.matrix.mean_iou - first.matrix.mean_iou
-        if first.images < 2:
-            return Difference(value, UNKNOWN)
         return Difference(value, interval(second.resampled.mean - first.resampled.mean))
 
     @cached_property
@@ -82,8 +80,6 @@ class Comparison:
         """Difference of IoU, by class."""
         first, second = self.evaluations
         values = (second.matrix.iou - first.matrix.iou).tolist()
-        if first.images < 2:
-            return [Difference(value, UNKNOWN) for value in values]
         spread = (second.resampled.iou - first.resampled.iou).T  # C, resamples
         return [Difference(v, interval(s)) for v, s in zip(values, spread, strict=True)]
 
@@ -102,6 +98,7 @@ class Comparison:
         return {
             "data": first.data,
             "images": first.images,
+            "absent_classes": list(first.absent_classes),
             "protocols": [first.protocol, second.protocol],
             "miou": [defined(each.matrix.mean_iou) for each in self.evaluations],
             "miou_difference": _as_json(self.miou),

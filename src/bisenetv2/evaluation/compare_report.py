@@ -87,6 +87,7 @@ def summary(comparison: Comparison, names: tuple[str, str]) -> list[str]:
         f"the two agree on {percent(comparison.agreement)} % of the labelled pixels",
         "differences in points, paired over the images; *: the interval leaves 0 out",
         "only A, only B: % of a class that only this one has right",
+        *_absences(comparison),
     ]
 
 
@@ -162,7 +163,8 @@ def _classes(comparison: Comparison) -> str:
         "Differences in points of IoU, paired over the images, to the right where B is better; "
         "*: the interval leaves 0 out. Only A, only B right: share of the class's pixels."
     )
-    return section("Classes", table(caption, headings, rows, foot))
+    notes = map(note, _absences(comparison))
+    return section("Classes", table(caption, headings, rows, foot), *notes)
 
 
 def _changes(comparison: Comparison) -> str:
@@ -211,6 +213,15 @@ def who_is_right(frame: Answered, labels: Labels) -> Image:
     picture[differ & (a == frame.truth)] = FIRST
     picture[differ & (b == frame.truth)] = SECOND
     return picture
+
+
+def _absences(comparison: Comparison) -> list[str]:
+    """Tells what each model makes of classes without a truth pixel, if there are any."""
+    return [
+        f"{letter}: {evaluation.absence}"
+        for letter, evaluation in zip("AB", comparison.evaluations, strict=True)
+        if evaluation.absence
+    ]
 
 
 def _difference(difference: Difference) -> tuple[str, str]:

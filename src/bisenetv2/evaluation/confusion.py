@@ -24,7 +24,7 @@ Scores: TypeAlias = npt.NDArray[np.float64]
 class ConfusionMatrix:
     """Counts of labelled pixels by true and predicted class.
 
-    The counts are exact integers, so matrices of disjoint shards add up to that of the whole.
+    The counts are exact integers, so those of disjoint shards add up to those of the whole.
 
     Args:
         num_classes: Number of classes C, 1 to 255.
@@ -116,18 +116,6 @@ class ConfusionMatrix:
                 f"{self.num_classes} classes (0-{self.num_classes - 1}) and {self.ignore_index} "
                 "for ignored pixels are expected"
             )
-
-    def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
-        if not isinstance(other, ConfusionMatrix):
-            return NotImplemented
-        if (self.num_classes, self.ignore_index) != (other.num_classes, other.ignore_index):
-            raise UserError(
-                f"confusion matrices of {self.num_classes} and {other.num_classes} classes, ignore "
-                f"index {self.ignore_index} and {other.ignore_index}: only like ones can be added"
-            )
-        total = ConfusionMatrix(self.num_classes, self.ignore_index)
-        total.counts = self.counts + other.counts
-        return total
 
     @property
     def pixels(self) -> int:

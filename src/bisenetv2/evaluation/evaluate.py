@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bisenetv2.builtin_labels import CITYSCAPES, CITYSCAPES_CATEGORIES
 from bisenetv2.data.dataset import Dataset
 from bisenetv2.errors import UserError
-from bisenetv2.evaluation.bootstrap import UNKNOWN, Interval, Resampled, interval, resample
+from bisenetv2.evaluation.bootstrap import Interval, Resampled, interval, resample
 from bisenetv2.evaluation.boundary import BoundaryScores
 from bisenetv2.evaluation.calibration import Calibration
 from bisenetv2.evaluation.confusion import ConfusionMatrix, Scores, iou_of
@@ -100,14 +100,12 @@ class Evaluation:
 
     @property
     def miou_interval(self) -> Interval:
-        """Where the mIoU would lie on other such images; `nan` for fewer than two of them."""
-        return interval(self.resampled.mean) if len(self.sums) > 1 else UNKNOWN
+        """Where the mIoU would lie on other such images; `nan` if only one of them has a class."""
+        return interval(self.resampled.mean)
 
     @property
     def iou_intervals(self) -> list[Interval]:
         """The same for the IoU of each class."""
-        if len(self.sums) < 2:
-            return [UNKNOWN] * len(self.labels)
         return list(map(interval, self.resampled.iou.T))
 
     @property

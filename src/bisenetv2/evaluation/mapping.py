@@ -41,13 +41,13 @@ def check_labels(labels: Labels, dataset: Dataset) -> None:
     raise UserError(
         f"the model's {len(ours)} classes are not the {len(theirs)} of {dataset.name} "
         f"(model | data: {pairs}): take data with the model's classes in their order, or reconcile "
-        f"them with `evaluate --map {BY_NAME}` or `--map MODEL=DATA ...`"
+        f"them with `--map {BY_NAME}` or `--map MODEL=DATA ...`"
     )
 
 
 def reconcile(
     protocol: Answering, dataset: Dataset, pairs: Sequence[str]
-) -> tuple[Answering, Dataset]:
+) -> tuple[Mapped, Dataset]:
     """Makes a model answer in the classes of a dataset.
 
     Classes of the same name, whatever its case, match by themselves. A class of the model that
@@ -97,6 +97,31 @@ def reconcile(
     for index, match in target.items():
         table[index] = len(theirs) if match is None else match
     return Mapped(protocol, labels, table), Relabelled(dataset, labels, tuple(sorted(ignored)))
+
+
+def reconcile_all(
+    protocols: Sequence[Answering], dataset: Dataset, pairs: Sequence[str]
+) -> tuple[list[Answering], Dataset]:
+    """Makes several models answer in the classes of a dataset, on the same pixels.
+
+    Args:
+        protocols: The models, whose classes may differ.
+        dataset: The dataset.
+        pairs: As `reconcile` takes them. One goes to the models that have its class, and to all if
+            none has it, which refuse it.
+
+    Raises:
+        UserError: As `reconcile`.
+    """
+    names = {name for protocol in protocols for name in protocol.labels.names}
+    found = []
+    for protocol in protocols:
+        others = names.difference(protocol.labels.names)
+        own = [pair for pair in pairs if pair.partition("=")[0].strip() not in others]
+        found.append(reconcile(protocol, dataset, own))
+    # What one of them predicts beside the data's classes, all are scored with.
+    merged = max((data for _, data in found), key=lambda data: len(data.labels))
+    return [replace(mapped, labels=merged.labels) for mapped, _ in found], merged
 
 
 def _refuse_leftovers(whose: str, labels: Labels, left: set[int], remedy: str) -> None:

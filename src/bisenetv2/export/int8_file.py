@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import onnx
 
+from bisenetv2 import __version__
 from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate
@@ -23,6 +24,7 @@ from bisenetv2.images import atomic_path
 from bisenetv2.inference.benchmark import NETWORK, interleave, time_stages
 from bisenetv2.inference.engines import EngineName, Frames
 from bisenetv2.inference.machine import describe_machine
+from bisenetv2.inference.model_file import find_model
 from bisenetv2.inference.segmenter import Segmenter
 
 SENSITIVITY_FRAMES = 4
@@ -68,7 +70,7 @@ def export_int8(
     """Quantises a model file and leaves in floating point what costs too much accuracy.
 
     Args:
-        source: FP32 model file (`.onnx`).
+        source: FP32 model file (`.onnx`), or the name of an embedded one.
         output: `.onnx` to write; only appears if the drop is small enough.
         calibration: Frames that fix the scales; their truth is not used.
         drop_on: Data on which mIoU may drop by `max_drop`.
@@ -84,7 +86,10 @@ def export_int8(
         raise UserError(f"{output}: model files end in .onnx")
     if not 0 <= max_drop <= 100:
         raise UserError(f"max drop {max_drop}: expected 0 to 100 points of mIoU")
+    source = find_model(source)
     fp32 = Segmenter(source)
+    if fp32.card.quantization:
+        raise UserError(f"{source}: is INT8 already; give the FP32 file or the checkpoint")
     original = repeat_inputs(onnx.load(source))
     tell(f"calibrating on {len(calibration)} frames of {calibration.name}")
     quantised = quantize(original, _prepared(fp32, calibration))
@@ -99,7 +104,8 @@ def export_int8(
             path = Path(folder) / f"{len(floating)}.onnx"
             more = f"; in floating point: {', '.join(floating)}" if floating else ""
             model = release(quantised, original, floating)
-            write_card(model, replace(fp32.card, merit="", quantization=note + more))
+            card = replace(fp32.card, merit="", quantization=note + more, version=__version__)
+            write_card(model, card)
             save_model(model, path, output)
             after: dict[str, Evaluation] = {
                 name: evaluate(Segmenter(path, name), drop_on) for name in engines

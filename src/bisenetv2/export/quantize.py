@@ -13,7 +13,8 @@ which overflow: with 8-bit weights such a machine loses tens of points of mIoU, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,14 +49,12 @@ def quantize(model: onnx.ModelProto, frames: Iterable[Frames]) -> onnx.ModelProt
         frames: What the network is to see, `uint8` 1×H×W×3: their extremes fix the scales.
 
     Raises:
-        UserError: If ONNX Runtime is missing, there is no frame, or the model is quantised already.
+        UserError: If ONNX Runtime is missing or there is no frame.
     """
     try:
         from onnxruntime import quantization
     except ModuleNotFoundError as error:
         raise require("onnxruntime", "train") from error
-    if any(node.op_type == QUANTIZE for node in model.graph.node):
-        raise UserError("the model is INT8 already: give the FP32 file or the checkpoint")
     reader = _reader(quantization.CalibrationDataReader, frames)
     with TemporaryDirectory(prefix="bisenetv2-int8-") as folder, quiet(None):
         source, path = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
@@ -196,16 +195,5 @@ def _reader(base: type, frames: Iterable[Frames]) -> Any:
     first = next(iterator, None)
     if first is None:
         raise UserError("no frame to calibrate on: name data and a split that hold some")
-
-    def feed() -> Iterator[dict[str, Frames]]:
-        yield {"frame": first}
-        for frame in iterator:
-            yield {"frame": frame}
-
-    class Reader(base):  # type: ignore[misc]
-        feeds = feed()
-
-        def get_next(self) -> dict[str, Frames] | None:
-            return next(self.feeds, None)
-
-    return Reader()
+    feeds = ({"frame": frame} for frame in chain([first], iterator))
+    return type("Reader", (base,), {"get_next": lambda self: next(feeds, None)})()

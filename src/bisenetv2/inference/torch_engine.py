@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bisenetv2.errors import UserError
 from bisenetv2.inference.engines import Frames, Logits
 from bisenetv2.labels import Mask
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.checkpoint import load_checkpoint
+from bisenetv2.network.device import choose_device
 from bisenetv2.network.frames import FrameNetwork
 
 RECORDINGS = 8
@@ -53,15 +53,11 @@ class TorchEngine:
         if isinstance(network, str | Path):
             self._network, _ = load_checkpoint(network)
             self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            if device == "auto":
-                device = _best_device()
+            self._network.to(choose_device(device))
         else:
             self._network = FrameNetwork(network) if isinstance(network, BiSeNetV2) else network
-        if device != "auto":
-            try:
-                self._network.to(device)
-            except (RuntimeError, AssertionError) as error:  # PyTorch raises either, as built
-                raise UserError(f"device {device!r} cannot be used: take cpu or auto") from error
+            if device != "auto":
+                self._network.to(choose_device(device))
 
     def logits(self, frames: Frames) -> Logits:
         """Computes logits; see `Engine.logits`."""
@@ -160,12 +156,6 @@ class _Recording:
         self._input.copy_(batch)
         self._graph.replay()
         return self._output
-
-
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from bisenetv2.card import ModelCard
 from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
 from bisenetv2.network.checkpoint import save_checkpoint
+from bisenetv2.network.device import choose_device
 from bisenetv2.progress import ProgressBar
 from bisenetv2.training.class_weights import weights_of
-from bisenetv2.training.device import choose_device
 from bisenetv2.training.init import Start, starting_point
 from bisenetv2.training.loader import Batch, InMemory
 from bisenetv2.training.memory import keep_freed_memory

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bisenetv2.errors import UserError
+from bisenetv2.network.device import computes_bfloat16
 from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.training.average import WeightAverage
 from bisenetv2.training.batch_norm import synchronised
-from bisenetv2.training.device import computes_bfloat16
 from bisenetv2.training.loader import Batch
 from bisenetv2.training.loss import Mining, SegmentationLoss
 from bisenetv2.training.recipe import PARTS, Recipe

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bisenetv2.errors import UserError
-from bisenetv2.training.device import choose_device
+from bisenetv2.network.device import choose_device
 
 T = TypeVar("T")
 
