@@ -128,8 +128,11 @@ def main(folder: Path) -> None:
             dataset[index]
     assert together(1, training(RECIPE, folder / "one")) == [0]
     assert together(2, training(RECIPE, folder / "two")) == [0, 0]
-    accumulating = replace(RECIPE, accumulate=2, sync_bn=False, iterations=2)
-    assert together(1, training(accumulating, folder / "accumulated")) == [0]
+    # The same parts either way: one frame each, their losses and gradients one mean.
+    parts = replace(RECIPE, sync_bn=False, batch=8, ohem=False, iterations=1)
+    for count in (1, 2):
+        recipe = replace(parts, accumulate=4 // count)
+        assert together(count, training(recipe, folder / f"parts-{count}")) == [0] * count
     assert together(2, dying(folder / "died")) == [2, -signal.SIGKILL]
     assert together(2, training(RECIPE, folder / "died", resume=True)) == [0, 0]
     for count in (1, 3):

@@ -103,6 +103,15 @@ def test_for_another_number_of_classes_all_heads_are_new(tmp_path: Path) -> None
     assert "new: head, boosters.S2, boosters.S3, boosters.S4, boosters.S5" in start.summary
 
 
+def test_for_as_many_classes_of_other_names_all_heads_are_new(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "a.safetensors")
+    start = starting_point(WANTED, init, CAMVID.names)
+    assert taken(start, init) == weights(start, "head.", "boosters.")
+    assert "new: head, boosters.S2" in start.summary
+    same = starting_point(WANTED, init, tuple(map(str, range(11))))
+    assert taken(same, init) == weights(same)
+
+
 def test_booster_heads_are_taken_where_they_are_and_new_elsewhere(tmp_path: Path) -> None:
     init = checkpoint(tmp_path / "a.safetensors", boosters=("S3", "CE"), booster_width=(5, 6))
     start = starting_point(WANTED, init)
@@ -204,4 +213,5 @@ def test_a_run_says_and_records_its_start_and_resumes_without_being_told(
     assert card.data == "rendered streets, starting from weights of elsewhere"
     assert card.data_licence.endswith("; terms") and card.origin == "a family"
     again = train(recipe, streets, None, tmp_path / "again", init=best, bar=Bar())
-    assert load_checkpoint(again)[1].data == card.data  # one data set is named once
+    found = load_checkpoint(again)[1]  # one data set is named once
+    assert (found.data, found.data_licence) == (card.data, card.data_licence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from bisenetv2.data.augment import Augmentation
 from bisenetv2.data.dataset import Sample
 from bisenetv2.errors import UserError
 from bisenetv2.labels import CAMVID, Labels
+from bisenetv2.training import loader
 from bisenetv2.training.loader import Batch, Batches, InMemory
 
 SIDE = 8
@@ -113,6 +115,25 @@ def test_prefetched_batches_are_those_asked_for_directly_in_order(
         assert_equal(batch, source[step])
 
 
+@pytest.mark.parametrize(
+    ("cores", "processes", "threads"), [(1, 1, 2), (8, 1, 8), (8, 2, 4), (128, 1, 16), (128, 16, 8)]
+)
+def test_each_process_prepares_with_its_share_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, threads: int
+) -> None:
+    asked: list[int] = []
+
+    def pool(workers: int) -> ThreadPoolExecutor:
+        asked.append(workers)
+        return ThreadPoolExecutor(workers)
+
+    monkeypatch.setattr(loader, "available_cores", lambda: cores)
+    monkeypatch.setattr(loader, "ThreadPoolExecutor", pool)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert len(list(batches(9, 2).prefetch(0, 3))) == 3
+    assert asked == [threads]
+
+
 def test_prefetch_past_the_end_yields_nothing() -> None:
     assert list(batches(9, 2).prefetch(7, 3)) == []
 
@@ -137,7 +158,7 @@ def test_an_error_in_a_worker_reaches_the_training_and_ends_the_threads() -> Non
 def test_leaving_early_stops_the_workers_soon_after() -> None:
     threads = threading.active_count()
     data = Numbered(250)
-    stream = replace(batches(12, 1), dataset=data).prefetch(0, 250)
+    stream = replace(batches(12, 1), dataset=data).prefetch(0, 250, workers=2)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert threading.active_count() == threads

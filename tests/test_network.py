@@ -441,7 +441,7 @@ def test_a_normalisation_of_other_channels_than_the_network_s_is_refused(channel
         ({"depth": 0}, "depth 0: expected 1 to 64"),
         ({"depth": 1.5}, "depth 1.5: expected a whole number"),
         ({"num_classes": 11.0}, "num_classes 11.0: expected a whole number"),
-        ({"gather_kernel": 3.0}, "gather_kernel 3.0: expected a whole number"),
+        ({"gather_kernel": 3.0}, "gather_kernel 3.0: expected one of 1, 3"),
         ({"refine": "false"}, "refine 'false': expected one of True, False"),
         ({"branches": "one"}, "branches 'one': expected one of both, detail, semantic"),
         ({"aggregation": "mean"}, "aggregation 'mean': expected one of bga, sum, concat"),

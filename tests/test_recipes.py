@@ -129,8 +129,20 @@ def test_a_recipe_survives_its_configuration(tmp_path: Path) -> None:
     for recipe in RECIPES.values():
         content = json.loads(json.dumps({"recipe": asdict(recipe)}))["recipe"]
         assert Recipe.from_fields(content) == recipe
-    with pytest.raises(UserError, match="unknown options speed"):
-        Recipe.from_fields({**content, "speed": 3})
+    for change, message in (
+        ({"speed": 3}, "unknown options speed"),
+        ({"rate": "1e-3"}, "rate '1e-3': expected a number such as 1.0e-3"),  # as YAML reads 1e-3
+        ({"iterations": 2.5}, "iterations 2.5: expected a whole number"),
+        ({"crop": [64]}, r"crop \(64,\): expected a list of 2, each a whole number"),
+        ({"scales": 1.0}, r"scales 1\.0: expected a list, each a number"),
+        ({"sync_bn": "no"}, "sync_bn 'no': expected one of True, False"),
+        ({"split": 3}, "split 3: expected text"),
+        ({"booster_weight": "1"}, "booster_weight '1': expected a number .* or a list"),
+        ({"network": {"newer": 1}}, "unknown network options newer"),
+        ({"network": 5}, "it describes no network"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Recipe.from_fields({**content, **change})
     (tmp_path / "config.yaml").write_text("recipe: [1]\n")
     with pytest.raises(UserError, match=r"config\.yaml: not the configuration of a run"):
         RunConfig.read(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from bisenetv2.network.frames import FrameNetwork, Normalization  # noqa: E402
 from bisenetv2.training.branch import branch_off  # noqa: E402
 from bisenetv2.training.loader import InMemory  # noqa: E402
 from bisenetv2.training.loop import train  # noqa: E402
+from bisenetv2.training.phases import batches_from, plan_phases  # noqa: E402
 from bisenetv2.training.recipe import Recipe  # noqa: E402
 from bisenetv2.training.run_folder import RunConfig, RunFolder  # noqa: E402
 from bisenetv2.training.watch import Watch  # noqa: E402
@@ -197,6 +199,29 @@ def test_a_trunk_keeps_its_rate_and_a_cooldown_brings_it_down(tmp_path: Path) ->
     train(replace(recipe, iterations=21), STREETS, None, trunk, resume=True, bar=Bar())  # goes on
 
 
+def test_a_cooldown_goes_on_with_the_samples_where_its_trunk_is(tmp_path: Path) -> None:
+    recipe = tiny(hold=1.0, iterations=10, save_every=10, progressive_share=0.4,
+                  progressive_batch=5)  # fmt: skip
+    train(recipe, STREETS, None, tmp_path / "trunk", bar=Bar())
+    cooling = RunConfig.read(branch_off(tmp_path / "trunk", None, 6)).recipe
+    after, trunk = ([b.first for b in batches_from(plan_phases(r, STREETS), 8)]
+                    for r in (cooling, recipe))  # fmt: skip
+    assert after[: len(trunk)] == trunk
+    assert len(after) == 8
+
+
+def test_a_run_on_streets_goes_on_beside_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("streets").mkdir()
+    words = ["train", "streets", "--network.width", "0.25", "--crop", "32", "64", "--batch", "2",
+             "--overfit", "2", "--iterations", "1", "--run", "runs/x"]  # fmt: skip
+    assert main(words) == 0
+    assert RunConfig.read(Path("runs/x")).data == "streets"
+    assert main(["train", "runs/x", "--resume", "--iterations", "2"]) == 0
+
+
 def test_a_cooldown_wants_a_trunk_with_a_state_and_a_free_folder(tmp_path: Path) -> None:
     train(tiny(iterations=1), STREETS, None, tmp_path / "poly", bar=Bar())
     with pytest.raises(UserError, match=r"poly: its rate falls already .* --schedule trunk"):
@@ -205,6 +230,10 @@ def test_a_cooldown_wants_a_trunk_with_a_state_and_a_free_folder(tmp_path: Path)
     with pytest.raises(UserError, match=r"iterations 0: expected 1 or more"):
         branch_off(tmp_path / "trunk", None, 0)
     branch_off(tmp_path / "trunk", None, 5)
+    (tmp_path / "bare").mkdir()
+    shutil.copy(tmp_path / "trunk" / "config.yaml", tmp_path / "bare")
+    with pytest.raises(UserError, match=r"bare.*no saved state to resume from"):
+        branch_off(tmp_path / "bare", None, 5)
     with pytest.raises(UserError, match=r"trunk-cooldown-1: holds a run already; go on with it by"):
         branch_off(tmp_path / "trunk", None, 5)
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bisenetv2.card import METADATA_KEY, ModelCard, immutable
+from bisenetv2.card import METADATA_KEY, ModelCard
 from bisenetv2.errors import UserError
 from bisenetv2.images import atomic_path
 from bisenetv2.network.bisenetv2 import BiSeNetV2
@@ -60,7 +59,7 @@ def write_tensors(
     with atomic_path(path) as temporary:
         try:
             save_file(contiguous, temporary, dict(metadata))
-            with temporary.open("rb") as file:
+            with temporary.open("r+b") as file:  # Windows flushes what is open for writing alone
                 os.fsync(file.fileno())  # on the disk before it gets its name
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path}: cannot be written ({error}); choose another place") from error
@@ -113,7 +112,7 @@ def build(description: str) -> FrameNetwork:
         tuple(map(float, content["normalization"]["mean"])),
         tuple(map(float, content["normalization"]["std"])),
     )
-    return FrameNetwork(BiSeNetV2(_config(content["network"])), normalization)
+    return FrameNetwork(BiSeNetV2(BiSeNetV2Config.from_fields(content["network"])), normalization)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -159,17 +158,6 @@ def load_strictly(network: BiSeNetV2, tensors: Mapping[str, Tensor], source: obj
     # Assigned tensors keep their type, and half-precision weights would not run on float32 frames.
     fitting = {name: tensor.to(wanted[name].dtype) for name, tensor in tensors.items()}
     network.load_state_dict(fitting, assign=on_meta)
-
-
-def _config(content: dict[str, Any]) -> BiSeNetV2Config:
-    known = {field.name for field in fields(BiSeNetV2Config)}
-    unknown = sorted(content.keys() - known)
-    if unknown:
-        raise UserError(
-            f"unknown network options {', '.join(unknown)}: written by a newer version; "
-            "update bisenetv2"
-        )
-    return BiSeNetV2Config(**{name: immutable(value) for name, value in content.items()})
 
 
 def _check_card(config: BiSeNetV2Config, card: ModelCard) -> None:

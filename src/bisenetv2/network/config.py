@@ -9,8 +9,10 @@ Figures 3-7; `printed-cost` is the network whose cost equals the 22 GFLOPs the p
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from bisenetv2.card import immutable
 from bisenetv2.errors import UserError
 
 Reading = Literal[
@@ -121,8 +123,7 @@ class BiSeNetV2Config:
     class and position, which a pixel shuffle spreads, as one generation of common code does."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _of_kind(field.default, field.name, getattr(self, field.name))
+        check_kinds(self)
         _in_range("num_classes", self.num_classes, 1, 255)
         _in_range("in_channels", self.in_channels, 1, 1024)
         _in_range("head_width", self.head_width, 1, 8192)
@@ -132,7 +133,6 @@ class BiSeNetV2Config:
         _in_range("expansion", self.expansion, 1, 64)
         _in_range("width", self.width, 1 / 16, 16)
         _in_range("depth", self.depth, 1, 64)
-        check_choices(self)
         if tuple(stage for stage in STAGES if stage in self.boosters) != self.boosters:
             raise UserError(f"boosters {self.boosters}: take some of {STAGES}, in that order")
         if self.boosters and self.branches == "detail":
@@ -149,6 +149,21 @@ class BiSeNetV2Config:
                 f"semantic_ratio {self.semantic_ratio} at width {self.width}: the stem would have "
                 f"{self.semantic_channels[0]} channels; it needs 2 or more"
             )
+
+    @classmethod
+    def from_fields(cls, content: dict[str, Any]) -> BiSeNetV2Config:
+        """Builds a network's configuration from what `asdict` gives, as JSON and YAML have it.
+
+        Raises:
+            UserError: If a field is unknown or out of range.
+        """
+        unknown = sorted(content.keys() - {field.name for field in fields(cls)})
+        if unknown:
+            raise UserError(
+                f"unknown network options {', '.join(unknown)}: written by a newer version; "
+                "update bisenetv2"
+            )
+        return cls(**{name: immutable(value) for name, value in content.items()})
 
     @property
     def detail_channels(self) -> tuple[int, int, int]:
@@ -188,8 +203,8 @@ class BiSeNetV2Config:
         Raises:
             UserError: If a name or a field's value is unknown.
         """
-        _one_of("reading", reading, tuple(PRESETS))
-        _one_of("size", size, get_args(Size))
+        _check_kind(Reading, "reading", reading)
+        _check_kind(Size, "size", size)
         config = cls(**PRESETS[reading])
         if size == "large":
             config = replace(config, width=2.0, depth=3, head_width=max(256, config.head_width))
@@ -261,32 +276,49 @@ of another layout than Fig. 7's are left at the default width.
 """
 
 
-def check_choices(options: object) -> None:
-    """Checks the fields of a dataclass whose type is `Literal`.
+def check_kinds(options: object) -> None:
+    """Checks the values of a dataclass's fields against their types: a file may hold anything.
 
     Raises:
-        UserError: If one has another value.
+        UserError: If one does not fit, for instance is none of those that a `Literal` lists.
     """
     for name, hint in get_type_hints(type(options)).items():
-        if get_origin(hint) is Literal:
-            _one_of(name, getattr(options, name), get_args(hint))
+        _check_kind(hint, name, getattr(options, name))
 
 
-def _of_kind(default: object, name: str, value: object) -> None:
-    """Checks that switches are switches and counts are counts: a file may hold anything."""
-    if isinstance(default, bool):
-        _one_of(name, value, (True, False))
-    elif isinstance(default, int):
-        several = value if isinstance(value, tuple) and name == "booster_width" else (value,)
-        if not all(isinstance(number, int) for number in several):
-            raise UserError(f"{name} {value!r}: expected a whole number")
+def _check_kind(hint: Any, name: str, value: object) -> None:
+    if not _fits(hint, value):
+        raise UserError(f"{name} {value!r}: expected {_in_words(hint)}")
+
+
+def _fits(hint: Any, value: object) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return any(value == each and type(value) is type(each) for each in inner)
+    if origin is UnionType:
+        return any(_fits(each, value) for each in inner)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        hints = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return len(hints) == len(value) and all(map(_fits, hints, value))
+    kinds = (int, float) if hint is float else hint
+    return isinstance(value, kinds) and (hint is bool or not isinstance(value, bool))
+
+
+def _in_words(hint: Any) -> str:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, inner))}"
+    if origin is UnionType:
+        return " or ".join(map(_in_words, inner))
+    if origin is tuple:
+        length = "" if inner[-1] is Ellipsis else f" of {len(inner)}"
+        return f"a list{length}, each {_in_words(inner[0])}"
+    words = {bool: "one of True, False", int: "a whole number", float: "a number such as 1.0e-3"}
+    return words.get(hint, "text")
 
 
 def _in_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise UserError(f"{name} {value}: expected {low} to {high}")
-
-
-def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise UserError(f"{name} {value!r}: expected one of {', '.join(map(str, choices))}")

@@ -14,10 +14,9 @@ def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
     if device.type == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if type(child) is nn.BatchNorm2d:
-                setattr(module, name, SharedBatchNorm2d.of(child))
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SharedBatchNorm2d  # it holds nothing else
     return model
 
 
@@ -26,15 +25,6 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
     All processes have batches of one size.
     """
-
-    @classmethod
-    def of(cls, norm: nn.BatchNorm2d) -> SharedBatchNorm2d:
-        """Makes one that shares the parameters and statistics of another."""
-        shared = cls(norm.num_features, norm.eps, norm.momentum)
-        shared.load_state_dict(norm.state_dict(), assign=True)
-        for name, parameter in norm.named_parameters():
-            setattr(shared, name, parameter)
-        return shared.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps B, C, H, W to the same shape."""

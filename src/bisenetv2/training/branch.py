@@ -47,12 +47,14 @@ def branch_off(trunk: Path, run: Path | None, iterations: int) -> Path:
             f"{folder.path}: holds a run already; go on with it by `bisenetv2 train {folder.path} "
             "--resume`, or name another --run"
         )
+    whole = step + iterations
+    early = 0.0 if recipe.schedule == "trunk" else recipe.progressive_share * recipe.iterations
     cooling = replace(
         recipe,
         schedule="poly",
-        iterations=step + iterations,
-        hold=step / (step + iterations),
-        progressive_share=0.0,
+        iterations=whole,
+        hold=step / whole,
+        progressive_share=min(1.0, early / whole),
     )
     content = yaml.safe_load(RunFolder(trunk).config.read_text("utf-8"))
     content["recipe"] = json.loads(json.dumps(asdict(cooling)))

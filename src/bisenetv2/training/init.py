@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -42,18 +42,21 @@ class Start:
     """A line on what was loaded, and a table of what was loaded, re-initialised and ignored."""
 
 
-def starting_point(wanted: BiSeNetV2Config, init: Path | None) -> Start:
+def starting_point(
+    wanted: BiSeNetV2Config, init: Path | None, classes: Sequence[str] | None = None
+) -> Start:
     """Builds the network of a run.
 
     A checkpoint brings its network along, normalisation included, since weights mean nothing under
     other switches. The run keeps its number of classes, its input channels and its booster heads.
-    Of these the checkpoint fills what it has; if it is for another number of classes, all heads
-    are new; for other input channels, the first convolutions are adapted. A file of bare weights
-    without a description fills the recipe's network as far as names and shapes agree.
+    Of these the checkpoint fills what it has; if it is for other classes, all heads are new; for
+    other input channels, the first convolutions are adapted. A file of bare weights without a
+    description fills the recipe's network as far as names and shapes agree.
 
     Args:
         wanted: The recipe's network, for the classes of the data.
         init: Checkpoint to start from; `None` for new weights.
+        classes: Names of the data's classes, in their order; `None` for any of that number.
 
     Raises:
         UserError: If the checkpoint cannot be read, cannot carry the recipe's booster heads, or
@@ -73,6 +76,8 @@ def starting_point(wanted: BiSeNetV2Config, init: Path | None) -> Start:
     loaded, card = load_checkpoint(init)
     found = loaded.network.config
     same_classes = found.num_classes == wanted.num_classes
+    if classes is not None:
+        same_classes &= _folded(card.labels.names) == _folded(classes)
     widths = dict(zip(wanted.boosters, wanted.booster_widths, strict=True))
     if same_classes:
         known = dict(zip(found.boosters, found.booster_widths, strict=True))
@@ -116,6 +121,10 @@ def _fill(
     load_strictly(network, {**new, **taken}, init)
     summary = _summary(init, wanted, network, tensors, taken)
     return "\n".join((summary, *_table(new, tensors, taken)))
+
+
+def _folded(names: Sequence[str]) -> list[str]:
+    return [name.casefold() for name in names]
 
 
 def _normalization(channels: int) -> Normalization:

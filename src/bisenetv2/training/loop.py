@@ -103,7 +103,7 @@ def train(
     if stored is not None and init is not None:
         start = Start(stored.model(), stored.start_card())
     else:
-        start = starting_point(wanted, init)
+        start = starting_point(wanted, init, dataset.labels.names)
     recipe = replace(recipe, network=start.model.network.config)
     state = new_state(recipe, start.model, world)
     state.start = started_from(init, start.card)
@@ -228,13 +228,13 @@ class _Clock:
 
 @contextmanager
 def _last_state_named(folder: RunFolder) -> Iterator[None]:
-    """Lets a failed write, for instance on a full disk, say what the run can go on from."""
+    """Lets a failed write, as on a full disk, say what the run can go on from."""
     try:
         yield
     except (OSError, UserError) as error:
         states = sorted(folder.states.glob("state-*.safetensors"))
         last = f"the last good state is {states[-1]}" if states else "no state was saved yet"
-        remedy = "make room, then go on with --resume" if states else "make room, then start again"
+        remedy = "then go on with --resume" if states else "then start again"
         raise UserError(f"{error}: {last}; {remedy}") from error
 
 
@@ -275,7 +275,7 @@ def _card(recipe: Recipe, dataset: Dataset, start: ModelCard | None) -> ModelCar
         # Several runs on one data set, each from the one before, are one stage of the story.
         stages = dict.fromkeys((data, *start.data.split(_STARTED_FROM)))
         data = _STARTED_FROM.join(stages)
-        licence = "; ".join(dict.fromkeys((licence, start.data_licence)))
+        licence = "; ".join(dict.fromkeys((licence, *start.data_licence.split("; "))))
         origin = start.origin
     return ModelCard(
         labels=dataset.labels,

@@ -78,7 +78,8 @@ def plan_phases(
     phases.append(Phase(early, recipe.iterations, replace(batches, start=(early, taken))))
     phases = [phase for phase in phases if phase.stop > phase.start]
     for phase in phases:
-        _check_shares(phase.batches.batch_size, shard[1], recipe)
+        name = "batch" if phase.start == early else "progressive_batch"
+        _check_shares(name, phase.batches.batch_size, shard[1], recipe)
     return tuple(phases)
 
 
@@ -128,12 +129,12 @@ def _nearest(sides: tuple[float, float]) -> tuple[int, int]:
     return height, width
 
 
-def _check_shares(batch: int, processes: int, recipe: Recipe) -> None:
+def _check_shares(name: str, batch: int, processes: int, recipe: Recipe) -> None:
     """Raises unless every process gets a share of the batch that BN can take statistics of."""
     parts = processes * recipe.accumulate
     least = 1 if recipe.sync_bn and processes > 1 else 2
     if batch % parts or batch // parts < least:
         raise UserError(
-            f"batch {batch} over {processes} process(es) with accumulate {recipe.accumulate}: "
+            f"{name} {batch} over {processes} process(es) with accumulate {recipe.accumulate}: "
             f"give a multiple of {parts}, {least * parts} or more"
         )

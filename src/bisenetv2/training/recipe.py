@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from bisenetv2.card import immutable
 from bisenetv2.errors import UserError
-from bisenetv2.network.config import BiSeNetV2Config, check_choices
+from bisenetv2.network.config import BiSeNetV2Config, check_kinds
 
 PARTS = ("detail", "semantic", "aggregation", "refine")
 """Parts of the network below its heads, by the names of their modules: the backbone."""
@@ -192,6 +192,7 @@ class Recipe:
     """Iterations between saved states."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         for name in ("batch", "progressive_batch"):
             # Batch normalisation of the CE block sees one value a frame and channel.
             self._check(name, getattr(self, name) >= 2, "2 or more, as batch normalisation needs")
@@ -219,7 +220,6 @@ class Recipe:
         fits = bool(factors) and all(0 < factor <= 1 for factor in factors)
         self._check("progressive", fits, "factors above 0, at most 1")
         self._check("freeze", set(self.freeze) <= set(PARTS), f"some of {', '.join(PARTS)}")
-        check_choices(self)
         given = self.booster_weight
         weights = given if isinstance(given, tuple) else (given,)
         self._check("booster_weight", all(weight >= 0 for weight in weights), "0 or more")
@@ -254,10 +254,10 @@ class Recipe:
             )
         values = {name: immutable(value) for name, value in content.items()}
         try:
-            network = BiSeNetV2Config(**{k: immutable(v) for k, v in values["network"].items()})
-            return cls(**{**values, "network": network})
-        except (TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"not a recipe ({error})") from error
+            values["network"] = BiSeNetV2Config.from_fields(values["network"])
+        except (KeyError, AttributeError) as error:
+            raise UserError("not a recipe: it describes no network") from error
+        return cls(**values)
 
     def _check(self, name: str, fits: bool, expected: str) -> None:
         if not fits:

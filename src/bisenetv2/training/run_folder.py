@@ -21,6 +21,7 @@ import torch
 import yaml
 
 from bisenetv2 import __version__
+from bisenetv2.data.catalogue import STREETS
 from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
 from bisenetv2.images import atomic_path
@@ -120,9 +121,9 @@ class RunFolder:
                     leftover.unlink(missing_ok=True)
         if not self.metrics.exists():
             return
-        lines = self.metrics.read_text(errors="replace").splitlines(keepends=True)
+        kept = [json.dumps(entry) + "\n" for entry in self.logged() if entry["step"] <= step]
         with atomic_path(self.metrics) as temporary:
-            temporary.write_text("".join(line for line in lines if _logged_step(line) <= step))
+            temporary.write_text("".join(kept))
 
 
 def _logged_step(line: str) -> float:
@@ -197,7 +198,9 @@ class RunConfig:
 
 
 def _absolute(data: str | None) -> str | None:
-    return str(Path(data).absolute()) if data is not None and Path(data).exists() else data
+    if data is None or data == STREETS or not Path(data).exists():
+        return data
+    return str(Path(data).absolute())
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -7,7 +7,7 @@ AVX2 kernel for this gradient and falls back to a reference loop; for contiguous
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,30 +23,17 @@ def gains_by_contiguous_gradients() -> bool:
 
 
 def take_contiguous_gradients(model: nn.Module) -> None:
-    """Replaces the dense 3×3 convolutions of a model; names, parameters and results stay."""
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if type(child) is nn.Conv2d and child.kernel_size == (3, 3) and child.groups == 1:
-                setattr(module, name, ContiguousGradientConv2d.of(child))
+    """Changes the kind of a model's dense 3×3 convolutions; all else of them stays.
+
+    They have zero padding and dilation 1.
+    """
+    for module in model.modules():
+        if type(module) is nn.Conv2d and module.kernel_size == (3, 3) and module.groups == 1:
+            module.__class__ = ContiguousGradientConv2d
 
 
 class ContiguousGradientConv2d(nn.Conv2d):
     """A convolution whose weight gradient is computed on contiguous copies, in training alone."""
-
-    @classmethod
-    def of(cls, convolution: nn.Conv2d) -> ContiguousGradientConv2d:
-        """Makes one that shares the parameters of another, of zero padding and dilation 1."""
-        same = cls(
-            convolution.in_channels,
-            convolution.out_channels,
-            (3, 3),
-            cast("tuple[int, int]", convolution.stride),
-            cast("tuple[int, int]", convolution.padding),
-            bias=convolution.bias is not None,
-            device="meta",
-        )
-        same.weight, same.bias = convolution.weight, convolution.bias
-        return same.train(convolution.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps B, C_in, H, W to B, C_out, H', W', as `nn.Conv2d` does."""
