@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -108,6 +109,14 @@ def test_predict_takes_folders_and_globs(capsys, tmp_path):
         code, out, _ = run(capsys, "predict", source, "-o", tmp_path / "out")
         assert code == 0
         assert "2 of 2" in out
+
+
+def test_what_an_old_encoding_lacks_does_not_stop_a_command(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}  # as on Windows, into a file
+    command = [sys.executable, "-m", "bisenetv2", "benchmark", "--help"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "2048×1024 ?".encode("cp1252") in done.stdout  # the arrow is not in it
 
 
 def test_predict_keeps_pictures_of_equal_stems_apart(capsys, tmp_path):

@@ -19,7 +19,9 @@ from PIL import Image as PillowImage
 from bisenetv2.errors import UserError
 from bisenetv2.images import (
     IMAGE_SUFFIXES,
+    Header,
     atomic_path,
+    read_header,
     read_image,
     read_mask,
     write_image,
@@ -167,6 +169,18 @@ def test_images_are_turned_upright_by_exif(
     found = read_image(path)
     assert found.flags.c_contiguous
     np.testing.assert_allclose(found, upright(scene()), atol=12)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's own words
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".jpg"])
+@pytest.mark.parametrize("block", [b"MM\0*", b"no exif at all", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"])
+def test_a_damaged_exif_block_leaves_the_image_as_it_lies(
+    tmp_path: Path, suffix: str, block: bytes
+) -> None:
+    path = tmp_path / f"photo{suffix}"
+    path.write_bytes(encoded(scene(), suffix, exif=block))
+    assert read_header(path) == Header(scene().shape[:2], 1)
+    np.testing.assert_allclose(read_image(path), scene(), atol=12)
 
 
 def test_grey_palette_alpha_and_16_bit_images_become_rgb(tmp_path: Path) -> None:

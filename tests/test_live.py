@@ -8,7 +8,8 @@ import threading
 import time
 from fractions import Fraction
 from functools import partial
-from itertools import islice, pairwise
+from itertools import count, islice, pairwise
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -18,7 +19,14 @@ from bisenetv2.errors import UserError
 from bisenetv2.inference.video import sources
 from bisenetv2.inference.video.frames import Frame, Source
 from bisenetv2.inference.video.live import LiveSource
-from bisenetv2.inference.video.pipeline import ReadAhead, convert, segment_video
+from bisenetv2.inference.video.pipeline import (
+    FRAMES_AHEAD,
+    FRAMES_BEHIND,
+    ReadAhead,
+    WriteBehind,
+    convert,
+    segment_video,
+)
 from bisenetv2.inference.video.sources import Camera, open_source, short_name
 from clips import LABELS, picture, read_clip, red_segmenter, write_clip
 
@@ -86,6 +94,63 @@ class TestDropping:
             taken = [item.pts for item in ahead]
         assert taken == [frame.pts for frame in source.frames]
         assert ahead.dropped == 0
+
+    def test_a_file_s_reader_waits_for_room(self):
+        class Counting(Connection):
+            live, drawn = False, 0
+
+            def __iter__(self):
+                for frame in self.frames:
+                    self.drawn += 1
+                    yield frame
+
+        source = Counting(50)
+        with ReadAhead(source) as ahead:
+            time.sleep(0.2)
+            assert source.drawn <= FRAMES_AHEAD + 1
+            assert len(list(ahead)) == 50
+
+    def test_who_writes_is_waited_for(self):
+        class Slow:
+            def __init__(self):
+                self.may, self.written = threading.Semaphore(0), []
+
+            def write(self, frame, _):
+                self.may.acquire()
+                self.written.append(frame.pts)
+
+        writer, put = Slow(), []
+
+        def fill():
+            with WriteBehind([writer]) as behind:
+                for frame in source.frames:
+                    behind.put((frame, None))
+                    put.append(frame.pts)
+
+        source = Connection(30)
+        thread = threading.Thread(target=fill)
+        thread.start()
+        time.sleep(0.2)
+        assert 0 < len(put) <= FRAMES_BEHIND + 2  # one is being written
+        writer.may.release(30)
+        thread.join()
+        assert writer.written == put == [frame.pts for frame in source.frames]
+
+    def test_an_error_throws_away_what_waits_but_not_what_is_being_written(self):
+        class Slow:
+            written = 0
+
+            def write(self, *_):
+                time.sleep(0.2)
+                self.written += 1
+
+        writer = Slow()
+        with pytest.raises(KeyboardInterrupt), WriteBehind([writer]) as behind:
+            for frame in Connection(4).frames:
+                behind.put((frame, None))
+            time.sleep(0.05)
+            raise KeyboardInterrupt
+        assert writer.written == 1
 
     def test_what_is_dropped_and_what_is_written_are_all_there_were(self, tmp_path):
         pytest.importorskip("av")
@@ -219,14 +284,15 @@ class TestCamera:
     def fake(self, monkeypatch):
         monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
 
-    def test_frames_come_in_rgb_with_the_time_of_arrival(self):
+    def test_frames_come_in_rgb_with_the_time_of_arrival(self, monkeypatch):
+        clock = count(10, 0.25)
+        monkeypatch.setattr(sources, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
         camera = Camera(0)
         frames = list(camera)
         assert camera.rate == 15
         assert len(frames) == 4
         assert np.array_equal(frames[0].image, picture(0))
-        assert frames[0].pts == 0
-        assert all(a.pts <= b.pts for a, b in pairwise(frames))
+        assert [frame.pts * frame.time_base for frame in frames] == [0, 0.25, 0.5, 0.75]
         assert "no more pictures" in camera.damage[0]
 
     def test_no_camera(self):

@@ -100,13 +100,18 @@ def test_folders_may_hold_images_and_videos(capsys, tmp_path):
     assert {"a_mp4_overlay.mp4", "a_png_mask.png", "b_mask.png"} <= names
 
 
-@pytest.mark.parametrize("source", ["in", "in/*.png", "in/%02d.png"])
-def test_images_become_one_video(capsys, tmp_path, source):
-    for number in range(4):
-        write_image(tmp_path / "in" / f"{number:02d}.png", picture(number))
-    code, _, _ = run(capsys, tmp_path / source, "--fps", "8", "-o", tmp_path / "out.mp4")
+@pytest.mark.parametrize("source", ["in", "in/*.png", "in/%d.png", ""])
+def test_images_become_one_video_in_the_order_of_their_numbers(capsys, tmp_path, source):
+    files = [tmp_path / "in" / f"{number}.png" for number in (8, 9, 10, 11)]
+    for number, file in enumerate(files):
+        write_image(file, picture(12 * number))
+    given = [tmp_path / source] if source else files  # as a shell hands an unquoted pattern over
+    code, _, _ = run(capsys, *given, "--fps", "8", "-o", tmp_path / "out.mp4")
     assert code == 0
-    assert read_clip(tmp_path / "out.mp4")[1] == pytest.approx([0, 0.125, 0.25, 0.375])
+    frames, times = read_clip(tmp_path / "out.mp4")
+    assert times == pytest.approx([0, 0.125, 0.25, 0.375])
+    levels = [int(frame[80, 100, 1]) for frame in frames]
+    assert levels == sorted(levels) and levels[3] - levels[0] > 20
 
 
 def test_numbered_images_are_a_video_in_a_folder_too(capsys, tmp_path):
@@ -167,6 +172,20 @@ class TestBadInput:
         content = clip.read_bytes()
         assert "is the source itself" in refused(capsys, clip, "-o", clip)
         assert clip.read_bytes() == content
+
+    def test_no_source_is_overwritten_by_another_s_overlay(self, capsys, tmp_path):
+        for name in ("a.mp4", "a_overlay.mp4"):
+            write_clip(tmp_path / name, 3)
+        content = (tmp_path / "a_overlay.mp4").read_bytes()
+        assert "a_overlay.mp4: is a source itself" in refused(capsys, tmp_path, "-o", tmp_path)
+        assert (tmp_path / "a_overlay.mp4").read_bytes() == content
+
+    @pytest.mark.parametrize("name", ["out.avi", "mask.png", "out.JPG"])
+    def test_an_output_of_another_kind(self, capsys, tmp_path, name):
+        clip = write_clip(tmp_path / "clip.mp4", 2)
+        line = refused(capsys, clip, "-o", tmp_path / name)
+        assert f"{name}: name a folder, or a video that ends in .mp4, .mkv, .mov" in line
+        assert not (tmp_path / name).exists()
 
     def test_numbered_images_are_not_overwritten_by_their_masks(self, capsys, tmp_path):
         for n in range(2):

@@ -159,6 +159,19 @@ def test_a_wrong_frame_is_named_with_what_is_expected(frame: Any, given_text: st
     assert "expected a NumPy array of uint8 height×width×3" in str(caught.value)
 
 
+@pytest.mark.parametrize("size", [(100, 96), (64, 33), (0, 0), (-32, 32)])
+def test_a_size_the_network_cannot_take_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(UserError, match=f"size {size[0]}×{size[1]}: both sides must be multiples"):
+        segmenter()(np.zeros((64, 96, 3), np.uint8), size=size)
+
+
+def test_a_frame_that_shrinks_much_passes_over_no_pixel() -> None:
+    striped = np.zeros((128, 128, 3), np.uint8)
+    striped[:, ::4] = 240
+    seen = segmenter().prepare(striped, size=(32, 32))
+    assert (seen == 60).all()
+
+
 @pytest.mark.parametrize("scale", [0.0, -1.0, 9.0, math.nan, math.inf])
 def test_a_scale_out_of_range_is_refused(scale: float) -> None:
     with pytest.raises(UserError, match=r"scale .*: expected 0\.01 to 8"):

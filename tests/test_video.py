@@ -95,10 +95,11 @@ def test_containers_keep_frames_and_times(tmp_path, suffix, out):
     assert np.diff(times) == pytest.approx(1 / 25, abs=0.0011)  # Matroska counts milliseconds
 
 
-def test_a_variable_frame_rate_is_kept(tmp_path):
+@pytest.mark.parametrize("preset", ["ultrafast", "medium"])
+def test_a_variable_frame_rate_is_kept(tmp_path, preset):
     times = [0, 1, 2, 10, 11, 30, 31, 60]
     clip = write_clip(tmp_path / "in.mp4", 8, times=times, time_base=Fraction(1, 60))
-    to_overlay(clip, tmp_path / "out.mp4")
+    to_overlay(clip, tmp_path / "out.mp4", preset=preset)
     _, written = read_clip(tmp_path / "out.mp4")
     assert written == pytest.approx([t / 60 for t in times], abs=1e-6)
     assert stream_of(tmp_path / "out.mp4")["seconds"] == pytest.approx(61 / 60, abs=1e-3)

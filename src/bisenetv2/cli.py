@@ -6,8 +6,10 @@ Its function, which is called like the module, declares the options.
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -66,6 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, 1 if only a part was done, 2 if what was given cannot be used.
     """
+    # Windows writes files in an old encoding, which lacks what tables and class names are made of.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    # Pillow warns at half the size at which `images` refuses.
+    warnings.filterwarnings("ignore", r"Image size \(\d+ pixels\) exceeds limit")
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,8 +72,7 @@ def read_header(path: str | Path) -> Header:
     """
     try:
         with Path(path).open("rb") as file, _opened(path, file) as header:
-            exif = header.format != "PNG" or "exif" in header.info  # else Pillow decodes a PNG
-            orientation = header.getexif().get(_ORIENTATION, 1) if exif else 1
+            orientation = _orientation(header)
             size = header.height, header.width
             ending = _ENDINGS.get(header.format or "", b"")
             place = file.tell()
@@ -84,6 +84,15 @@ def read_header(path: str | Path) -> Header:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     return Header(size, orientation if orientation in range(1, 9) else 1)
+
+
+def _orientation(image: PillowImage.Image) -> int:
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # Pillow would decode the picture to find out
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except (struct.error, SyntaxError, ValueError, TypeError, OSError):  # a damaged block
+        return 1
 
 
 def read_image(path: str | Path, *, reduced: bool = False) -> Image:

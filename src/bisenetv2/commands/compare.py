@@ -45,7 +45,7 @@ def compare(
         split: train, val, trainval or test; the truth of some test splits is not public.
         engine: What runs the networks; one for both, or one each.
         protocol: How the models look at a frame; one for both, or one each. See evaluate.
-        threads: CPU threads; all by default.
+        threads: CPU threads; by default one for each physical core.
         map: Reconcile the models' classes with the data's, as in evaluate; a pair goes to each
             model that has the class. `nothing=NAME` ignores a class of the data for both.
         html: Write a report with pictures, one file.

@@ -36,7 +36,7 @@ def cooldown(
         run: Run folder to write; by default named after the trunk and its step.
         data: Data folder, where it is no longer that of the trunk.
         device: auto, cpu, cuda or mps.
-        threads: CPU threads; all by default.
+        threads: CPU threads; by default one for each physical core.
     """
     import torch
 

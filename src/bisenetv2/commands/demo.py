@@ -34,7 +34,7 @@ def demo(
         model: Model file, checkpoint, or embedded model: camvid (INT8, default) or camvid-fp32.
         output: Folder to write to.
         engine: What runs the network.
-        threads: CPU threads; all by default.
+        threads: CPU threads; by default one for each physical core.
     """
     from bisenetv2.commands.predict import write_pictures
     from bisenetv2.data.streets import render_street

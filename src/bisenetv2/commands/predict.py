@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -59,7 +61,7 @@ def predict(
         output: Folder to write to; or, ending in .mp4, .mov or .mkv, the video to make of one
             source, also of a folder of images.
         engine: What runs the network.
-        threads: CPU threads; all by default.
+        threads: CPU threads; by default one for each physical core.
         scale: Side of the network's input over the frame's; by default as in training.
         alpha: Opacity of the colours in the overlay, 0 to 1.
         overlay: Write a video with overlay.
@@ -71,12 +73,18 @@ def predict(
         crf: Encoder's quality, 0 to 51; less is better and larger.
     """
     from bisenetv2.commands.predict_video import INTERRUPTED, VideoOptions, predict_video
+    from bisenetv2.images import IMAGE_SUFFIXES
     from bisenetv2.inference.segmenter import Segmenter
-    from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES
+    from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES, VIDEO_SUFFIXES
 
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha {alpha}: expected 0 to 1")
-    one_video = output.suffix.lower() in OVERLAY_SUFFIXES
+    ending = output.suffix.lower()
+    one_video = ending in OVERLAY_SUFFIXES
+    if ending in IMAGE_SUFFIXES + VIDEO_SUFFIXES and not one_video and not output.is_dir():
+        raise UserError(
+            f"{output}: name a folder, or a video that ends in {', '.join(OVERLAY_SUFFIXES)}"
+        )
     images, videos = find_jobs(sources, output, one_video)
     segmenter = Segmenter(model, engine, threads=threads, scale=scale)
     codes = [predict_images(images, segmenter, alpha)] if images else []
@@ -141,6 +149,7 @@ def find_jobs(
     Raises:
         UserError: If a source holds nothing, or several are to go to one video.
     """
+    from bisenetv2.commands.predict_video import video_paths
     from bisenetv2.inference.video.sources import is_moving, is_video_file, short_name
 
     found: list[tuple[str, Path]] = []  # what to open, and a path to name the outputs by
@@ -151,11 +160,12 @@ def find_jobs(
             found += [(str(path), path) for path in find_files(source)]
     if one_video:
         stem = output.with_suffix("")
-        if len(found) == 1 and (is_moving(found[0][0]) or is_video_file(found[0][1])):
-            return [], [(found[0][0], stem)]
-        if len(sources) > 1 or any(is_video_file(path) for _, path in found):
+        moving = any(is_moving(source) or is_video_file(path) for source, path in found)
+        if not moving:
+            return [], [([path for _, path in found], stem)]
+        if len(found) > 1:
             raise UserError(f"{output}: is one video, of {len(found)} sources; name a folder")
-        return [], [([path for _, path in found], stem)]
+        return [], [(found[0][0], stem)]
     images: list[tuple[Path, Path]] = []
     videos: list[tuple[str | Sequence[Path], Path]] = []
     names = output_names([path for _, path in found])
@@ -164,21 +174,19 @@ def find_jobs(
             videos.append((source, output / name))
         else:
             images.append((path, output / name))
-    _refuse_sources(images)
+    outputs = [path for _, stem in images for path in picture_paths(stem)]
+    outputs += [path for _, stem in videos for path in video_paths(stem)]
+    known = {path.resolve() for _, path in found}
+    for path in outputs:  # of this source or of another
+        if path.resolve() in known:
+            raise UserError(f"{path}: is a source itself; choose another --output")
     return images, videos
-
-
-def _refuse_sources(images: Sequence[tuple[Path, Path]]) -> None:
-    """Keeps images, or masks beside them, from being overwritten by pictures of others."""
-    sources = {path.resolve() for path, _ in images}
-    for _, stem in images:
-        for path in picture_paths(stem):
-            if path.resolve() in sources:
-                raise UserError(f"{path}: is a source itself; choose another --output")
 
 
 def find_files(source: str) -> Iterator[Path]:
     """Yields the images and videos behind a path, a folder or a glob pattern, sorted by name.
+
+    Numbers in names count as such: `frame_2` comes before `frame_10`.
 
     Raises:
         UserError: If there is none.
@@ -192,7 +200,7 @@ def find_files(source: str) -> Iterator[Path]:
         return
     # Path.glob takes no absolute patterns.
     matches = path.iterdir() if path.is_dir() else map(Path, glob.glob(source))  # noqa: PTH207
-    files = sorted(file for file in matches if file.is_file())
+    files = sorted((file for file in matches if file.is_file()), key=_by_numbers)
     usable = [f for f in files if f.suffix.lower() in IMAGE_SUFFIXES or is_video_file(f)]
     if not usable:
         what = "holds no image" if path.is_dir() else "no such file, and no pattern that finds one"
@@ -200,18 +208,23 @@ def find_files(source: str) -> Iterator[Path]:
     yield from usable
 
 
+def _by_numbers(path: Path) -> list[str | int]:
+    parts = re.split(r"(\d+)", path.name)  # text and numbers in turn
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
+
+
 def output_names(paths: Sequence[Path]) -> list[str]:
     """Names the outputs by stem, where stems collide by the whole name, then by number."""
-    stems = [path.stem for path in paths]
-    names: list[str] = []
-    for path, stem in zip(paths, stems, strict=True):
-        base = name = stem if stems.count(stem) == 1 else path.name.replace(".", "_")
+    stems = Counter(path.stem for path in paths)
+    names: dict[str, None] = {}
+    for path in paths:
+        base = name = path.stem if stems[path.stem] == 1 else path.name.replace(".", "_")
         count = 1
         while name in names:
             count += 1
             name = f"{base}_{count}"
-        names.append(name)
-    return names
+        names[name] = None
+    return list(names)
 
 
 def picture_paths(stem: Path) -> tuple[Path, Path, Path]:

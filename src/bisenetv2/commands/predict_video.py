@@ -104,6 +104,14 @@ def overlay_path(source: Source, stem: Path, options: VideoOptions) -> Path | No
     return stem.with_name(f"{stem.name}_overlay{suffix}")
 
 
+def video_paths(stem: Path) -> list[Path]:
+    """Names all files that a video may give, whatever its sound and the options."""
+    from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES
+
+    overlays = [stem.with_name(f"{stem.name}_overlay{suffix}") for suffix in OVERLAY_SUFFIXES]
+    return [*overlays, stem.with_name(f"{stem.name}_masks.mkv")]
+
+
 def masks_path(stem: Path, masks: Masks) -> Path | None:
     """Names the file or the folder of masks."""
     if masks == "none":

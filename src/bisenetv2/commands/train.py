@@ -56,7 +56,7 @@ def train(
             folder, and print mean and standard deviation of the best validation.
         check: Look at the data first, for seconds, as `bisenetv2 check --quick` does.
         device: auto, cpu, cuda or mps.
-        threads: CPU threads; all by default.
+        threads: CPU threads; by default one for each physical core.
     """
     import torch
 

@@ -174,6 +174,8 @@ class Segmenter:
         """
         _check_frame(frame)
         height, width = size or network_size(frame.shape[:2], self.card, self.scale)
+        if min(height, width) < STRIDE or height % STRIDE or width % STRIDE:
+            raise UserError(f"size {height}×{width}: both sides must be multiples of {STRIDE}")
         image = _resize(frame, height, width)  # H', W', 3
         if bgr:
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -10,10 +10,10 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from bisenetv2.images import Image
@@ -132,7 +132,7 @@ class WriteBehind:
     """Writes frames in a thread of its own, in the order they were put.
 
     The end of its `with` block waits until all is written; an error of a writer is raised there or
-    by the next `put`. If the block ends in an error, what waits is thrown away.
+    by a later `put`. If the block ends in an error, what waits is thrown away.
 
     Attributes:
         latency: Seconds from the source to the file, of the frame written last.
@@ -141,56 +141,33 @@ class WriteBehind:
     def __init__(self, writers: Sequence[Writer]) -> None:
         self.latency = 0.0
         self._writers = writers
-        self._items: deque[tuple[Frame, Mask] | Sound | None] = deque()
-        self._error: BaseException | None = None
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._write, name="write behind", daemon=True)
+        self._thread = ThreadPoolExecutor(1, "write behind")
+        self._waiting: deque[Future[None]] = deque()
 
     def __enter__(self) -> WriteBehind:
-        self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        with self._changed:
-            if kind is not None:
-                self._items.clear()
-            self._items.append(None)
-            self._changed.notify_all()
-        self._thread.join()
-        if error is None and self._error is not None:
-            raise self._error
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            while kind is None and self._waiting:
+                self._waiting.popleft().result()
+        finally:  # a second Ctrl-C too waits for the writer: files are closed after this
+            self._thread.shutdown(cancel_futures=True)
 
     def put(self, item: tuple[Frame, Mask] | Sound) -> None:
         """Queues a frame with its mask, or sound; waits for room."""
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._items) < FRAMES_BEHIND or self._error)
-            if self._error is not None:
-                raise self._error
-            self._items.append(item)
-            self._changed.notify_all()
+        while self._waiting and (self._waiting[0].done() or len(self._waiting) > FRAMES_BEHIND):
+            self._waiting.popleft().result()
+        self._waiting.append(self._thread.submit(self._write, item))
 
-    def _write(self) -> None:
-        try:
-            while (item := self._take()) is not None:
-                for writer in self._writers:
-                    if isinstance(item, Sound):
-                        writer.write_sound(item)
-                    else:
-                        writer.write(*item)
-                if not isinstance(item, Sound):
-                    self.latency = perf_counter() - item[0].arrived
-        except BaseException as error:
-            with self._changed:
-                self._error = error
-                self._changed.notify_all()
-
-    def _take(self) -> tuple[Frame, Mask] | Sound | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._items)
-            self._changed.notify_all()
-            return self._items.popleft()
+    def _write(self, item: tuple[Frame, Mask] | Sound) -> None:
+        for writer in self._writers:
+            if isinstance(item, Sound):
+                writer.write_sound(item)
+            else:
+                writer.write(*item)
+        if not isinstance(item, Sound):
+            self.latency = perf_counter() - item[0].arrived
 
 
 @dataclass

@@ -20,7 +20,8 @@ from bisenetv2.inference.video.live import LiveSource, print_notice
 
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".wmv",
-    ".flv", ".3gp", ".ogv", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".265",
+    ".flv", ".3gp", ".ogv", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".265", ".mts", ".qt",
+    ".vob", ".asf",
 )  # fmt: skip
 """File name endings taken for videos, in lower case."""
 

@@ -80,7 +80,9 @@ def overlay_writer(
         raise UserError(f"preset {preset!r}: choose one of {', '.join(get_args(Preset))}")
     with _container(path) as container:
         target = PictureFormat.of(source.first)
-        options = {"preset": preset, "crf": str(crf)}
+        # Without frames that refer to later ones: with them MP4 states a wrong length where the
+        # rate varies.
+        options = {"preset": preset, "crf": str(crf), "bf": "0"}
         stream = _add_stream(container, "libx264", source, target.size, target.pixels, options)
         _copy_appearance(stream, source, target)
         tracks = [add_sound(container, track) for track in source.sound_tracks]
