@@ -369,6 +369,31 @@ def test_a_sound_folder_gives_no_complaint_and_is_left_as_it_was(
     assert min(sheet.shape[:2]) > 3 * 200
 
 
+def test_no_sheet_is_put_among_the_data_unasked(
+    capsys: pytest.CaptureFixture[str], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(data.rglob("*"))
+    for place in (data, data / "images" / "train"):
+        monkeypatch.chdir(place)
+        code, out, _ = run(capsys, "check", data)
+        assert (code, "written:" in out) == (0, False)
+    assert sorted(path for path in data.rglob("*") if path.name != "dataset.yaml") == before
+    code, out, _ = run(capsys, "check", data, "--sheet", "mine.jpg")
+    assert (code, "written: mine.jpg" in out) == (0, True)
+
+
+def test_masks_beside_images_may_be_without_one_too(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for number in range(TRAIN):
+        write_image(tmp_path / f"own/{number}.jpg", picture(number))
+        write_mask(tmp_path / f"own/{number}_mask.png", ids(number))
+    write_mask(tmp_path / "own/zzz_mask.png", ids(0))
+    code, out, _ = run(capsys, "check", tmp_path / "own")
+    assert (code, len(complaints(out))) == (1, 1)
+    assert "1 mask of train is without an image" in out and "zzz_mask.png" in out
+
+
 def test_several_faults_are_all_told_errors_first(
     capsys: pytest.CaptureFixture[str], data: Path
 ) -> None:
@@ -564,7 +589,6 @@ def test_a_val_drawn_from_alike_frames_is_told_to_be_split_by_clip(tmp_path: Pat
 
 
 def test_camvid_is_sound(camvid_root: Path) -> None:
-    """Frames a second apart are not taken for duplicates."""
     listing = list_files(camvid_root)
     assert {split: len(part.pairs) for split, part in listing.splits.items()} == {
         "train": 367,
@@ -572,6 +596,22 @@ def test_camvid_is_sound(camvid_root: Path) -> None:
         "test": 233,
     }
     assert quick_check(open_dataset(camvid_root, "val")) == []
+
+
+def test_frames_a_second_apart_are_not_taken_for_duplicates(
+    camvid_root: Path, tmp_path: Path
+) -> None:
+    # The first two are alike: the car has not started yet.
+    images = sorted((camvid_root / "train").iterdir())[2:42]
+    masks = sorted((camvid_root / "trainannot").iterdir())[2:42]
+    for kind, files in (("images", images), ("masks", masks)):
+        for number, file in enumerate(files):
+            folder = tmp_path / "own" / kind / ("train", "val")[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, folder)
+    report = check(list_files(tmp_path / "own"))
+    assert report.pairs == {"train": 20, "val": 20}
+    assert [finding for finding in report.findings if finding.check == "duplicate"] == []
 
 
 # What is suggested

@@ -237,6 +237,17 @@ def test_colours_are_found_where_nobody_lists_them(capsys, tmp_path):
     )
 
 
+def test_texts_that_are_no_labels_leave_masks_what_they_are(capsys, tmp_path):
+    mask = np.arange(80, dtype=np.uint8).reshape(8, 10) % 2
+    write_image(tmp_path / "own/masks/a.png", np.repeat(mask[..., None], 3, axis=2))
+    photo(tmp_path / "own/images/a.png")
+    (tmp_path / "own/masks/classes.txt").write_text("a\nb\n")
+    (tmp_path / "own/masks/train.txt").write_text("a\n")
+    (tmp_path / "own/masks/LICENSE.txt").write_text("Do as you like.\n")
+    done(capsys, tmp_path / "own/masks", "-o", tmp_path / "out", "--to", "coco")
+    assert (tmp_path / "out").exists()
+
+
 def test_jpeg_masks_take_the_nearest_colour(capsys, tmp_path):
     picture = np.full((16, 32, 3), (200, 0, 7), np.uint8)
     picture[:, 16:] = (10, 20, 30)

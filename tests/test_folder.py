@@ -202,6 +202,34 @@ def test_a_list_is_refused_where_a_name_is_missing_or_has_two_meanings(tmp_path:
     assert "train.txt: line 1: no image is called c in" in complaint(tmp_path)
 
 
+def test_a_missing_file_of_a_list_is_not_replaced_by_another_clip_s(tmp_path: Path) -> None:
+    for name in ("seq1/0001", "seq2/0002"):
+        add(tmp_path, f"images/{name}.png", f"masks/{name}.png")
+    (tmp_path / "train.txt").write_text("seq1/0001\nseq1/0002\n")
+    (tmp_path / "val.txt").write_text("seq2/0002\n")
+    assert "line 2: no image is called seq1/0002" in complaint(tmp_path)
+
+
+def test_lists_may_be_written_on_windows_and_hold_names_that_look_like_headings(
+    tmp_path: Path,
+) -> None:
+    for name in ("a", "image"):
+        add(tmp_path, f"images/seq/{name}.png", f"masks/seq/{name}.png")
+    (tmp_path / "train.txt").write_text("images\\seq\\a.png\nimage\n")
+    assert names(tmp_path, "trainval") == [
+        "images/seq/a.png",
+        "images/seq/image.png",
+    ]
+
+
+def test_a_folder_of_polygons_beside_one_of_masks_is_passed_over(tmp_path: Path) -> None:
+    for number in range(2):
+        add(tmp_path, f"JPEGImages/{number}.png", f"SegmentationClass/{number}.png")
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations" / "0.xml").write_text("<annotation/>")
+    assert names(tmp_path, "trainval") == ["JPEGImages/0.png", "JPEGImages/1.png"]
+
+
 def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
     assert "a.csv: cannot be read as text" in complaint(tmp_path / "a.csv")
@@ -408,6 +436,9 @@ GOOD = "classes: [a, b]\nsplits: {train: {images: images, masks: masks}}\n"
         (GOOD.replace("a, b", "{id: 3}, b"), "class {'id': 3} has no `name`"),
         (GOOD.replace("a, b", "{name: a, id: 70000}, b"), "raw id 70000: ids of masks are 0-65535"),
         (GOOD.replace("a, b", "{name: a, hue: 3}, b"), "unknown key 'hue' in a class"),
+        (GOOD.replace("a, b", "no, yes"), "class False: put the text in quotes"),
+        (GOOD.replace("a, b", "a, {name: on}"), "class True: put the text in quotes"),
+        (GOOD.replace("masks: masks", "masks: "), "masks None: put the text in quotes"),
         (GOOD.replace(", masks: masks", ""), "split train: give `images` and `masks`"),
         (GOOD.replace("images: i", "folder: i"), "unknown key 'folder' in split train"),
         (

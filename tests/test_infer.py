@@ -130,6 +130,48 @@ def test_two_values_are_background_and_foreground(folder: Folder, mode: str) -> 
     np.testing.assert_array_equal(folder.read(), truth)
 
 
+def test_masks_with_a_palette_each_are_read_by_colour(folder: Folder) -> None:
+    files = [0, 1, 2, 3], [0, 2, 3], [3, 1], [2, 0]  # each numbers the classes it has
+    for used in files:
+        folder.add(palette_image(AREAS % len(used), COLORS[used]))
+    assert "palettes differ from file to file" in folder.told()
+    order = sorted(map(tuple, COLORS.tolist()))
+    for index, used in enumerate(files):
+        classes = np.array([order.index(tuple(COLORS[place].tolist())) for place in used])
+        np.testing.assert_array_equal(folder.read(index=index), classes[AREAS % len(used)])
+
+
+def test_arbitrary_palettes_of_true_ids_are_the_user_s_to_settle(folder: Folder) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        folder.add(palette_image(AREAS, rng.integers(0, 256, (4, 3))))
+    assert "say in a dataset.yaml whether `kind` is ids or colors" in folder.complaint()
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [(["road", "free", "void"], ("road", "free")), (["crack"], ("background", "crack"))],
+)
+def test_white_is_a_class_beside_black_alone(
+    names: list[str], classes: tuple[str, ...], folder: Folder
+) -> None:
+    folder.add(np.where(AREAS % 2, 255, 0).astype(np.uint8))
+    folder.classes(*names)
+    assert folder.names() == classes
+    folder.add(np.where(AREAS % 2, 255, 0).astype(np.uint8))
+    np.testing.assert_array_equal(folder.read(), AREAS % 2)
+
+
+def test_ids_spread_to_be_seen_are_all_classes(folder: Folder) -> None:
+    for _ in range(2):
+        folder.add(85 * AREAS)
+    assert "255 is a class, nothing is ignored" in folder.told()
+    np.testing.assert_array_equal(folder.read(), AREAS)
+    folder.classes("a", "b", "c")  # three names leave 255 to the ignored
+    (folder.root / "dataset.yaml").unlink(missing_ok=True)
+    assert folder.read().max() == IGNORE_INDEX
+
+
 def test_two_values_take_the_names_of_a_list(folder: Folder) -> None:
     folder.add((AREAS > 1).astype(np.uint8) * 255)
     folder.classes("ground", "crack")

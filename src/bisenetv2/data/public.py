@@ -148,7 +148,8 @@ LAYOUTS = (
     ),
     Layout(
         key="voc",
-        signs=("SegmentationClass/20??_??????.png", "JPEGImages/20??_??????.jpg"),
+        # Years of the contest, 2007 to 2012: others make their own data in these folders.
+        signs=("SegmentationClass/20[01]?_??????.png", "JPEGImages/20[01]?_??????.jpg"),
         images=("JPEGImages",),
         masks="SegmentationClass",
         image_ending=".jpg",

@@ -87,8 +87,12 @@ def existing(path: Path) -> Path | None:
 
 
 def relative(image: Path, folder: Path) -> str:
-    """Returns the way from a folder to an image."""
-    return os.path.relpath(image.resolve(), folder.resolve())
+    """Returns the way from a folder to an image; on another drive of Windows, the whole path."""
+    try:
+        way = os.path.relpath(image.resolve(), folder.resolve())
+    except ValueError:
+        way = str(image.resolve())
+    return Path(way).as_posix()
 
 
 def load_json(path: Path) -> dict[str, Any]:

@@ -85,7 +85,8 @@ class _Pixels:
             return read_classes(path, found.encoding, found.labels).mask
         in_colors = self._options.colors
         if in_colors is None:
-            in_colors = read_mask_pixels(path).ndim == 3
+            pixels = read_mask_pixels(path)  # greys in three channels are ids, if no list paints
+            in_colors = pixels.ndim == 3 and bool(found.colors or single_channel(pixels) is None)
         if not in_colors:
             return read_classes(path, Encoding(), found.labels).mask
         if not found.colors:

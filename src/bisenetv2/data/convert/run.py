@@ -150,7 +150,7 @@ def recognise(source: Path) -> Format:
             return "labelme"
         if {"images", "annotations"} <= content.keys():
             return "coco"
-    if source.is_dir() and yolo.label_files(source):
+    if source.is_dir() and yolo.holds_labels(source):
         return "yolo"
     if source.is_dir() and (found := masks.mask_files(source)):
         return "colour" if masks.holds_colors(found.values()) else "index"

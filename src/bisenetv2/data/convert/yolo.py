@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,15 @@ def label_files(source: Path) -> list[Path]:
         and not path.name.lower().startswith("readme")
         and not _first_line(path).lower().endswith(IMAGE_SUFFIXES)
     ]
+
+
+def holds_labels(source: Path) -> bool:
+    """Whether a text file lies below `labels`, is empty or begins with numbers, as labels do."""
+    return any(
+        "labels" in path.relative_to(source.parent).parts
+        or re.match(r"\d+\s+-?[\d.]+\s|$", _first_line(path))
+        for path in label_files(source)
+    )
 
 
 def _first_line(path: Path) -> str:

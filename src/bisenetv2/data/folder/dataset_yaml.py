@@ -200,7 +200,7 @@ def _parse(content: object, folder: Path) -> Description:
     if kind == "ids" and IGNORE_INDEX not in (*ignore, *taken):
         ignore += (IGNORE_INDEX,)
     splits = {
-        str(name): Source(**{k: str(v) for k, v in _source(name, source).items()})
+        str(name): Source(**{k: _text(v, k) for k, v in _source(name, source).items()})
         for name, source in _fields(fields["splits"], "splits", None).items()
     }
     return Description(
@@ -210,8 +210,8 @@ def _parse(content: object, folder: Path) -> Description:
         kind=kind,
         tolerance=_number(fields.get("tolerance", 0), "tolerance"),
         ignore=ignore,
-        name=str(fields.get("name") or root.resolve().name),
-        licence=str(fields.get("licence") or "unknown"),
+        name=_text(fields.get("name") or root.resolve().name, "name"),
+        licence=_text(fields.get("licence") or "unknown", "licence"),
         val_share=_share(fields.get("val_share", VAL_SHARE)),
     )
 
@@ -226,14 +226,14 @@ def _fields(content: object, what: str, known: frozenset[str] | None) -> dict[st
 
 
 def _entry(content: object) -> ClassEntry:
-    if isinstance(content, str | int):
-        return ClassEntry(str(content))
+    if not isinstance(content, dict):
+        return ClassEntry(_text(content, "class"))
     fields = _fields(content, "a class", frozenset(("name", "id", "ids", "color", "colors")))
     if "name" not in fields:
         raise UserError(f"class {content} has no `name`")
     ids = fields.get("ids", fields.get("id", []))
     return ClassEntry(
-        name=str(fields["name"]),
+        name=_text(fields["name"], "class"),
         ids=tuple(_number(raw, "id") for raw in (ids if isinstance(ids, list) else [ids])),
         color=None if fields.get("color") is None else _color(fields["color"]),
         colors=tuple(map(_color, _list(fields.get("colors", [])))),
@@ -264,6 +264,13 @@ def _number(content: object, what: str) -> int:
     if isinstance(content, bool) or not isinstance(content, int) or content < 0:
         raise UserError(f"{what} {content!r}: write a whole number of 0 or more")
     return content
+
+
+def _text(content: object, what: str) -> str:
+    """Takes a text or a number; YAML reads `no`, `on` and an empty value as something else."""
+    if isinstance(content, bool) or not isinstance(content, str | int | float):
+        raise UserError(f"{what} {content!r}: put the text in quotes")
+    return str(content)
 
 
 def _share(content: object) -> float:

@@ -90,7 +90,27 @@ def infer(found: Survey, named: Sequence[NamedClass], source: Path | None) -> In
         return _colors(found, named, source)
     if not wide and (found.lossy or _painted_as_listed(found, named) or _blended(found.ids)):
         return _colors(found, named, source)
+    if found.unlike is not None:
+        return _by_own_palettes(found, named, source)
     return _ids(found, named, source)
+
+
+def _by_own_palettes(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inferred:
+    """Reads by colour what tools wrote that give each file a palette of its own.
+
+    Raises:
+        UserError: If files without palettes are among them, or there are far more colours than ids,
+            as where the palettes are arbitrary.
+    """
+    colors, ids = len(found.palette_colors.pixels), len(found.palette.pixels)
+    if found.grey.pixels or found.grey_rgb.pixels or colors > 2 * ids:
+        raise UserError(
+            f"{found.unlike}: its palette gives an id another colour than those of other masks; "
+            "say in a dataset.yaml whether `kind` is ids or colors"
+        )
+    inferred = _colors(found, named, source)
+    note = f"palettes differ from file to file (such as {found.unlike}): read by colour, not by id"
+    return inferred._replace(notes=(*inferred.notes, note))
 
 
 def _painted_as_listed(found: Survey, named: Sequence[NamedClass]) -> bool:
@@ -198,24 +218,26 @@ def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inf
             f"{ids.first}: photographs or probabilities rather than masks: most of its "
             f"{len(values)} values fill no area; give the folder of masks"
         )
-    if values in ([0, 255], [0, 1]) and len(named) in (0, 2):
+    own = [item.name for item in named if not VOID.fullmatch(item.name)]
+    if values in ([0, 255], [0, 1]) and len(own) <= 2:
         note = f"masks of two values: {values[0]} is background, {values[1]} foreground"
         classes = _binary((0,), (values[1],))
-        if named:
-            classes = tuple(
-                ClassEntry(item.name, entry.ids, entry.color)
-                for item, entry in zip(named, classes, strict=True)
-            )
+        names = own if len(own) == 2 else [_BINARY[0], *(own or _BINARY[1:])]
+        classes = tuple(
+            ClassEntry(name, entry.ids, entry.color)
+            for name, entry in zip(names, classes, strict=True)
+        )
         return Inferred("ids", classes, (IGNORE_INDEX,) if values[1] == 1 else (), 0, (note,))
     ignore: list[int | Color] = [i for i in (IGNORE_INDEX, _WIDE_IGNORE) if i in ids.pixels]
     ignore = ignore if IGNORE_INDEX in ignore else [IGNORE_INDEX, *ignore]
+    if _spread(values) and len(own) in (0, len(values)):
+        ignore.remove(IGNORE_INDEX)
     present = [value for value in values if value not in ignore]
     if not present or (len(present) == 1 and len(named) < 2):
         held = " and ".join(map(str, values))
         raise UserError(f"{ids.first}: a single class in all masks ({held}); give masks of two")
     entries, void = _named_ids(present, named, source, ids.first)
-    palette = found.colors_of_ids or ()
-    paints = [color or (palette[i] if i < len(palette) else None) for _, i, color in entries]
+    paints = [color or found.colors_of_ids.get(raw) for _, raw, color in entries]
     if None in paints or len(set(paints)) < len(paints):
         paints = [voc_color(index) for index in range(len(entries))]
     classes = tuple(
@@ -223,12 +245,22 @@ def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inf
         for (name, raw, _), paint in zip(entries, paints, strict=True)
     )
     notes = [f"masks of ids: {_ranges(present)} as {len(classes)} classes"]
+    if IGNORE_INDEX in present:
+        notes.append("the ids are spread over 0-255 to be seen: 255 is a class, nothing is ignored")
     pixels = sum(ids.pixels[i] for i in (*ignore, *void) if isinstance(i, int))
     if pixels:
         what = ", ".join(str(i) for i in sorted(i for i in (*ignore, *void) if i in ids.pixels))
         share = _percent(pixels, sum(ids.pixels.values()))
         notes.append(f"ids ignored: {what} ({share} of the pixels)")
     return Inferred("ids", classes, (*ignore, *void), 0, tuple(notes))
+
+
+def _spread(values: Sequence[int]) -> bool:
+    """Whether ids are evenly spaced from 0 to 255: three or more classes, scaled to be seen."""
+    last = len(values) - 1
+    return 2 <= last < IGNORE_INDEX and all(
+        abs(value - IGNORE_INDEX * place / last) < 1 for place, value in enumerate(values)
+    )
 
 
 def _named_ids(

@@ -114,12 +114,18 @@ def _images_and_masks(root: Path, below: Path) -> Source | None:
     """Finds a folder of images and one of masks in a folder."""
     folders = _folders(below)
     images = next((folders[name] for name in IMAGE_FOLDERS if name in folders), None)
-    masks = next((folders[name] for name in MASK_FOLDERS if name in folders), None)
-    if images is None or masks is None:
+    choices = [folders[name] for name in MASK_FOLDERS if name in folders]
+    if images is None or not choices:
         return None
+    # Some hold polygons or boxes, beside one of masks.
+    masks = next((name for name in choices if _holds_mask(below / name)), choices[0])
     return Source(
         (below / images).relative_to(root).as_posix(), (below / masks).relative_to(root).as_posix()
     )
+
+
+def _holds_mask(folder: Path) -> bool:
+    return any(path.suffix.lower() in MASK_SUFFIXES for path in folder.rglob("*"))
 
 
 def _by_split_folders(root: Path) -> dict[str, Source]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -108,8 +109,7 @@ def match_folders(root: Path, source: Source) -> Match:
     """Pairs all images of a folder with their masks by name."""
     masks = files_below(root / source.masks, MASK_SUFFIXES)
     images = files_below(root / source.images, IMAGE_SUFFIXES)
-    together = (root / source.images).resolve() == (root / source.masks).resolve()
-    if together:
+    if (root / source.images).resolve() == (root / source.masks).resolve():
         images = {k: p for k, p in images.items() if not k.endswith(source.mask_ending)}
     masks = {k: p for k, p in masks.items() if k.endswith(source.mask_ending)}
     pairs, alone, stems = [], [], set()
@@ -127,7 +127,7 @@ def match_folders(root: Path, source: Source) -> Match:
         for key, path in masks.items()
         if not any(key.endswith(e) and key.removesuffix(e) in stems for e in MASK_ENDINGS if e)
     ]
-    return Match(tuple(pairs), tuple(alone), () if together else tuple(others))
+    return Match(tuple(pairs), tuple(alone), tuple(others))
 
 
 def find_endings(
@@ -181,17 +181,24 @@ def match_list(root: Path, source: Source) -> Match:
     folder = root / source.images
     mask_of: dict[Path, Path | None] = dict(whole.pairs)
     mask_of.update(dict.fromkeys(whole.images_alone))
+    by_path: dict[str, list[Path]] = {}
     by_name: dict[str, list[Path]] = {}
     for image in mask_of:
         key = image.relative_to(folder).with_suffix("")
-        for name in {key.as_posix(), key.name, key.name.removesuffix(source.image_ending)}:
+        for name in {key.as_posix(), key.as_posix().removesuffix(source.image_ending)}:
+            by_path.setdefault(name, []).append(image)
+        for name in {key.name, key.name.removesuffix(source.image_ending)}:
             by_name.setdefault(name, []).append(image)
     chosen, alone = [], []
     for name, _, _, line in rows:
         listed = Path(name)
         if listed.suffix.lower() in IMAGE_SUFFIXES:
             listed = listed.with_suffix("")
-        found = by_name.get(listed.as_posix()) or by_name.get(listed.name, [])
+        # A path may start above the folder. Its last part alone could be that of another clip.
+        ends = ["/".join(listed.parts[start:]) for start in range(len(listed.parts))]
+        found = next((by_path[end] for end in ends if end in by_path), [])
+        if len(ends) == 1:
+            found = found or by_name.get(listed.name, [])
         if len(found) != 1:
             what = f"{len(found)} images are called" if found else "no image is called"
             raise UserError(f"{path}: line {line}: {what} {name} in {folder}; correct the list")
@@ -206,8 +213,9 @@ def match_list(root: Path, source: Source) -> Match:
 def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
     """Reads a list of pairs: image, mask, split (each empty where not given) and line number.
 
-    Fields are parted by comma, semicolon or tab, else by blanks. A first row that says `image` and
-    `mask` (or `label`) names the columns; one may be called `split`.
+    Fields are parted by comma, semicolon or tab, else by blanks; paths may be written as on
+    Windows. A first row that says `image` and `mask` (or `label`) names the columns; one may be
+    called `split`.
 
     Raises:
         UserError: If the file is unreadable, or a row gives no mask where others do.
@@ -218,13 +226,15 @@ def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
         raise UserError(f"{path}: cannot be read as text ({error})") from error
     columns: dict[str, int] = {"image": 0, "mask": 1, "split": 2}
     rows: list[tuple[str, str, str, int]] = []
+    first = True
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         mark = next((mark for mark in "\t,;" if mark in line), None)
         fields = next(csv.reader([line], delimiter=mark)) if mark else line.split()
-        fields = [field.strip() for field in fields]
-        if not rows and (named := _header(fields)):
+        fields = [field.strip().replace("\\", "/") for field in fields]
+        named, first = _header(fields) if first else None, False
+        if named:
             columns = named
             continue
         image, mask, split = (
@@ -285,7 +295,7 @@ def held_out(pairs: Sequence[Pair], root: Path, share: float) -> tuple[list[Pair
     def rank(pair: Pair) -> str:
         image = pair[0]
         name = image.relative_to(root) if image.is_relative_to(root) else image
-        return hashlib.sha256(name.with_suffix("").as_posix().encode()).hexdigest()
+        return hashlib.sha256(os.fsencode(name.with_suffix("").as_posix())).hexdigest()
 
     count = min(max(round(share * len(pairs)), 1), len(pairs) - 1)
     out = set(sorted(pairs, key=rank)[:count])

@@ -76,7 +76,7 @@ def yaml_places(data: Path) -> tuple[Path, Path]:
     told = os.environ.get("XDG_CONFIG_HOME")
     config = Path(told) if told else Path.home() / ".config"
     resolved = str(data.resolve())
-    mark = hashlib.sha256(resolved.encode()).hexdigest()[:8]
+    mark = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:8]
     name = f"{data.resolve().stem}-{mark}.yaml"
     return beside, config / "bisenetv2" / "datasets" / name
 

@@ -72,8 +72,11 @@ class Survey:
     lossy: Path | None = None
     """First file of a format that changes values."""
 
-    colors_of_ids: tuple[Color, ...] | None = None
-    """Colours of the first palette image, by id."""
+    colors_of_ids: dict[int, Color] = field(default_factory=dict)
+    """Colours of the ids of palette images."""
+
+    unlike: Path | None = None
+    """First palette image that has another colour for an id than one before it."""
 
     @property
     def ids(self) -> Group:
@@ -113,8 +116,12 @@ def survey(masks: Sequence[Path], progress: Callable[[], None] | None = None) ->
                 colors = pack_colors(file.palette).tolist()
                 total.palette += file.group
                 total.palette_colors += file.group.mapped(dict(enumerate(colors)).__getitem__)
-                if total.colors_of_ids is None:
-                    total.colors_of_ids = tuple((r, g, b) for r, g, b in file.palette.tolist())
+                for value in file.group.pixels:
+                    red, green, blue = file.palette[value].tolist()
+                    if total.colors_of_ids.setdefault(value, (red, green, blue)) != (
+                        (red, green, blue)
+                    ):
+                        total.unlike = total.unlike or path
             elif file.channels == 1:
                 total.grey += file.group
             elif file.channels == 2:
