@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -401,6 +403,18 @@ def test_where_nothing_can_be_written_it_works_all_the_same(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(blocked))
     assert len(open_dataset(flat, "train")) == 4
     assert "kept nowhere, and looked at anew each time" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_of_an_old_encoding_work_and_keep_no_description(flat: Path) -> None:
+    old = flat.with_name(os.fsdecode(b"caf\xe9"))
+    flat.rename(old)
+    lines = "import sys; from bisenetv2.data.catalogue import open_dataset; "
+    lines += "print(len(open_dataset(sys.argv[1], 'train')))"
+    done = subprocess.run([sys.executable, "-c", lines, old], capture_output=True, check=True)
+    assert done.stdout == b"4\n"
+    assert b"dataset.yaml: a name is not UTF-8; rename it" in done.stderr
+    assert not (old / "dataset.yaml").exists()
 
 
 def test_a_description_reads_back_as_it_was_written(flat: Path) -> None:

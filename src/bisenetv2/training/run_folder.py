@@ -211,7 +211,7 @@ def fingerprint(dataset: Dataset) -> str:
     """
     digest = hashlib.blake2b(digest_size=8)
     for index in range(len(dataset)):
-        digest.update(f"{Path(dataset.sample_name(index)).name}\n".encode())
+        digest.update(os.fsencode(f"{Path(dataset.sample_name(index)).name}\n"))
     spread = SpreadSamples(dataset, FINGERPRINTED)
     for sample in map(spread.__getitem__, range(len(spread))):
         digest.update(sample.image.tobytes() + sample.mask.tobytes())

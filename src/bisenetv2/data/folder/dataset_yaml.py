@@ -113,7 +113,10 @@ def write(description: Description, path: Path) -> None:
         UserError: If the file cannot be written.
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(to_text(description, path.parent), encoding="utf-8")
+        try:
+            temporary.write_text(to_text(description, path.parent), encoding="utf-8")
+        except UnicodeEncodeError as error:
+            raise UserError(f"{path}: a name is not UTF-8; rename it") from error
 
 
 def to_text(description: Description, folder: Path) -> str:
