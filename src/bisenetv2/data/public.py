@@ -13,6 +13,7 @@ from bisenetv2.builtin_labels import (
     TERMS,
 )
 from bisenetv2.data.encodings import Encoding
+from bisenetv2.data.folder.matching import Source, match
 from bisenetv2.data.pairs import IDS, PairedFiles
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels
@@ -79,6 +80,19 @@ class Layout:
     def name(self) -> str:
         """Name of the data set."""
         return self.title or TERMS[self.key][0]
+
+    def source(self, root: Path, split: str) -> tuple[Source, MaskKind]:
+        """Says where a split lies, and which kind of masks the first one is of that is there."""
+        part = self.splits[split]
+        choices = [folder.format(part.folder) for folder in self.images]
+        images = next((folder for folder in choices if (root / folder).is_dir()), choices[0])
+        masks = self.masks.format(part.folder)
+        there = (k for k in self.kinds if next((root / masks).rglob(f"*{k.ending}"), None))
+        kind = next(there, self.kinds[0])
+        image_ending, mask_ending = (
+            ending.rpartition(".")[0] for ending in (self.image_ending, kind.ending)
+        )
+        return Source(images, masks, image_ending, mask_ending, part.list), kind
 
     def find(self, root: Path) -> Path | None:
         """Returns the folder, the root or one below it, that looks like this layout."""
@@ -180,64 +194,33 @@ def open_public(layout: Layout, root: str | Path, split: str) -> PairedFiles:
     """
     if split not in layout.splits:
         raise UserError(f"unknown split {split!r}: {layout.name} has {', '.join(layout.splits)}")
-    part = layout.splits[split]
-    choices = [Path(root) / images.format(part.folder) for images in layout.images]
-    images = next((folder for folder in choices if folder.is_dir()), choices[0])
-    masks = Path(root) / layout.masks.format(part.folder)
-    for folder, archive in zip((images, masks), layout.archives, strict=True):
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; unpack {archive} in {root}")
-    found = _listed(Path(root), layout, images, part)
-    stems = [
-        image.relative_to(images).with_name(image.name.removesuffix(layout.image_ending))
-        for image in found
-    ]
-    first = masks / stems[0]
-    kind = next(
-        (k for k in layout.kinds if _mask(first, k).is_file()),
-        layout.kinds[0],
-    )
-    files = []
-    for image, stem in zip(found, stems, strict=True):
-        mask = _mask(masks / stem, kind)
-        if not mask.is_file():
-            raise UserError(
-                f"{image}: its mask {mask} is missing; unpack {layout.archives[1]} anew"
-            )
-        files.append((image, mask))
-    incomplete = f" ({len(files)} of {part.count} images)" if len(files) != part.count else ""
+    root, of_images, of_masks = Path(root), *layout.archives
+    source, kind = layout.source(root, split)
+    for what, place, archive in (
+        ("folder", source.images, of_images),
+        ("folder", source.masks, of_masks),
+        ("list", source.list, of_masks),
+    ):
+        if not (root / place).exists():
+            raise UserError(f"{root / place}: no such {what}; unpack {archive} in {root}")
+    try:
+        found = match(root, source)
+    except UserError as error:
+        raise UserError(f"{error}, or unpack {of_images} in {root} anew") from error
+    if found.images_alone:
+        image = found.images_alone[0]
+        stem = str(image.relative_to(root / source.images)).removesuffix(layout.image_ending)
+        mask = root / source.masks / f"{stem}{kind.ending}"
+        raise UserError(f"{image}: its mask {mask} is missing; unpack {of_masks} anew")
+    if not found.pairs:
+        raise UserError(f"{root / source.images}: holds no image; unpack {of_images} in {root}")
+    count, whole = len(found.pairs), layout.splits[split].count
+    incomplete = f" ({count} of {whole} images)" if count != whole else ""
     return PairedFiles(
         f"{layout.name} {split}{kind.note}{incomplete}",
         ": ".join(TERMS[layout.key]),
         BUILTIN[layout.key],
-        tuple(files),
+        found.pairs,
         kind.encoding,
         kind.labels,
     )
-
-
-def _mask(stem: Path, kind: MaskKind) -> Path:
-    return stem.with_name(stem.name + kind.ending)
-
-
-def _listed(root: Path, layout: Layout, images: Path, part: Split) -> list[Path]:
-    """Lists the images of a split."""
-    if not part.list:
-        found = sorted(images.rglob(f"*{layout.image_ending}"))
-        if not found:
-            raise UserError(f"{images}: holds no image that ends in {layout.image_ending}")
-        return found
-    path = root / part.list
-    try:
-        names = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: no such list; unpack {layout.archives[1]} in {root}") from error
-    if not names:
-        raise UserError(f"{path}: an empty list; unpack {layout.archives[1]} in {root} anew")
-    found = [images / f"{name}{layout.image_ending}" for name in names]
-    for image in found:
-        if not image.is_file():
-            raise UserError(
-                f"{image}: named by {path}, but missing; unpack {layout.archives[0]} in {root} anew"
-            )
-    return found

@@ -155,19 +155,13 @@ def _public(layout: Layout, root: Path) -> Listing:
     """Lists the splits that are there; whoever unpacked but one archive of a split is told."""
     found, kind = _Splits(root), layout.kinds[0]
     for name, part in layout.splits.items():
-        choices = [folder.format(part.folder) for folder in layout.images]
-        images = next((folder for folder in choices if (root / folder).is_dir()), choices[0])
-        masks = layout.masks.format(part.folder)
-        need = (images, masks, *((part.list,) if part.list else ()))
-        if name == "trainval" or not any((root / folder).exists() for folder in need):
+        source, own_kind = layout.source(root, name)
+        need = [place for place in (source.images, source.masks, source.list) if place]
+        if name == "trainval" or not any((root / place).exists() for place in need):
             continue
-        image_ending = layout.image_ending.rpartition(".")[0]
-        source = Source(images, masks, image_ending=image_ending, list=part.list)
         if not found.splits:  # all splits come with the same kinds of masks
-            kinds = (k for k in layout.kinds if any((root / masks).rglob(f"*{k.ending}")))
-            kind = next(kinds, kind)
-        source = replace(source, mask_ending=kind.ending.rpartition(".")[0])
-        found.add(name, source, need)
+            kind = own_kind
+        found.add(name, replace(source, mask_ending=kind.ending.rpartition(".")[0]), need)
         count = len(found.splits.get(name, Match(())).pairs)
         if name in found.splits and count != part.count:
             told = f"{name} holds {count} pairs, {layout.name} has {part.count} there"
