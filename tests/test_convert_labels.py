@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from PIL import Image as PillowImage
 
 from bisenetv2.cli import main
 from bisenetv2.data.catalogue import open_dataset
@@ -122,6 +123,23 @@ def test_index_masks_come_back_to_the_pixel(capsys, index_masks, tmp_path, targe
         np.testing.assert_array_equal(found[name], mask)
     names = [line.split(",")[0] for line in (back / "classes.txt").read_text().splitlines()]
     assert names == ["road", "traffic light", "person", "sky"]
+
+
+@pytest.mark.parametrize("target", ["labelme", "coco", "yolo"])
+def test_masks_fit_images_as_exif_turns_them(capsys, index_masks, tmp_path, target):
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6  # stored on its side
+    for image in list((index_masks / "images").rglob("*.png")):
+        PillowImage.new("RGB", (23, 31)).save(image.with_suffix(".jpg"), exif=exif)
+        image.unlink()
+    there, back = tmp_path / "there", tmp_path / "back"
+    done(capsys, index_masks, "--to", target, "-o", there)
+    images = () if target == "labelme" else ("--images", index_masks / "images")
+    done(capsys, there, *images, "--background", "none", "-o", back)
+    expected, found = masks_in(index_masks), masks_in(back)
+    assert found.keys() == expected.keys()
+    for name, mask in expected.items():
+        np.testing.assert_array_equal(found[name], mask)
 
 
 def test_what_is_written_is_a_data_set(capsys, index_masks, tmp_path):

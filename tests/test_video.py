@@ -175,6 +175,26 @@ def test_a_turned_picture_has_its_pixels_shape_turned(tmp_path):
     assert stream_of(tmp_path / "out.mp4")["aspect"] == Fraction(3, 4)
 
 
+def test_a_cover_picture_is_not_taken_for_the_film(tmp_path):
+    clip = write_clip(tmp_path / "plain.mp4", 6)
+    jpeg = cv2.imencode(".jpg", np.zeros((40, 40, 3), np.uint8))[1].tobytes()
+    with av.open(str(clip)) as source, av.open(str(tmp_path / "in.mp4"), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)  # before the film
+        cover.width, cover.height, cover.pix_fmt = 40, 40, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        film = container.add_stream_from_template(source.streams.video[0])
+        packet = av.Packet(jpeg)
+        packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1)
+        container.mux(packet)
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = film
+                container.mux(packet)
+    frames = list(open_source(str(tmp_path / "in.mp4")))
+    assert len(frames) == 6
+    assert frames[0].image.shape[:2] == SIZE
+
+
 class TestSound:
     def test_its_packets_pass_through_unchanged(self, tmp_path):
         clip = write_clip(tmp_path / "in.mp4", 30, sound=["aac"])
