@@ -19,7 +19,16 @@ from bisenetv2.inference.video.frames import Frame, Orientation
 from bisenetv2.inference.video.pipeline import convert
 from bisenetv2.inference.video.sources import open_source
 from bisenetv2.labels import Labels
-from clips import LABELS, SIZE, picture, read_clip, red_segmenter, rotate_clip, write_clip
+from clips import (
+    LABELS,
+    SIZE,
+    picture,
+    read_clip,
+    red_segmenter,
+    rotate_clip,
+    write_clip,
+    write_sine,
+)
 
 av = pytest.importorskip("av")
 
@@ -173,26 +182,6 @@ def test_a_turned_picture_has_its_pixels_shape_turned(tmp_path):
     clip = rotate_clip(write_clip(tmp_path / "in.mp4", 2, aspect=Fraction(4, 3)), 0, 1, -1, 0)
     to_overlay(clip, tmp_path / "out.mp4")
     assert stream_of(tmp_path / "out.mp4")["aspect"] == Fraction(3, 4)
-
-
-def test_a_cover_picture_is_not_taken_for_the_film(tmp_path):
-    clip = write_clip(tmp_path / "plain.mp4", 6)
-    jpeg = cv2.imencode(".jpg", np.zeros((40, 40, 3), np.uint8))[1].tobytes()
-    with av.open(str(clip)) as source, av.open(str(tmp_path / "in.mp4"), "w") as container:
-        cover = container.add_stream("mjpeg", rate=1)  # before the film
-        cover.width, cover.height, cover.pix_fmt = 40, 40, "yuvj420p"
-        cover.disposition = av.stream.Disposition.attached_pic
-        film = container.add_stream_from_template(source.streams.video[0])
-        packet = av.Packet(jpeg)
-        packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1)
-        container.mux(packet)
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = film
-                container.mux(packet)
-    frames = list(open_source(str(tmp_path / "in.mp4")))
-    assert len(frames) == 6
-    assert frames[0].image.shape[:2] == SIZE
 
 
 class TestSound:
@@ -439,9 +428,23 @@ class TestNothingToRead:
         (tmp_path / "in.mp4").write_text("hello " * 100)
         self.refused(tmp_path / "in.mp4")
 
-    def test_sound_alone(self, tmp_path):
-        from clips import write_sine
+    def test_sound_with_a_cover(self, tmp_path):
+        jpeg = cv2.imencode(".jpg", np.zeros((40, 40, 3), np.uint8))[1].tobytes()
+        with av.open(str(tmp_path / "song.mp4"), "w") as container:
+            track = container.add_stream("aac", rate=44100)
+            cover = container.add_stream("mjpeg", rate=1)
+            cover.width, cover.height, cover.pix_fmt = 40, 40, "yuvj420p"
+            cover.disposition = av.stream.Disposition.attached_pic
+            packet = av.Packet(jpeg)
+            packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1)
+            container.mux(packet)
+            write_sine(container, track, 0.2)
+        with av.open(str(tmp_path / "song.mp4")) as container:
+            assert len(container.streams.video) == 1
+        with pytest.raises(UserError, match="holds no video"):
+            open_source(tmp_path / "song.mp4")
 
+    def test_sound_alone(self, tmp_path):
         with av.open(str(tmp_path / "in.mp4"), "w") as container:
             write_sine(container, container.add_stream("aac", rate=44100), 0.5)
         assert "no video" in self.refused(tmp_path / "in.mp4")
