@@ -4,6 +4,7 @@
 
 It takes up to forty minutes on two cores; leave the machine alone meanwhile. A name or several run
 only those sections and leave the others as they are: `python benchmarks/write_results.py training`.
+Trials of recipes, `losses` and `progressive`, take half an hour each and run by name alone.
 `--to RESULTS_AVX2.md` keeps the figures of another kind of machine beside these.
 """
 
@@ -39,6 +40,8 @@ class Section(NamedTuple):
     title: str
     text: str
     command: str
+    long: bool = False
+    """Whether it only runs if it is named."""
 
 
 SECTIONS = {
@@ -75,6 +78,18 @@ SECTIONS = {
         "from our weights and from scratch by the same command.",
         "python benchmarks/fine_tune.py --data ../shared/camvid",
     ),
+    "losses": Section(
+        "Losses below full resolution",
+        "Whether they cost accuracy: short runs on CamVid's train, scored on its val.",
+        "python benchmarks/recipe_trials.py losses --budget 250 --seeds 3",
+        long=True,
+    ),
+    "progressive": Section(
+        "Progressive resolution",
+        "How much of a run to spend on it: short runs on CamVid's train, scored on its val.",
+        "python benchmarks/recipe_trials.py progressive --budget 200",
+        long=True,
+    ),
     "evaluation": Section(
         "Evaluation",
         "What `bisenetv2 evaluate` reaches of the engine's own rate on the same frames.",
@@ -99,7 +114,7 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--to", metavar="FILE", default="RESULTS.md", help="in benchmarks/")
     options = parser.parse_args()
-    asked = options.sections or list(SECTIONS)
+    asked = options.sections or [name for name in SECTIONS if not SECTIONS[name].long]
     unknown = [name for name in asked if name not in SECTIONS]
     if unknown:
         parser.error(f"unknown section {unknown[0]}: the sections are {', '.join(SECTIONS)}")

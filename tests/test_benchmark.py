@@ -422,6 +422,26 @@ class TestScripts:
         assert "| plain loop |" in out
         assert "| recipe camvid" in out
 
+    def test_recipe_trials_give_each_setting_the_same_pixels(self, capsys, monkeypatch):
+        pytest.importorskip("torch")
+        script, runs = self.load("recipe_trials"), []
+
+        def trained(_, fields, data):
+            runs.append(fields)
+            return (len(runs) % 3) / 10
+
+        monkeypatch.setattr(script, "trained", trained)
+        words = ["progressive", "--data", "streets", "--budget", "1000", "--seeds", "2"]
+        monkeypatch.setattr(sys, "argv", ["recipe_trials.py", *words])
+        script.main()
+        assert [run["seed"] for run in runs] == [0, 0, 0, 1, 1, 1]
+        full, small = 8 * 352 * 480, 16 * 192 * 256
+        for run in runs:
+            early = run["progressive_share"] * run["iterations"]
+            pixels = early * small + (run["iterations"] - early) * full
+            assert pixels == pytest.approx(1000 * full, rel=0.002)
+        assert "| none | 1000 | 10.0 ± 0.0 | 10.0, 10.0 |" in capsys.readouterr().out
+
     def test_written_results_keep_the_sections_that_were_not_run(self, tmp_path):
         script, results = self.load("write_results"), tmp_path / "RESULTS.md"
         script.write(results, "training", "training, first\n\n| a |\n")

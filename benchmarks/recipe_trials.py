@@ -1,0 +1,143 @@
+"""Settings of the recipe `camvid` against each other, on CamVid's validation split.
+
+    python benchmarks/recipe_trials.py losses
+    python benchmarks/recipe_trials.py progressive --budget 400 --seeds 3
+
+Trains on `train` from scratch by the command that a user types, once for each setting and seed, and
+scores the weights of the last step on `val`; the test split has no part in it. All settings of a
+trial see as many pixels as `--budget` steps of the recipe's full crop and batch hold, which on a
+CPU is about equal time. Rendered streets are left out. Short runs: they tell which setting learns
+sooner, not which one ends higher.
+
+A run that is already whole in `--runs` is not made again; remove the folder to begin anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bisenetv2.data.catalogue import open_dataset
+from bisenetv2.inference.machine import describe_machine
+from bisenetv2.training.phases import plan_phases
+from bisenetv2.training.recipes import RECIPES
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings to hold against each other."""
+
+    about: str
+    common: dict[str, Any]
+    """Fields of the recipe that all share."""
+
+    rows: dict[str, dict[str, Any]]
+    """Fields of each, by what the table calls it."""
+
+
+SHORT: dict[str, Any] = {"warmup": 40, "average": 0.98, "streets_share": 0.0}
+
+TRIALS = {
+    "losses": Trial(
+        "losses below full resolution; frames and crops at half size, where strides weigh more",
+        {**SHORT, "shrink": 2, "progressive_share": 0.0},
+        {
+            "full resolution, all five": {"loss_stride": 1, "booster_stride": 1},
+            "strides 2 and 4, the recipe's": {"loss_stride": 2, "booster_stride": 4},
+        },
+    ),
+    "progressive": Trial(
+        "progressive resolution: share of the steps at 0.55 of crop and scales, 16 frames a step",
+        SHORT,
+        {
+            "none": {"progressive_share": 0.0},
+            "0.45, the recipe's": {"progressive_share": 0.45},
+            "0.75": {"progressive_share": 0.75},
+        },
+    ),
+}
+
+
+def main() -> None:
+    """Prints a row for each setting."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("trial", choices=TRIALS)
+    parser.add_argument("--data", default="../shared/camvid", help="CamVid's folder at 480×360")
+    parser.add_argument("--budget", type=int, default=200, help="in steps of the full crop")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each setting")
+    parser.add_argument("--runs", type=Path, default=Path("runs/trials"))
+    options = parser.parse_args()
+
+    trial = TRIALS[options.trial]
+    plans = {name: planned(trial.common | row, options) for name, row in trial.rows.items()}
+    scores: dict[str, list[float]] = {name: [] for name in plans}
+    for seed in range(options.seeds):
+        for name, fields in plans.items():
+            stem = "_".join(f"{key}={value}" for key, value in trial.rows[name].items())
+            run = options.runs / f"{options.trial}_{options.budget}_{stem}_{seed}"
+            scores[name].append(trained(run, fields | {"seed": seed}, options.data))
+            print(f"{name}, seed {seed}: {100 * scores[name][-1]:.1f} %", file=sys.stderr)
+
+    print(f"{describe_machine()}")
+    print(f"{trial.about}\npixels of {options.budget} steps of the full crop\n")
+    print("| setting | steps | mIoU % on val | each seed |")
+    print("|---|---:|---:|---|")
+    for name, found in scores.items():
+        percents = [100 * score for score in found]
+        spread = f" ± {statistics.stdev(percents):.1f}" if len(percents) > 1 else ""
+        each = ", ".join(f"{value:.1f}" for value in percents)
+        steps = plans[name]["iterations"]
+        print(f"| {name} | {steps} | {statistics.mean(percents):.1f}{spread} | {each} |")
+
+
+def planned(fields: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Adds the number of steps that uses the budget up."""
+    dataset = open_dataset(options.data, "train")
+    recipe = replace(RECIPES["camvid"], **fields)
+    phases = plan_phases(recipe, dataset)
+    pixels = [
+        (phase.stop - phase.start)
+        * phase.batches.batch_size
+        * phase.batches.augmentation.crop[0]
+        * phase.batches.augmentation.crop[1]
+        for phase in phases
+    ]
+    full = phases[-1].batches
+    height, width = full.augmentation.crop
+    steps = sum(pixels) / (full.batch_size * height * width)  # what this recipe's would be
+    return {**fields, "iterations": round(options.budget * recipe.iterations / steps)}
+
+
+def trained(run: Path, fields: dict[str, Any], data: str) -> float:
+    """Trains as a user would, unless that is done, and returns the last step's mIoU, 0-1."""
+    steps = fields["iterations"]
+    metrics = run / "metrics.jsonl"
+    if not metrics.exists() or last_score(metrics, steps) is None:
+        words = [sys.executable, "-m", "bisenetv2", "train", "camvid", "--data", data]
+        words += ["--run", str(run), "--val-every", str(steps), "--no-check"]
+        for name, value in fields.items():
+            words += [f"--{name.replace('_', '-')}", str(value)]
+        if run.exists():
+            words.append("--resume")
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(done.stderr)
+    score = last_score(metrics, steps)
+    assert score is not None, f"{run}: no score at step {steps}"
+    return score
+
+
+def last_score(metrics: Path, steps: int) -> float | None:
+    """Returns the mIoU noted at the last step, if there is one."""
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    return next((line["miou"] for line in lines if line["step"] == steps and "miou" in line), None)
+
+
+if __name__ == "__main__":
+    main()
