@@ -128,7 +128,7 @@ def main(folder: Path) -> None:
             dataset[index]
     assert together(1, training(RECIPE, folder / "one")) == [0]
     assert together(2, training(RECIPE, folder / "two")) == [0, 0]
-    # The same parts either way: one frame each, their losses and gradients one mean.
+    # The same parts either way: two frames each, their losses and gradients one mean.
     parts = replace(RECIPE, sync_bn=False, batch=8, ohem=False, iterations=1)
     for count in (1, 2):
         recipe = replace(parts, accumulate=4 // count)

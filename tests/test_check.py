@@ -377,6 +377,7 @@ def test_no_sheet_is_put_among_the_data_unasked(
         monkeypatch.chdir(place)
         code, out, _ = run(capsys, "check", data)
         assert (code, "written:" in out) == (0, False)
+        assert "no sheet inside of the data" in out
     assert sorted(path for path in data.rglob("*") if path.name != "dataset.yaml") == before
     code, out, _ = run(capsys, "check", data, "--sheet", "mine.jpg")
     assert (code, "written: mine.jpg" in out) == (0, True)

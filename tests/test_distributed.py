@@ -25,6 +25,7 @@ from bisenetv2.training.loader import Batches, InMemory  # noqa: E402
 from bisenetv2.training.phases import plan_phases  # noqa: E402
 from bisenetv2.training.recipe import Recipe  # noqa: E402
 from bisenetv2.training.run_folder import RunFolder  # noqa: E402
+from bisenetv2.training.world import World  # noqa: E402
 
 NETWORK = BiSeNetV2Config(width=0.25, head_width=16, booster_width=8, expansion=2)
 STREETS = InMemory(RenderedStreets(5, (64, 96), seed=1))
@@ -110,6 +111,24 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(
     recipe = Recipe(BiSeNetV2Config(), batch=8, accumulate=accumulate, sync_bn=sync, crop=(32, 32))
     with pytest.raises(UserError, match=rf"batch 8 over {processes} process\(es\) .* multiple of"):
         plan_phases(recipe, STREETS, shard=(0, processes))
+
+
+@pytest.mark.parametrize(
+    ("cores", "processes", "threads"), [(1, 1, 2), (8, 1, 8), (8, 2, 4), (128, 1, 16), (128, 16, 8)]
+)
+def test_beside_a_gpu_each_process_loads_with_its_share_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, threads: int
+) -> None:
+    monkeypatch.setattr("bisenetv2.training.world.available_cores", lambda: cores)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert World(torch.device("cuda")).loaders == threads
+
+
+def test_on_a_cpu_as_many_threads_load_as_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bisenetv2.training.world.available_cores", lambda: 64)
+    for threads, loaders in ((1, 2), (4, 4), (40, 16)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=threads: count)
+        assert World(torch.device("cpu")).loaders == loaders
 
 
 def test_gpus_get_the_library_s_synchronised_bn_under_the_same_names() -> None:

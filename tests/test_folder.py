@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bisenetv2.data.catalogue import open_dataset
 from bisenetv2.data.folder import dataset_yaml
-from bisenetv2.data.folder.matching import held_out, read_rows
+from bisenetv2.data.folder.matching import Source, held_out, match, read_rows
 from bisenetv2.data.folder.split import infer_description, open_folder
 from bisenetv2.errors import UserError
 from bisenetv2.images import write_image, write_mask
@@ -210,6 +210,15 @@ def test_a_missing_file_of_a_list_is_not_replaced_by_another_clip_s(tmp_path: Pa
     (tmp_path / "train.txt").write_text("seq1/0001\nseq1/0002\n")
     (tmp_path / "val.txt").write_text("seq2/0002\n")
     assert "line 2: no image is called seq1/0002" in complaint(tmp_path)
+
+
+@pytest.mark.parametrize("start", ["images/train/seq1", "train/seq1", "seq1"])
+def test_paths_of_a_list_may_start_above_or_below_the_folder(start: str, tmp_path: Path) -> None:
+    for number in range(2):
+        add(tmp_path, f"images/train/seq1/{number}.png", f"masks/train/seq1/{number}.png")
+    (tmp_path / "own.txt").write_text(f"{start}/0.png\n{start}/1\n")
+    found = match(tmp_path, Source("images", "masks", list="own.txt")).checked()
+    assert [image.name for image, _ in found] == ["0.png", "1.png"]
 
 
 def test_lists_may_be_written_on_windows_and_hold_names_that_look_like_headings(

@@ -134,32 +134,68 @@ def test_masks_with_a_palette_each_are_read_by_colour(folder: Folder) -> None:
     files = [0, 1, 2, 3], [0, 2, 3], [3, 1], [2, 0]  # each numbers the classes it has
     for used in files:
         folder.add(palette_image(AREAS % len(used), COLORS[used]))
-    assert "palettes differ from file to file" in folder.told()
+    assert "read by colour, not by id" in folder.told()
     order = sorted(map(tuple, COLORS.tolist()))
     for index, used in enumerate(files):
         classes = np.array([order.index(tuple(COLORS[place].tolist())) for place in used])
         np.testing.assert_array_equal(folder.read(index=index), classes[AREAS % len(used)])
 
 
-def test_arbitrary_palettes_of_true_ids_are_the_user_s_to_settle(folder: Folder) -> None:
+def test_ids_under_several_palettes_are_ids(folder: Folder) -> None:
     rng = np.random.default_rng(0)
-    for _ in range(4):
-        folder.add(palette_image(AREAS, rng.integers(0, 256, (4, 3))))
-    assert "say in a dataset.yaml whether `kind` is ids or colors" in folder.complaint()
+    for seed in range(2):
+        colors = np.zeros((256, 3), np.uint8)
+        colors[:4], colors[IGNORE_INDEX] = rng.integers(0, 256, (4, 3)), (seed, 9, 9)
+        folder.add(palette_image(np.where(AREAS == 3, IGNORE_INDEX, AREAS), colors))
+    folder.classes("a", "b", "c")
+    assert folder.names() == ("a", "b", "c")
+    expected = np.where(AREAS == 3, IGNORE_INDEX, AREAS)
+    np.testing.assert_array_equal(folder.read(), expected)
+
+
+def test_palettes_that_contradict_each_other_are_the_user_s_to_settle(folder: Folder) -> None:
+    rng = np.random.default_rng(0)
+    for place in range(8):  # one colour they share, under another id each time
+        colors = rng.integers(0, 256, (4, 3))
+        colors[place % 4] = (9, 9, 9)
+        folder.add(palette_image(AREAS, colors))
+    assert "say in a dataset.yaml whether `encoding` is ids or colors" in folder.complaint()
+
+
+def test_colours_of_a_palette_stay_where_a_class_occurs_nowhere(folder: Folder) -> None:
+    for _ in range(2):
+        folder.add(palette_image(AREAS % 3, COLORS))
+    folder.classes("a", "b", "c", "d")
+    assert infer_description(folder.root).labels.palette == tuple(map(tuple, COLORS.tolist()))
 
 
 @pytest.mark.parametrize(
-    ("names", "classes"),
-    [(["road", "free", "void"], ("road", "free")), (["crack"], ("background", "crack"))],
+    ("lines", "white", "classes"),
+    [
+        (["road", "free", "void"], 255, ("road", "free")),
+        (["crack"], 255, ("background", "crack")),
+        (["0 wall", "1 road"], 255, ("wall", "road")),
+        (["255 road", "0 free", "128 void"], 255, ("free", "road")),
+        (["crack"], 1, ("background", "crack")),
+        (["1 road", "0 free", "2 void"], 1, ("free", "road")),
+    ],
 )
-def test_white_is_a_class_beside_black_alone(
-    names: list[str], classes: tuple[str, ...], folder: Folder
+def test_names_of_two_values(
+    lines: list[str], white: int, classes: tuple[str, ...], folder: Folder
 ) -> None:
-    folder.add(np.where(AREAS % 2, 255, 0).astype(np.uint8))
-    folder.classes(*names)
+    for _ in range(2):
+        folder.add(np.where(AREAS % 2, white, 0).astype(np.uint8))
+    folder.classes(*lines)
     assert folder.names() == classes
-    folder.add(np.where(AREAS % 2, 255, 0).astype(np.uint8))
     np.testing.assert_array_equal(folder.read(), AREAS % 2)
+
+
+def test_a_listed_void_of_0_and_1_is_ignored(folder: Folder) -> None:
+    for _ in range(2):
+        folder.add(AREAS % 2)
+    folder.classes("0 void", "1 road", "2 free")
+    assert folder.names() == ("road", "free")
+    np.testing.assert_array_equal(folder.read(), np.where(AREAS % 2, 0, IGNORE_INDEX))
 
 
 def test_ids_spread_to_be_seen_are_all_classes(folder: Folder) -> None:

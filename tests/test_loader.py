@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,6 @@ from bisenetv2.data.augment import Augmentation
 from bisenetv2.data.dataset import Sample
 from bisenetv2.errors import UserError
 from bisenetv2.labels import CAMVID, Labels
-from bisenetv2.training import loader
 from bisenetv2.training.loader import Batch, Batches, InMemory
 
 SIDE = 8
@@ -113,25 +111,6 @@ def test_prefetched_batches_are_those_asked_for_directly_in_order(
     assert len(found) == stop - start
     for step, batch in zip(range(start, stop), found, strict=True):
         assert_equal(batch, source[step])
-
-
-@pytest.mark.parametrize(
-    ("cores", "processes", "threads"), [(1, 1, 2), (8, 1, 8), (8, 2, 4), (128, 1, 16), (128, 16, 8)]
-)
-def test_each_process_prepares_with_its_share_of_the_cores(
-    monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, threads: int
-) -> None:
-    asked: list[int] = []
-
-    def pool(workers: int) -> ThreadPoolExecutor:
-        asked.append(workers)
-        return ThreadPoolExecutor(workers)
-
-    monkeypatch.setattr(loader, "available_cores", lambda: cores)
-    monkeypatch.setattr(loader, "ThreadPoolExecutor", pool)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
-    assert len(list(batches(9, 2).prefetch(0, 3))) == 3
-    assert asked == [threads]
 
 
 def test_prefetch_past_the_end_yields_nothing() -> None:

@@ -105,7 +105,7 @@ def test_images_become_one_video_in_the_order_of_their_numbers(capsys, tmp_path,
     files = [tmp_path / "in" / f"{number}.png" for number in (8, 9, 10, 11)]
     for number, file in enumerate(files):
         write_image(file, picture(12 * number))
-    given = [tmp_path / source] if source else files  # as a shell hands an unquoted pattern over
+    given = [tmp_path / source] if source else sorted(files)  # as a shell hands a pattern over
     code, _, _ = run(capsys, *given, "--fps", "8", "-o", tmp_path / "out.mp4")
     assert code == 0
     frames, times = read_clip(tmp_path / "out.mp4")

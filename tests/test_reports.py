@@ -24,6 +24,7 @@ from bisenetv2.evaluation.evaluate import evaluate_protocol
 from bisenetv2.evaluation.gallery import WIDTH, WRONG, Gallery, chart, difference, photo
 from bisenetv2.evaluation.html_report import Circumstances, write_report
 from bisenetv2.evaluation.protocols import Answer
+from bisenetv2.evaluation.report import print_report
 from bisenetv2.evaluation.walk import Answered
 from bisenetv2.labels import IGNORE_INDEX, Labels
 
@@ -311,6 +312,28 @@ def test_a_comparison_names_the_classes_that_the_data_lack(tmp_path):
         assert f"B: absent from this data and left out of the means: {absent}" in text
         assert f"B: absent from this data and left out of the means: {absent} (" not in text
     assert result.to_json_object()["absent_classes"] == [absent]
+
+
+def test_a_class_in_one_image_is_said_to_leave_no_interval(tmp_path):
+    class Rare(Blobs):
+        def __getitem__(self, index):
+            image, mask = super().__getitem__(index)
+            keep = (mask != 2) | (index == 0)
+            return Sample(image, np.where(keep, mask, IGNORE_INDEX).astype(np.uint8))
+
+    expected = f"in one image only, which leaves them and the mean no interval: {LABELS.names[2]}"
+    stream = io.StringIO()
+    result = evaluate_protocol(Errs(0.1), Rare(4))
+    print_report(result, Console(file=stream, width=200))
+    write_report(tmp_path / "report.html", result, Gallery(), FACTS)
+    compared = compare(Errs(0.1), Errs(0.2), Rare(4))
+    print_comparison(compared, ("a", "b"), Console(file=stream, width=200))
+    write_comparison(tmp_path / "compare.html", compared, (FACTS, FACTS))
+    assert stream.getvalue().count(expected) == 2
+    for name in ("report", "compare"):
+        assert expected in page_of(tmp_path / f"{name}.html").text
+    assert evaluate_protocol(Errs(0.1), Rare(1)).rarity == ""
+    assert evaluate_protocol(Errs(0.1), Blobs(4)).rarity == ""
 
 
 def test_two_models_take_turns_in_being_first():

@@ -200,7 +200,7 @@ def test_a_trunk_keeps_its_rate_and_a_cooldown_brings_it_down(tmp_path: Path) ->
 
 
 def test_a_cooldown_goes_on_with_the_samples_where_its_trunk_is(tmp_path: Path) -> None:
-    recipe = tiny(hold=1.0, iterations=10, save_every=10, progressive_share=0.4,
+    recipe = tiny(hold=1.0, iterations=10, save_every=10, progressive_share=0.45,
                   progressive_batch=5)  # fmt: skip
     train(recipe, STREETS, None, tmp_path / "trunk", bar=Bar())
     cooling = RunConfig.read(branch_off(tmp_path / "trunk", None, 6)).recipe

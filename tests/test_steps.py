@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,7 +155,7 @@ def test_contiguous_weight_gradients_are_the_library_s(
 ) -> None:
     torch.manual_seed(0)
     convolution = nn.Conv2d(5, 7, 3, stride, 1, bias=bias).to(memory_format=layout)
-    same = deepcopy(convolution)
+    same = copy.deepcopy(convolution)
     take_contiguous_gradients(same)
     assert type(same) is ContiguousGradientConv2d
     grads = []

@@ -41,8 +41,8 @@ def check(
     Args:
         data: Folder of images and masks of any layout, a list of pairs or a dataset.yaml.
         quick: Decode 16 pairs only and read the headers of the others, as `train` does first.
-        sheet: Picture of masks laid over their images; check.jpg by default, but with --json, or
-            inside of the data, none.
+        sheet: Picture of masks laid over their images; check.jpg by default, none with --json or
+            inside of the data.
         json: Print one JSON object in place of the sentences.
     """
     from bisenetv2.commands.check_sheet import write_sheet
@@ -60,17 +60,13 @@ def check(
         print(dumps(report.to_json_object(), indent=2, allow_nan=False))
     else:
         _print(report, quick)
-        if sheet is None and not _within(Path(), Path(data)):
-            sheet = SHEET
+        if sheet is None and Path().resolve().is_relative_to(Path(data).resolve()):
+            print("no sheet inside of the data, where it would count as an image: see --sheet")
+        else:
+            sheet = sheet or SHEET
     if sheet is not None and (pictures := write_sheet(report, sheet)) and not json:
         print(f"written: {sheet}, {counted(pictures, 'mask')} over their images")
     return 1 if report.errors else 0
-
-
-def _within(place: Path, data: Path) -> bool:
-    """Whether a folder is that of the data or below it, where a picture would count as data."""
-    root = data if data.is_dir() else data.parent
-    return place.resolve().is_relative_to(root.resolve())
 
 
 def _print(report: Report, quick: bool) -> None:

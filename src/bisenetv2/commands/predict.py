@@ -162,6 +162,8 @@ def find_jobs(
         stem = output.with_suffix("")
         moving = any(is_moving(source) or is_video_file(path) for source, path in found)
         if not moving:
+            if all(Path(source).is_file() for source in sources):  # a shell sorts by letters
+                found.sort(key=lambda item: _by_numbers(item[1]))
             return [], [([path for _, path in found], stem)]
         if len(found) > 1:
             raise UserError(f"{output}: is one video, of {len(found)} sources; name a folder")
@@ -209,7 +211,7 @@ def find_files(source: str) -> Iterator[Path]:
 
 
 def _by_numbers(path: Path) -> list[str | int]:
-    parts = re.split(r"(\d+)", path.name)  # text and numbers in turn
+    parts = re.split(r"(\d+)", path.as_posix())  # text and numbers in turn
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 

@@ -51,7 +51,7 @@ def train(
         run: Run folder to write.
         resume: Go on with the run of that folder.
         init: Checkpoint to start from: its network is trained on, with the recipe's booster heads
-            and, for another number of classes, new heads.
+            and, for other classes, new heads.
         repeats: Train this many times, with one seed after the other, in folders below the run
             folder, and print mean and standard deviation of the best validation.
         check: Look at the data first, for seconds, as `bisenetv2 check --quick` does.

@@ -87,7 +87,7 @@ def summary(comparison: Comparison, names: tuple[str, str]) -> list[str]:
         f"the two agree on {percent(comparison.agreement)} % of the labelled pixels",
         "differences in points, paired over the images; *: the interval leaves 0 out",
         "only A, only B: % of a class that only this one has right",
-        *_absences(comparison),
+        *_remarks(comparison),
     ]
 
 
@@ -163,7 +163,7 @@ def _classes(comparison: Comparison) -> str:
         "Differences in points of IoU, paired over the images, to the right where B is better; "
         "*: the interval leaves 0 out. Only A, only B right: share of the class's pixels."
     )
-    notes = map(note, _absences(comparison))
+    notes = map(note, _remarks(comparison))
     return section("Classes", table(caption, headings, rows, foot), *notes)
 
 
@@ -215,13 +215,15 @@ def who_is_right(frame: Answered, labels: Labels) -> Image:
     return picture
 
 
-def _absences(comparison: Comparison) -> list[str]:
-    """Tells what each model makes of classes without a truth pixel, if there are any."""
-    return [
+def _remarks(comparison: Comparison) -> list[str]:
+    """Tells of classes without a truth pixel, or in a single image, if there are any."""
+    absences = [
         f"{letter}: {evaluation.absence}"
         for letter, evaluation in zip("AB", comparison.evaluations, strict=True)
         if evaluation.absence
     ]
+    rarity = comparison.evaluations[0].rarity
+    return [*absences, rarity] if rarity else absences
 
 
 def _difference(difference: Difference) -> tuple[str, str]:

@@ -89,6 +89,15 @@ class Evaluation:
         return f"absent from this data and left out of the means: {listed}" if names else ""
 
     @property
+    def rarity(self) -> str:
+        """Why the mean has no interval, in words; empty if it has one."""
+        holders = (self.sums[:, 1] > 0).sum(axis=0)  # images with the class, C
+        rare = [name for name, count in zip(self.labels.names, holders, strict=True) if count == 1]
+        if not rare or self.images < 2:
+            return ""
+        return f"in one image only, which leaves them and the mean no interval: {', '.join(rare)}"
+
+    @property
     def merit(self) -> str:
         """One line for a model card: the mIoU, on what, by which protocol."""
         return f"{100 * self.matrix.mean_iou:.2f} % mIoU on {self.data}, {self.protocol}"

@@ -152,6 +152,8 @@ def _classes(evaluation: Evaluation) -> str:
     content = [table(caption + ".", headings, rows, foot)]
     if matrix.absent:
         content.append(note(evaluation.absence))
+    if evaluation.rarity:
+        content.append(note(evaluation.rarity))
     if evaluation.categories is not None:
         ious = zip(CITYSCAPES_CATEGORIES, evaluation.categories.iou, strict=True)
         each = [[esc(name), bar(iou), percent(iou)] for name, iou in ious]

@@ -75,6 +75,8 @@ def summary(evaluation: Evaluation) -> list[str]:
         lines.append("no pixel of this data is labelled: there is nothing to score")
     elif matrix.absent:
         lines.append(evaluation.absence)
+    if evaluation.rarity:
+        lines.append(evaluation.rarity)
     return lines
 
 

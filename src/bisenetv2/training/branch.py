@@ -48,13 +48,13 @@ def branch_off(trunk: Path, run: Path | None, iterations: int) -> Path:
             "--resume`, or name another --run"
         )
     whole = step + iterations
-    early = 0.0 if recipe.schedule == "trunk" else recipe.progressive_share * recipe.iterations
+    early = 0 if recipe.schedule == "trunk" else recipe.progressive_share * recipe.iterations
     cooling = replace(
         recipe,
         schedule="poly",
         iterations=whole,
         hold=step / whole,
-        progressive_share=min(1.0, early / whole),
+        progressive_share=min(1.0, round(early) / whole),
     )
     content = yaml.safe_load(RunFolder(trunk).config.read_text("utf-8"))
     content["recipe"] = json.loads(json.dumps(asdict(cooling)))

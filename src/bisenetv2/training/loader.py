@@ -5,7 +5,6 @@ Nothing here has a state to save: resuming at step n asks for batch n.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +18,6 @@ import numpy.typing as npt
 from bisenetv2.data.augment import Augmentation, cut_mix
 from bisenetv2.data.dataset import Dataset, DatasetView, Sample
 from bisenetv2.errors import UserError
-from bisenetv2.inference.machine import available_cores
 from bisenetv2.labels import Labels
 
 MEMORY_BUDGET = 2 << 30
@@ -142,17 +140,8 @@ class Batches:
         epoch, place = divmod(slot, len(self.dataset))
         return self.dataset, int(_order(self.seed, epoch, len(self.dataset))[place])
 
-    def prefetch(self, start: int, stop: int, workers: int | None = None) -> Iterator[Batch]:
-        """Yields the batches of steps `start` to `stop - 1`, in order, prepared by threads.
-
-        Args:
-            start: First step.
-            stop: Step after the last.
-            workers: Threads; `None`: this process's share of the cores, 2 to 16.
-        """
-        if workers is None:
-            processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's, of this machine
-            workers = max(2, min(16, available_cores() // processes))
+    def prefetch(self, start: int, stop: int, workers: int = 2) -> Iterator[Batch]:
+        """Yields the batches of steps `start` to `stop - 1`, in order, prepared by threads."""
         with ThreadPoolExecutor(workers) as pool:
             waiting: deque[Future[Batch]] = deque()
             try:

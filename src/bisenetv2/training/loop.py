@@ -147,7 +147,7 @@ class _Session:
         recipe, state = self.recipe, self.state
         watch = Watch(self.folder, state.step) if self.world.writes else None
         clock = _Clock()
-        for batch in clock.waiting_for(batches_from(phases, state.step)):
+        for batch in clock.waiting_for(batches_from(phases, state.step, self.world.loaders)):
             if recipe.patience and state.worse >= recipe.patience:
                 break
             loss = self.steps.take(batch)

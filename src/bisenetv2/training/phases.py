@@ -83,10 +83,10 @@ def plan_phases(
     return tuple(phases)
 
 
-def batches_from(phases: Iterable[Phase], start: int) -> Iterator[Batch]:
-    """Yields the batches from step `start` on."""
+def batches_from(phases: Iterable[Phase], start: int, workers: int = 2) -> Iterator[Batch]:
+    """Yields the batches from step `start` on, prepared by so many threads."""
     for phase in phases:
-        yield from phase.batches.prefetch(max(phase.start, start), phase.stop)
+        yield from phase.batches.prefetch(max(phase.start, start), phase.stop, workers)
 
 
 def _augmentation(recipe: Recipe, dataset: Dataset) -> Augmentation:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bisenetv2.errors import UserError
+from bisenetv2.inference.machine import available_cores
 from bisenetv2.network.device import choose_device
 
 T = TypeVar("T")
@@ -41,6 +42,15 @@ class World:
     def writes(self) -> bool:
         """Whether this process writes and prints what all found."""
         return self.rank == 0
+
+    @property
+    def loaders(self) -> int:
+        """Threads that prepare batches: on a CPU as many as compute, beside a GPU all cores."""
+        if self.device.type == "cpu":
+            threads = torch.get_num_threads()
+        else:
+            threads = available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return max(2, min(16, threads))
 
     def parallel(self, model: nn.Module) -> nn.Module:
         """Wraps a model, so that its gradients are the mean over the processes."""

@@ -81,7 +81,7 @@ def holds_labels(source: Path) -> bool:
 def _first_line(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return file.readline(4096).decode("utf-8", "replace").strip()
+            return file.readline(4096).decode("utf-8-sig", "replace").strip()
     except OSError:
         return ""  # reading it will tell
 

@@ -90,7 +90,7 @@ def infer(found: Survey, named: Sequence[NamedClass], source: Path | None) -> In
         return _colors(found, named, source)
     if not wide and (found.lossy or _painted_as_listed(found, named) or _blended(found.ids)):
         return _colors(found, named, source)
-    if found.unlike is not None:
+    if found.renumbered:
         return _by_own_palettes(found, named, source)
     return _ids(found, named, source)
 
@@ -105,11 +105,12 @@ def _by_own_palettes(found: Survey, named: Sequence[NamedClass], source: Path | 
     colors, ids = len(found.palette_colors.pixels), len(found.palette.pixels)
     if found.grey.pixels or found.grey_rgb.pixels or colors > 2 * ids:
         raise UserError(
-            f"{found.unlike}: its palette gives an id another colour than those of other masks; "
-            "say in a dataset.yaml whether `kind` is ids or colors"
+            f"{found.palette.first}: palettes differ from file to file, and neither ids nor "
+            "colours seem to mean the classes; say in a dataset.yaml whether `encoding` is ids or "
+            "colors"
         )
     inferred = _colors(found, named, source)
-    note = f"palettes differ from file to file (such as {found.unlike}): read by colour, not by id"
+    note = "palettes number the colours anew from file to file: read by colour, not by id"
     return inferred._replace(notes=(*inferred.notes, note))
 
 
@@ -218,19 +219,19 @@ def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inf
             f"{ids.first}: photographs or probabilities rather than masks: most of its "
             f"{len(values)} values fill no area; give the folder of masks"
         )
-    own = [item.name for item in named if not VOID.fullmatch(item.name)]
-    if values in ([0, 255], [0, 1]) and len(own) <= 2:
+    names = _names_of_two(values, named)
+    if names is not None:
         note = f"masks of two values: {values[0]} is background, {values[1]} foreground"
-        classes = _binary((0,), (values[1],))
-        names = own if len(own) == 2 else [_BINARY[0], *(own or _BINARY[1:])]
         classes = tuple(
             ClassEntry(name, entry.ids, entry.color)
-            for name, entry in zip(names, classes, strict=True)
+            for name, entry in zip(names, _binary((0,), (values[1],)), strict=True)
         )
         return Inferred("ids", classes, (IGNORE_INDEX,) if values[1] == 1 else (), 0, (note,))
     ignore: list[int | Color] = [i for i in (IGNORE_INDEX, _WIDE_IGNORE) if i in ids.pixels]
     ignore = ignore if IGNORE_INDEX in ignore else [IGNORE_INDEX, *ignore]
-    if _spread(values) and len(own) in (0, len(values)):
+    own = [item for item in named if not VOID.fullmatch(item.name)]
+    spread = _spread(values) and len(own) in (0, len(values))
+    if spread or any(item.id == IGNORE_INDEX for item in own):
         ignore.remove(IGNORE_INDEX)
     present = [value for value in values if value not in ignore]
     if not present or (len(present) == 1 and len(named) < 2):
@@ -245,7 +246,7 @@ def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inf
         for (name, raw, _), paint in zip(entries, paints, strict=True)
     )
     notes = [f"masks of ids: {_ranges(present)} as {len(classes)} classes"]
-    if IGNORE_INDEX in present:
+    if spread:
         notes.append("the ids are spread over 0-255 to be seen: 255 is a class, nothing is ignored")
     pixels = sum(ids.pixels[i] for i in (*ignore, *void) if isinstance(i, int))
     if pixels:
@@ -253,6 +254,25 @@ def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inf
         share = _percent(pixels, sum(ids.pixels.values()))
         notes.append(f"ids ignored: {what} ({share} of the pixels)")
     return Inferred("ids", classes, (*ignore, *void), 0, tuple(notes))
+
+
+def _names_of_two(values: Sequence[int], named: Sequence[NamedClass]) -> list[str] | None:
+    """Names of background and foreground; `None` for other values, or if the list says otherwise.
+
+    0 and 255 are background and foreground whatever ids a list gives them; 0 and 1 are ids of a
+    list that gives ids, or has more names than two.
+    """
+    if values == [0, 255]:
+        own = [item for item in named if not VOID.fullmatch(item.name)]
+        own.sort(key=lambda item: item.id or 0)
+    elif values == [0, 1] and all(item.id is None for item in named):
+        own = list(named)
+    else:
+        return None
+    names = [item.name for item in own]
+    if len(names) > 2:
+        return None
+    return names if len(names) == 2 else [_BINARY[0], *(names or _BINARY[1:])]
 
 
 def _spread(values: Sequence[int]) -> bool:

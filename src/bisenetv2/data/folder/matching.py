@@ -185,7 +185,8 @@ def match_list(root: Path, source: Source) -> Match:
     by_name: dict[str, list[Path]] = {}
     for image in mask_of:
         key = image.relative_to(folder).with_suffix("")
-        for name in {key.as_posix(), key.as_posix().removesuffix(source.image_ending)}:
+        tails = ["/".join(key.parts[start:]) for start in range(max(1, len(key.parts) - 1))]
+        for name in {*tails, *(tail.removesuffix(source.image_ending) for tail in tails)}:
             by_path.setdefault(name, []).append(image)
         for name in {key.name, key.name.removesuffix(source.image_ending)}:
             by_name.setdefault(name, []).append(image)
@@ -194,7 +195,7 @@ def match_list(root: Path, source: Source) -> Match:
         listed = Path(name)
         if listed.suffix.lower() in IMAGE_SUFFIXES:
             listed = listed.with_suffix("")
-        # A path may start above the folder. Its last part alone could be that of another clip.
+        # A path may start above or below the folder; its last part alone may be another clip's.
         ends = ["/".join(listed.parts[start:]) for start in range(len(listed.parts))]
         found = next((by_path[end] for end in ends if end in by_path), [])
         if len(ends) == 1:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from bisenetv2.data.encodings import pack_colors, single_channel
 from bisenetv2.errors import UserError
 from bisenetv2.images import read_mask_pixels, read_palette
-from bisenetv2.labels import Color
+from bisenetv2.labels import IGNORE_INDEX, Color
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 
@@ -73,10 +73,16 @@ class Survey:
     """First file of a format that changes values."""
 
     colors_of_ids: dict[int, Color] = field(default_factory=dict)
-    """Colours of the ids of palette images."""
+    """Colours of ids, by the first palette image that has them."""
 
-    unlike: Path | None = None
-    """First palette image that has another colour for an id than one before it."""
+    painted: set[tuple[int, int]] = field(default_factory=set)
+    """Ids that occur in palette images, 255 apart, each with the colours 0xRRGGBB it has there."""
+
+    @property
+    def renumbered(self) -> bool:
+        """Whether palette images give one id several colours, and one colour several ids."""
+        ids, colors = zip(*self.painted, strict=True) if self.painted else ((), ())
+        return len(set(ids)) < len(ids) and len(set(colors)) < len(colors)
 
     @property
     def ids(self) -> Group:
@@ -116,12 +122,10 @@ def survey(masks: Sequence[Path], progress: Callable[[], None] | None = None) ->
                 colors = pack_colors(file.palette).tolist()
                 total.palette += file.group
                 total.palette_colors += file.group.mapped(dict(enumerate(colors)).__getitem__)
-                for value in file.group.pixels:
-                    red, green, blue = file.palette[value].tolist()
-                    if total.colors_of_ids.setdefault(value, (red, green, blue)) != (
-                        (red, green, blue)
-                    ):
-                        total.unlike = total.unlike or path
+                for value, (red, green, blue) in enumerate(file.palette.tolist()):
+                    total.colors_of_ids.setdefault(value, (red, green, blue))
+                used = file.group.pixels.keys() - {IGNORE_INDEX}
+                total.painted |= {(value, colors[value]) for value in used}
             elif file.channels == 1:
                 total.grey += file.group
             elif file.channels == 2:
