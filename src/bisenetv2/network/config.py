@@ -9,6 +9,7 @@ Figures 3-7; `printed-cost` is the network whose cost equals the 22 GFLOPs the p
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -282,8 +283,14 @@ def check_kinds(options: object) -> None:
     Raises:
         UserError: If one does not fit, for instance is none of those that a `Literal` lists.
     """
-    for name, hint in get_type_hints(type(options)).items():
+    kind: type = type(options)
+    for name, hint in _hints(kind).items():
         _check_kind(hint, name, getattr(options, name))
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _check_kind(hint: Any, name: str, value: object) -> None:
