@@ -110,7 +110,7 @@ def planned(fields: dict[str, Any], options: argparse.Namespace) -> dict[str, An
     ]
     full = phases[-1].batches
     height, width = full.augmentation.crop
-    steps = sum(pixels) / (full.batch_size * height * width)  # what this recipe's would be
+    steps = sum(pixels) / (full.batch_size * height * width)  # full ones of as many pixels
     return {**fields, "iterations": round(options.budget * recipe.iterations / steps)}
 
 

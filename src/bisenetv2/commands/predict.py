@@ -147,7 +147,8 @@ def find_jobs(
         Images and moving pictures; the paths of outputs are without ending.
 
     Raises:
-        UserError: If a source holds nothing, or several are to go to one video.
+        UserError: If a source holds nothing, several are to go to one video, or one would be
+            overwritten.
     """
     from bisenetv2.commands.predict_video import video_paths
     from bisenetv2.inference.video.sources import is_moving, is_video_file, short_name

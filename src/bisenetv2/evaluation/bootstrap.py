@@ -55,7 +55,7 @@ def resample(sums: npt.NDArray[np.int64]) -> Resampled:
         times = rng.multinomial(images, np.full(images, 1 / images), size=_BLOCK)
         blocks.append(iou_of(np.rint(times @ flat).astype(np.int64).reshape(_BLOCK, 3, classes)))
     iou = np.concatenate(blocks)  # resamples, C
-    holders = (sums[:, 1] > 0).sum(axis=0)  # images that have the class, C
+    holders = images_with(sums)
     iou[:, holders == 1] = np.nan
     if not holders.any() or (holders == 1).any():
         return Resampled(iou, np.full(len(iou), np.nan))
@@ -63,6 +63,12 @@ def resample(sums: npt.NDArray[np.int64]) -> Resampled:
     # a mean is higher.
     held = np.where(np.isnan(iou), iou_of(sums.sum(axis=0)), iou)[:, holders > 0]
     return Resampled(iou, held.mean(axis=1))
+
+
+def images_with(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Counts by class the images that have it, of what `resample` takes."""
+    counts: npt.NDArray[np.int64] = (sums[:, 1] > 0).sum(axis=0)  # C
+    return counts
 
 
 def interval(values: Scores) -> Interval:

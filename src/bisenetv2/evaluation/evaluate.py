@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bisenetv2.builtin_labels import CITYSCAPES, CITYSCAPES_CATEGORIES
 from bisenetv2.data.dataset import Dataset
 from bisenetv2.errors import UserError
-from bisenetv2.evaluation.bootstrap import Interval, Resampled, interval, resample
+from bisenetv2.evaluation.bootstrap import Interval, Resampled, images_with, interval, resample
 from bisenetv2.evaluation.boundary import BoundaryScores
 from bisenetv2.evaluation.calibration import Calibration
 from bisenetv2.evaluation.confusion import ConfusionMatrix, Scores, iou_of
@@ -91,8 +91,8 @@ class Evaluation:
     @property
     def rarity(self) -> str:
         """Why the mean has no interval, in words; empty if it has one."""
-        holders = (self.sums[:, 1] > 0).sum(axis=0)  # images with the class, C
-        rare = [name for name, count in zip(self.labels.names, holders, strict=True) if count == 1]
+        counts = images_with(self.sums)
+        rare = [name for name, count in zip(self.labels.names, counts, strict=True) if count == 1]
         if not rare or self.images < 2:
             return ""
         return f"in one image only, which leaves them and the mean no interval: {', '.join(rare)}"
