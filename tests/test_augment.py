@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bisenetv2.data.augment import Augmentation, cut_mix
+from bisenetv2.data.augment import Augmentation, cut_mix, draw_rectangle
 from bisenetv2.data.dataset import Sample
 from bisenetv2.errors import UserError
 from bisenetv2.labels import IGNORE_INDEX
@@ -291,7 +291,7 @@ def test_a_rectangle_of_the_other_sample_covers_at_most_half(
     size: tuple[int, int], seed: int
 ) -> None:
     sample, other = (coded(np.full(size, index, np.uint8)) for index in (1, 2))
-    image, mask = cut_mix(sample, other, np.random.default_rng(seed))
+    image, mask = cut_mix(sample, other, draw_rectangle(size, np.random.default_rng(seed)))
     np.testing.assert_array_equal(image, COLOURS[mask])
     inside = mask == 2
     rows, columns = inside.any(1).sum(), inside.any(0).sum()

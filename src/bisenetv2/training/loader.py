@@ -6,19 +6,21 @@ Nothing here has a state to save: resuming at step n asks for batch n.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from bisenetv2.data.augment import Augmentation, cut_mix
+from bisenetv2.data.augment import Augmentation, Change, Rectangle, cut_mix, draw_rectangle
 from bisenetv2.data.dataset import Dataset, DatasetView, Sample
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels
+
+T = TypeVar("T")
 
 MEMORY_BUDGET = 2 << 30
 """Bytes of decoded samples kept: all of CamVid, but not all of 10,000 rendered streets."""
@@ -31,6 +33,38 @@ class Batch(NamedTuple):
     masks: npt.NDArray[np.uint8]  # B, H, W
     names: tuple[str, ...]  # B sample names, for messages
     first: int = 0  # number of the first sample, counted over the whole run
+
+
+class Piece(NamedTuple):
+    """A sample and what is to be done to it."""
+
+    sample: Sample
+    place: int
+    """Its index in its dataset."""
+
+    name: str
+    change: Change
+
+
+class Part(NamedTuple):
+    """One image of a batch to be: a piece, with a rectangle of another one where CutMix is."""
+
+    piece: Piece
+    other: Piece | None = None
+    area: Rectangle | None = None
+
+
+class Plan(NamedTuple):
+    """A batch of which all is drawn and nothing made."""
+
+    parts: tuple[Part, ...]
+    first: int
+    """Number of the first sample, counted over the whole run."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its samples, for messages."""
+        return tuple(part.piece.name for part in self.parts)
 
 
 class InMemory(DatasetView):
@@ -48,7 +82,7 @@ class InMemory(DatasetView):
         """
         super().__init__(dataset)
         self.samples: dict[int, Sample] = {}
-        self._left = budget
+        self.budget = self._left = budget
 
     def __getitem__(self, index: int) -> Sample:
         """Returns a sample, from memory if it was asked for before."""
@@ -111,28 +145,56 @@ class Batches:
         if self.mixed is not None:
             _check_same_classes(self.dataset, self.mixed)
 
+    def plan(self, step: int) -> Plan:
+        """Draws the batch of a step of the run, as far as this process takes part."""
+        slots = self._slots(step)
+        return Plan(tuple(self._draw(slot) for slot in slots), slots.start)
+
     def __getitem__(self, step: int) -> Batch:
         """Prepares the batch of a step of the run, as far as this process takes part."""
-        samples, names = [], []
-        process, processes = self.shard
-        share = self.batch_size // processes
-        step_before, taken = self.start
-        first = taken + (step - step_before) * self.batch_size + process * share
-        for slot in range(first, first + share):
-            generator = np.random.default_rng([self.seed, slot])
-            source, index = self._choose(slot, generator)
-            sample = self.augmentation(source[index], generator)
-            if self.cutmix and generator.random() < self.cutmix:
-                other = self.dataset[int(generator.integers(len(self.dataset)))]
-                sample = cut_mix(sample, self.augmentation(other, generator), generator)
-            samples.append(sample)
-            names.append(source.sample_name(index))
+        slots, samples, names = self._slots(step), [], []
+        for slot in slots:  # one after the other: whole frames may be large
+            part = self._draw(slot)
+            samples.append(self._make(part))
+            names.append(part.piece.name)
         return Batch(
             np.stack([sample.image for sample in samples]),
             np.stack([sample.mask for sample in samples]),
             tuple(names),
-            first,
+            slots.start,
         )
+
+    def _slots(self, step: int) -> range:
+        """Numbers of this process's samples of a step, counted over the whole run."""
+        process, processes = self.shard
+        share = self.batch_size // processes
+        step_before, taken = self.start
+        first = taken + (step - step_before) * self.batch_size + process * share
+        return range(first, first + share)
+
+    def _draw(self, slot: int) -> Part:
+        generator = np.random.default_rng([self.seed, slot])
+        piece = self._draw_piece(*self._choose(slot, generator), generator)
+        if not self.cutmix or generator.random() >= self.cutmix:
+            return Part(piece)
+        index = int(generator.integers(len(self.dataset)))
+        other = self._draw_piece(self.dataset, index, generator)
+        return Part(piece, other, draw_rectangle(self.augmentation.crop, generator))
+
+    def _draw_piece(self, source: Dataset, index: int, generator: np.random.Generator) -> Piece:
+        sample = source[index]
+        change = self.augmentation.draw(sample.mask, generator)
+        return Piece(sample, index, source.sample_name(index), change)
+
+    def _make(self, part: Part) -> Sample:
+        sample, *others = (
+            self.augmentation.apply(piece.sample, piece.change)
+            for piece in (part.piece, part.other)
+            if piece is not None
+        )
+        if others and part.area is not None:
+            return cut_mix(sample, others[0], part.area)
+        return sample
 
     def _choose(self, slot: int, generator: np.random.Generator) -> tuple[Dataset, int]:
         if self.mixed is not None and generator.random() < self.mixed_share:
@@ -142,18 +204,27 @@ class Batches:
 
     def prefetch(self, start: int, stop: int, workers: int = 2) -> Iterator[Batch]:
         """Yields the batches of steps `start` to `stop - 1`, in order, prepared by threads."""
-        with ThreadPoolExecutor(workers) as pool:
-            waiting: deque[Future[Batch]] = deque()
-            try:
-                for step in range(start, stop):
-                    waiting.append(pool.submit(self.__getitem__, step))
-                    if len(waiting) > workers + 2:
-                        yield waiting.popleft().result()
-                while waiting:
+        return ahead(self.__getitem__, start, stop, workers)
+
+    def plans(self, start: int, stop: int) -> Iterator[Plan]:
+        """Yields what is drawn for these steps, by one thread: drawing is all Python."""
+        return ahead(self.plan, start, stop, workers=1)
+
+
+def ahead(make: Callable[[int], T], start: int, stop: int, workers: int) -> Iterator[T]:
+    """Yields `make(start)` to `make(stop - 1)`, in order, a few of them made ahead by threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[T]] = deque()
+        try:
+            for step in range(start, stop):
+                waiting.append(pool.submit(make, step))
+                if len(waiting) > workers + 2:
                     yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def _check_same_classes(dataset: Dataset, mixed: Dataset) -> None:
