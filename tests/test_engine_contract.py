@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,6 @@ from bisenetv2.labels import Labels, Mask
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
-pytest.importorskip("openvino")
-pytest.importorskip("onnxruntime")
 
 from bisenetv2.export.onnx_file import to_onnx  # noqa: E402
 from bisenetv2.inference.torch_engine import CudaEngine, TorchEngine  # noqa: E402
@@ -92,10 +91,20 @@ def _mps(checkpoint: Path, _: Path) -> tuple[Engine, float]:
     return TorchEngine(checkpoint, device="mps"), LEAST_AGREEMENT
 
 
+def _openvino(_: Path, file: Path, threads: int | None = None) -> tuple[Engine, float]:
+    pytest.importorskip("openvino")
+    return open_engine(file, "openvino", threads), LEAST_AGREEMENT
+
+
+def _onnxruntime(_: Path, file: Path) -> tuple[Engine, float]:
+    pytest.importorskip("onnxruntime")
+    return open_engine(file, "onnxruntime"), LEAST_AGREEMENT
+
+
 OPENERS: dict[str, Opener] = {
-    "openvino": lambda _, file: (open_engine(file, "openvino"), LEAST_AGREEMENT),
-    "openvino, one thread": lambda _, file: (open_engine(file, "openvino", 1), LEAST_AGREEMENT),
-    "onnxruntime": lambda _, file: (open_engine(file, "onnxruntime"), LEAST_AGREEMENT),
+    "openvino": _openvino,
+    "openvino, one thread": partial(_openvino, threads=1),
+    "onnxruntime": _onnxruntime,
     "torch": lambda checkpoint, _: (TorchEngine(checkpoint, device="cpu"), LEAST_AGREEMENT),
     "torch, decoding": lambda checkpoint, _: (CudaEngine(checkpoint, "cpu"), LEAST_AGREEMENT),
     "cuda": _cuda,
@@ -184,6 +193,7 @@ def test_only_engines_on_a_device_decode_there(opened: tuple[Engine, float]) -> 
 def test_what_openvino_compiled_is_found_again(
     model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("openvino")
     monkeypatch.setenv("BISENETV2_CACHE", str(tmp_path / "cache"))
     frame = np.zeros((1, 64, 96, 3), np.uint8)
     first = open_engine(model_file, "openvino").logits(frame)
@@ -197,6 +207,7 @@ def test_what_openvino_compiled_is_found_again(
 def test_without_a_cache_it_works_as_well(
     model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
+    pytest.importorskip("openvino")
     (tmp_path / "file").touch()
     monkeypatch.setenv("BISENETV2_CACHE", "" if where == "off" else str(tmp_path / "file"))
     engine = open_engine(model_file, "openvino")
@@ -213,6 +224,7 @@ def test_embedded_models_give_the_checkpoints_masks_on_real_frames(
 ) -> None:
     if not WEIGHTS.is_file():
         pytest.skip(f"{WEIGHTS} is absent: it comes with a checkout, not with the sdist")
+    pytest.importorskip(engine)
     exact, fast = Segmenter(WEIGHTS), Segmenter(model, engine)
     frames = open_dataset(camvid_root, "val")
     for index in (0, 50, 100):

@@ -98,7 +98,7 @@ class CudaEngine:
         network = FrameNetwork(network.network.without_boosters(), network.normalization)
         self._device = torch.device(device)
         self._precision = torch.float16 if self._device.type == "cuda" else torch.float32
-        self._normalize = network.normalization
+        self._normalize = network.normalization.to(self._device)
         self._network = network.network.eval().to(self._device, self._precision)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._recorded: OrderedDict[Any, _Recording] = OrderedDict()
@@ -117,14 +117,18 @@ class CudaEngine:
         with torch.inference_mode():
             if self._device.type != "cuda":
                 return self._compute(batch, size).numpy()
-            key = batch.shape, size
-            if key not in self._recorded:
-                self._recorded[key] = _Recording(
-                    batch.to(self._device), lambda x: self._compute(x, size)
-                )
-                while len(self._recorded) > RECORDINGS:  # each holds memory on the GPU
-                    self._recorded.popitem(last=False)
-            return self._recorded[key].replay(batch).cpu().numpy()
+            with torch.cuda.device(self._device):
+                return self._replay(batch, size).cpu().numpy()
+
+    def _replay(self, batch: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
+        key = batch.shape, size
+        if key not in self._recorded:
+            self._recorded[key] = _Recording(
+                batch.to(self._device), lambda x: self._compute(x, size)
+            )
+            while len(self._recorded) > RECORDINGS:  # each holds memory on the GPU
+                self._recorded.popitem(last=False)
+        return self._recorded[key].replay(batch)
 
     def _compute(self, batch: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
         images = self._normalize(batch).to(self._precision)  # N, 3, H, W
@@ -148,7 +152,7 @@ class _Recording:
                 compute(self._input)
         torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, stream=aside):
             self._output = compute(self._input)
 
     def replay(self, batch: torch.Tensor) -> torch.Tensor:

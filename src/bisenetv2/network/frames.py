@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import isfinite
 
+import torch
 from torch import Tensor, nn
 
 from bisenetv2.errors import UserError
@@ -21,6 +22,9 @@ class Normalization(nn.Module):
         UserError: If mean and deviation are not one finite value a channel, deviations above 0.
     """
 
+    means: Tensor
+    stds: Tensor
+
     def __init__(self, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> None:
         super().__init__()
         finite = all(map(isfinite, (*mean, *std)))
@@ -28,12 +32,16 @@ class Normalization(nn.Module):
             raise UserError(f"normalisation by mean {mean} and deviation {std}: not possible")
         self.mean = mean
         self.std = std
+        # Where the network is, so that a GPU need not wait for them; they are the description's to
+        # keep, not the weights'.
+        for name, values in (("means", mean), ("stds", std)):
+            constant = torch.tensor(values, dtype=torch.float32, device="cpu").view(-1, 1, 1)
+            self.register_buffer(name, constant, persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Maps `uint8` B, H, W, 3 to `float32` B, 3, H, W, laid out channels_last."""
         x = frames.permute(0, 3, 1, 2).float()  # B, 3, H, W
-        mean, std = (x.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
-        return (x - mean) / std
+        return (x - self.means) / self.stds
 
 
 class FrameNetwork(nn.Module):
