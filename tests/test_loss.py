@@ -13,6 +13,8 @@ from torch import Tensor
 from bisenetv2.training.loss import (
     Mining,
     SegmentationLoss,
+    _at_least,
+    _hardest,
     lovasz_softmax,
     soft_dice,
 )
@@ -236,13 +238,34 @@ def lovasz_by_its_definition(logits: Tensor, targets: Tensor) -> float:
     return sum(losses) / len(losses)
 
 
+@pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("seed", range(4))
-def test_lovasz_is_what_its_definition_says(seed: int) -> None:
+def test_lovasz_is_what_its_definition_says(seed: int, sparse: bool) -> None:
     torch.manual_seed(seed)
     logits, targets = torch.randn(2, 4, 5, 6) * 2, torch.randint(0, 3, (2, 5, 6))
     targets[0, :2] = IGNORE
     expected = lovasz_by_its_definition(logits, targets)
-    assert float(lovasz_softmax(logits, targets, IGNORE)) == pytest.approx(expected, abs=1e-5)
+    found = lovasz_softmax(logits, targets, IGNORE, sparse=sparse)
+    assert float(found) == pytest.approx(expected, abs=1e-5)
+
+
+def test_lovasz_pulls_alike_on_a_gpu_and_elsewhere() -> None:
+    torch.manual_seed(0)
+    targets = torch.randint(0, 3, (2, 9, 8))  # of 5 classes
+    targets[1, 3:] = IGNORE
+    gradients = []
+    for sparse in (True, False):
+        logits = (torch.randn(2, 5, 9, 8, generator=torch.manual_seed(1)) * 2).requires_grad_()
+        loss = lovasz_softmax(logits, targets, IGNORE, sparse=sparse)
+        gradients.append(torch.autograd.grad(loss, logits)[0])
+    torch.testing.assert_close(*gradients)
+    nothing = torch.full_like(targets, IGNORE)
+    for sparse in (True, False):
+        logits.grad = None
+        loss = lovasz_softmax(logits, nothing, IGNORE, sparse=sparse)
+        loss.backward()
+        assert float(loss.detach()) == 0
+        assert float(logits.grad.abs().max()) == 0
 
 
 def test_lovasz_of_certain_predictions_is_one_minus_their_miou() -> None:
@@ -260,7 +283,7 @@ def test_lovasz_is_added_on_the_main_head_alone_and_can_be_descended() -> None:
     logits = logits.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(loss_of(logits, masks, lovasz=1), logits)
     assert 0 < float(added.detach()) < 0.5
-    assert float(loss_of(logits - gradient, masks, lovasz=1)) < float(
+    assert float(loss_of(logits - gradient, masks, lovasz=1).detach()) < float(
         loss_of(logits, masks, lovasz=1)
     )
 
@@ -315,3 +338,14 @@ def test_dice_is_added_with_its_factor_and_ignored_pixels_give_zero() -> None:
     whole = loss_of(logits, masks, dice=0.5)
     torch.testing.assert_close(whole, loss_of(logits, masks) + 0.5 * part)
     assert loss_of(logits, torch.full_like(masks, IGNORE), dice=1.0).item() == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 1.0])
+@pytest.mark.parametrize("threshold", [0.1, 0.7])
+def test_hard_pixels_are_found_alike_on_a_gpu_and_elsewhere(share: float, threshold: float) -> None:
+    losses = torch.rand(2, 9, 8, generator=torch.manual_seed(0)) * 3
+    counted = torch.rand(2, 9, 8) > 0.3
+    hard = losses > -math.log(threshold)
+    there = (hard | _at_least(losses, counted, share)) & counted
+    here = (hard | _hardest(losses, counted, hard, share)) & counted
+    assert torch.equal(there, here)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,17 @@ from bisenetv2.card import ModelCard  # noqa: E402
 from bisenetv2.cli import main  # noqa: E402
 from bisenetv2.data.dataset import FirstSamples  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
+from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.labels import CAMVID  # noqa: E402
 from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
 from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
 from bisenetv2.network.frames import FrameNetwork  # noqa: E402
 from bisenetv2.training.loader import Batch, InMemory  # noqa: E402
-from bisenetv2.training.loop import train  # noqa: E402
+from bisenetv2.training.loop import reads_loss, train  # noqa: E402
 from bisenetv2.training.phases import plan_phases  # noqa: E402
 from bisenetv2.training.recipe import Recipe  # noqa: E402
 from bisenetv2.training.run_folder import RunFolder  # noqa: E402
-from bisenetv2.training.state import RunState  # noqa: E402
+from bisenetv2.training.state import RunState, newest_state  # noqa: E402
 from bisenetv2.training.steps import Steps, new_state  # noqa: E402
 from bisenetv2.training.validation import validate  # noqa: E402
 from bisenetv2.training.watch import Watch, matrix_picture  # noqa: E402
@@ -58,6 +61,11 @@ def begin(recipe: Recipe, **options: Any) -> tuple[RunState, Steps]:
     torch.manual_seed(0)
     state = new_state(recipe, FrameNetwork(BiSeNetV2(recipe.network)), ALONE, **options)
     return state, Steps(recipe, CAMVID.ignore_index, state, ALONE)
+
+
+def loss_of(steps: Steps, batch: Batch) -> float:
+    steps.take(batch)
+    return steps.loss()
 
 
 def batch(recipe: Recipe, step: int = 0) -> Batch:
@@ -117,18 +125,79 @@ def test_parts_of_a_batch_give_the_mean_of_their_gradients() -> None:
     recipe = tiny(accumulate=2)
     whole = batch(recipe)
     state, steps = begin(recipe)
-    value = steps.take(whole)
+    value = loss_of(steps, whole)
     losses, sums = [], [torch.zeros_like(p) for p in state.model.parameters()]
     for half in (slice(0, 2), slice(2, 4)):
         single = tiny(batch=2)
         one, of_one = begin(single)
         part = Batch(whole.images[half], whole.masks[half], whole.names[half])
-        losses.append(of_one.take(part))
+        losses.append(loss_of(of_one, part))
         for total, parameter in zip(sums, one.model.parameters(), strict=True):
             total += parameter.grad / 2
     assert value == pytest.approx(sum(losses) / 2, rel=1e-5)
     for total, parameter in zip(sums, state.model.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, total, rtol=1e-3, atol=1e-4)
+
+
+def test_a_loss_that_nobody_asked_for_is_found_when_a_later_one_is_asked_for() -> None:
+    recipe = tiny()
+    state, steps = begin(recipe)
+    steps.take(batch(recipe, 0))
+    with torch.no_grad():
+        next(state.model.parameters()).fill_(torch.nan)
+    for step in (1, 2):
+        steps.take(batch(recipe, step))
+    with pytest.raises(UserError, match=r"^loss is nan at step 2, rate "):
+        steps.loss()
+
+
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+def test_the_loss_is_read_before_anything_is_validated_or_saved(place: str) -> None:
+    recipe, device = tiny(val_every=7, save_every=11), torch.device(place)
+    read = {step for step in range(1, 100) if reads_loss(step, recipe, device)}
+    assert read >= {step for step in range(1, 100) if not step % 7 or not step % 11}
+    assert read >= {20, 40, 60, 80}  # those that are logged
+    assert len(read) == (99 if place == "cpu" else 26)
+
+
+def test_a_step_that_memory_does_not_hold_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr(Steps, "take", take)
+    with pytest.raises(UserError, match=r"^batch 4: .* smaller --batch, .* --accumulate 2$"):
+        train(tiny(), STREETS, None, tmp_path / "run", bar=Bar())
+
+
+def test_what_is_frozen_no_longer_goes_on_without_momentum(tmp_path: Path) -> None:
+    frozen, free = tiny(freeze=("detail",)), tiny()
+    state, steps = begin(frozen)
+    steps.take(batch(frozen))
+    state.save(tmp_path)
+    outcomes = []
+    for fused in (False, True):  # the GPU's way of updating takes all momenta or none
+        state, steps = begin(free)
+        state.restore(newest_state(tmp_path))
+        for group in state.optimizer.param_groups:
+            group["fused"] = fused
+        steps.take(batch(free, 1))
+        outcomes.append(state.model.network.state_dict())
+    for name, tensor in outcomes[0].items():
+        torch.testing.assert_close(outcomes[1][name], tensor, msg=name)
+
+
+def test_a_run_that_ended_leaves_no_memory_behind() -> None:
+    state, steps = begin(tiny())
+    steps.take(batch(tiny()))
+    left = weakref.ref(state.model), weakref.ref(steps)
+    gc.disable()  # nothing may hang on a circle of references: a GPU would run out first
+    try:
+        del state, steps
+        assert [reference() for reference in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_overfitting_takes_the_same_samples_unaltered_and_validates_on_them(
@@ -188,7 +257,7 @@ def test_the_fast_path_and_the_plain_path_learn_alike() -> None:
     curves = []
     for fast in (False, True):
         _, steps = begin(recipe, fast_gradients=fast)
-        curves.append([steps.take(batch(recipe, step)) for step in range(12)])
+        curves.append([loss_of(steps, batch(recipe, step)) for step in range(12)])
     # Sums in another order differ by 1e-7, which twelve steps let grow.
     assert curves[1] == pytest.approx(curves[0], rel=0.01)
     assert curves[1][:2] == pytest.approx(curves[0][:2], rel=1e-4)
@@ -199,7 +268,7 @@ def test_losses_below_full_resolution_learn_alike() -> None:
     for strides in ({}, {"loss_stride": 2, "booster_stride": 4}):
         recipe = tiny(iterations=12, crop=(64, 96), rate=0.01, **strides)
         _, steps = begin(recipe)
-        curves.append([steps.take(batch(recipe, step)) for step in range(12)])
+        curves.append([loss_of(steps, batch(recipe, step)) for step in range(12)])
     # Every other pixel stands for its neighbours: the same curve within a few percent.
     assert curves[1] == pytest.approx(curves[0], rel=0.1)
 

@@ -362,7 +362,7 @@ def test_the_loss_is_the_recipe_s() -> None:
         booster_weight=0.3, ohem=True, ohem_threshold=0.6, ohem_share=0.1, dice=0.2, lovasz=0.5,
         loss_stride=2, booster_stride=8,
     )  # fmt: skip
-    taken = steps.Steps(recipe, 11, new_state(recipe), ALONE, (1.0, 2.0)).loss
+    taken = steps.Steps(recipe, 11, new_state(recipe), ALONE, (1.0, 2.0)).criterion
     assert taken == SegmentationLoss(
         11,
         strides=(2, 8),
@@ -587,7 +587,7 @@ def test_average_is_an_exponential_mean_that_starts_fast() -> None:
         with torch.no_grad():
             for tensor in model.state_dict().values():
                 tensor.fill_(step)
-        average.update(model, step)
+        average.update(step)
         decay = min(0.5, (1 + step) / (10 + step))
         value = decay * value + (1 - decay) * step
         torch.testing.assert_close(average.model.state_dict()[name], value)
@@ -601,7 +601,7 @@ def test_the_average_is_a_copy_that_leaves_the_network_alone() -> None:
     model = FrameNetwork(BiSeNetV2(replace(TINY, boosters=()))).train()
     before = copy.deepcopy(model.state_dict())
     average = WeightAverage(model, decay=0.9)
-    average.update(model, 1)
+    average.update(1)
     assert model.training
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     owned = {tensor.data_ptr() for tensor in average.model.state_dict().values()}

@@ -13,25 +13,32 @@ class WeightAverage:
     """Exponential moving average of all weights and of the BN statistics."""
 
     def __init__(self, model: FrameNetwork, decay: float) -> None:
-        self.decay = decay
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def update(self, model: FrameNetwork, step: int) -> None:
-        """Moves the average towards `model`; early steps move it more, so that it starts unbiased.
+        """Begins with the weights as they are.
 
         Args:
-            model: The network being trained.
+            model: The network being trained, whose tensors stay the same ones from here on.
+            decay: Share that the average keeps of itself at an update.
+        """
+        self.decay = decay
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        tensors = zip(
+            self.model.state_dict().values(), model.state_dict().values(), strict=True
+        )  # fmt: skip
+        pairs = [pair for pair in tensors if pair[0].is_floating_point()]
+        self._averages, self._values = ([pair[side] for pair in pairs] for side in (0, 1))
+        counters = zip(self.model.buffers(), model.buffers(), strict=True)
+        self._counters = [pair for pair in counters if not pair[0].is_floating_point()]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Moves the average towards the network.
+
+        Early steps move it more, so that it starts unbiased.
+
+        Args:
             step: Number of optimiser steps taken, 1 or more.
         """
         decay = min(self.decay, (1 + step) / (10 + step))
-        averages, values = [], []
-        for average, value in zip(
-            self.model.state_dict().values(), model.state_dict().values(), strict=True
-        ):
-            if average.is_floating_point():
-                averages.append(average)
-                values.append(value)
-            else:
-                average.copy_(value)
-        torch._foreach_lerp_(averages, values, 1 - decay)
+        torch._foreach_lerp_(self._averages, self._values, 1 - decay)
+        for average, value in self._counters:
+            average.copy_(value)

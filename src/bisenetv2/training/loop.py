@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -24,12 +26,15 @@ from bisenetv2.training.loader import Batch, InMemory
 from bisenetv2.training.memory import keep_freed_memory
 from bisenetv2.training.phases import Phase, batches_from, plan_phases
 from bisenetv2.training.recipe import Recipe
+from bisenetv2.training.resident import ResidentData, resident
 from bisenetv2.training.run_folder import RunConfig, RunFolder, fingerprint
 from bisenetv2.training.state import RunState, StoredState, newest_state, started_from
 from bisenetv2.training.steps import Steps, new_state
 from bisenetv2.training.validation import check_validation, validate
 from bisenetv2.training.watch import Watch
 from bisenetv2.training.world import World
+
+B = TypeVar("B")
 
 _STARTED_FROM = ", starting from weights of "
 
@@ -97,6 +102,8 @@ def train(
     if recipe.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
+    elif world.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # crops are of one size
     torch.manual_seed(recipe.seed)
     wanted = replace(recipe.network, num_classes=len(dataset.labels))
     # What a checkpoint once brought along, the states know: it may be lost.
@@ -121,7 +128,11 @@ def train(
         world,
         weights_of(samples) if recipe.class_weights == "log" else (),
     )
-    session = _Session(recipe, state, steps, folder, _card(recipe, samples, start.card), world)
+    on_device = None
+    if any(phase.batches.mixed is None for phase in phases):
+        on_device = resident(samples, world.device, recipe.batch, world.loaders)
+    card = _card(recipe, samples, start.card)
+    session = _Session(recipe, state, steps, folder, card, world, on_device)
     with folder.held() if world.writes else nullcontext():
         if world.writes:
             with _last_state_named(folder):
@@ -141,19 +152,28 @@ class _Session:
     folder: RunFolder
     card: ModelCard
     world: World
+    resident: ResidentData | None
+    """The training data on the GPU, where it is there."""
 
     def run(self, phases: tuple[Phase, ...], val_dataset: Dataset | None, bar: ProgressBar) -> None:
         """Trains to the last step, or until validations have long ceased to improve."""
         recipe, state = self.recipe, self.state
         watch = Watch(self.folder, state.step) if self.world.writes else None
         clock = _Clock()
-        for batch in clock.waiting_for(batches_from(phases, state.step, self.world.loaders)):
+        batches = batches_from(phases, state.step, self.world.loaders, self.resident)
+        loss, shown = math.nan, ""
+        for found in clock.waiting_for(batches):
             if recipe.patience and state.worse >= recipe.patience:
                 break
-            loss = self.steps.take(batch)
+            batch = found if isinstance(found, Batch) else found.make()
+            with _enough_memory(recipe):
+                self.steps.take(batch)
             clock.trained += len(batch.names) * self.world.size
-            bar.advance(1, f"loss {loss:.3f}  rate {self.steps.rate:.4f}  {clock}")
             done = state.step == recipe.iterations
+            if done or reads_loss(state.step, recipe, self.world.device):
+                loss = self.steps.loss()
+                shown = f"loss {loss:.3f}  "
+            bar.advance(1, f"{shown}rate {self.steps.rate:.4f}  {clock}")
             if watch and (state.step % LOG_EVERY == 0 or done):
                 self._log(watch, clock, loss)
             if val_dataset is not None and (state.step % recipe.val_every == 0 or done):
@@ -196,13 +216,23 @@ class _Session:
             watch.show(state.step, matrix, state.evaluated, dataset, self.card)
 
 
+def reads_loss(step: int, recipe: Recipe, device: torch.device) -> bool:
+    """Tells whether to ask for the loss of a step.
+
+    A GPU has to be waited for. What is not finite is found at a reading, so that one precedes
+    every validation and every saved state.
+    """
+    every = (LOG_EVERY, recipe.val_every, recipe.save_every)
+    return device.type == "cpu" or any(step % period == 0 for period in every)
+
+
 class _Clock:
     """Pace of the training, and how much of the time it waits for batches."""
 
     def __init__(self) -> None:
         self.started, self.waited, self.trained = time.monotonic(), 0.0, 0
 
-    def waiting_for(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def waiting_for(self, batches: Iterator[B]) -> Iterator[B]:
         """Yields the batches and counts the time until each is there."""
         while True:
             asked = time.monotonic()
@@ -224,6 +254,18 @@ class _Clock:
 
     def __str__(self) -> str:
         return f"{self.pace:.1f} images/s  loader {100 * self.share:.0f} %"
+
+
+@contextmanager
+def _enough_memory(recipe: Recipe) -> Iterator[None]:
+    """Says what to do where the device's memory does not hold a step."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"batch {recipe.batch}: a step of so many frames does not fit into the device's "
+            f"memory; give a smaller --batch, or more parts, --accumulate {2 * recipe.accumulate}"
+        ) from error
 
 
 @contextmanager

@@ -95,7 +95,8 @@ class SegmentationLoss:
             counted = counted & _hard(losses.detach(), counted, mining)
         weights = counted.float()
         if self.class_weights:
-            table = weights.new_tensor(self.class_weights)
+            # Filled where it is: what a CPU sends cannot be recorded (see `recorded.py`).
+            table = torch.stack([weights.new_full((), weight) for weight in self.class_weights])
             weights = weights * table[targets.masked_fill(~counted, 0)]
         total = self.mean(weights.sum()).clamp(min=1e-6)
         return (losses * weights).sum() / total
@@ -112,16 +113,19 @@ def soft_dice(logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
     Returns:
         Mean over the classes that occur, 0 to 1; zero where every pixel is ignored.
     """
-    counted = targets != ignore_index  # B, h, w
-    probabilities = logits.softmax(1).permute(0, 2, 3, 1)[counted]  # pixels, C
-    truth = F.one_hot(targets[counted], logits.shape[1]).to(probabilities)  # pixels, C
-    sizes = truth.sum(0)  # C
-    overlap, both = (truth * probabilities).sum(0), sizes + probabilities.sum(0)  # C
-    dice = (2 * overlap / both.clamp(min=1e-6))[sizes > 0]
-    return 1 - dice.mean() if dice.numel() else logits.sum() * 0
+    counted = (targets != ignore_index).flatten()  # pixels
+    probabilities = logits.softmax(1).transpose(0, 1).flatten(1) * counted  # C, pixels
+    classes = torch.arange(logits.shape[1], device=logits.device)[:, None]  # C, 1
+    truth = ((targets.flatten() == classes) & counted).float()  # C, pixels
+    sizes = truth.sum(1)  # C
+    overlap, both = (truth * probabilities).sum(1), sizes + probabilities.sum(1)  # C
+    missing = 1 - 2 * overlap / both.clamp(min=1e-6)  # C
+    return _mean_of(missing, sizes > 0)
 
 
-def lovasz_softmax(logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor:
+def lovasz_softmax(
+    logits: Tensor, targets: Tensor, ignore_index: int, *, sparse: bool | None = None
+) -> Tensor:
     """Computes the convex extension of the Jaccard loss, 1 - IoU, over the pixels of a batch.
 
     Each class's errors |truth - probability| are sorted and weighted by how much the Jaccard loss
@@ -131,25 +135,38 @@ def lovasz_softmax(logits: Tensor, targets: Tensor, ignore_index: int) -> Tensor
         logits: `float32` B, C, h, w.
         targets: Class indices `int64` B, h, w.
         ignore_index: Target of pixels that do not count.
+        sparse: Whether to sort only the classes that occur and the pixels that count: less work,
+            but how much is known only when it is done, for which a GPU would be waited for.
+            `None`: everywhere but on one.
 
     Returns:
         Mean over the classes that occur, 0 to 1; zero where every pixel is ignored.
     """
-    counted = targets != ignore_index  # B, h, w
-    probabilities = logits.softmax(1).transpose(0, 1)[:, counted]  # C, pixels
-    truth = targets[counted]  # pixels
-    classes = truth.bincount().nonzero().flatten()  # those that occur, K
-    if not len(classes):
-        return logits.sum() * 0
-    foreground = (truth == classes[:, None]).float()  # K, pixels
-    # In one call, which sorts classes side by side.
-    errors, order = (foreground - probabilities[classes]).abs().sort(dim=1, descending=True)
+    counted = (targets != ignore_index).flatten()  # pixels
+    probabilities = logits.softmax(1).transpose(0, 1).flatten(1)  # C, pixels
+    truth, classes = targets.flatten(), torch.arange(logits.shape[1], device=logits.device)
+    if not logits.is_cuda if sparse is None else sparse:
+        truth = truth[counted]
+        classes = truth.bincount().nonzero().flatten()  # K of C
+        probabilities = probabilities[:, counted][classes]
+        counted = counted[counted]
+        if not len(classes):
+            return logits.sum() * 0
+    foreground = ((truth == classes[:, None]) & counted).float()  # K, pixels
+    # In one call, which sorts classes side by side; what does not count comes last.
+    distances = (foreground - probabilities).abs().masked_fill(~counted, 0)
+    errors, order = distances.sort(dim=1, descending=True)
     found = foreground.gather(1, order).cumsum(1)  # true pixels among the largest errors
     total, count = found[:, -1:], torch.arange(1, len(truth) + 1, device=found.device)
     jaccard = 1 - (total - found) / (total + count - found)
     growth = torch.diff(jaccard, prepend=jaccard.new_zeros(len(classes), 1))
-    loss: Tensor = (errors * growth).sum(1).mean()
-    return loss
+    return _mean_of((errors * growth).sum(1), total[:, 0] > 0)
+
+
+def _mean_of(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of some of the values; zero, with gradients of zero, where none is chosen."""
+    mean: Tensor = (values * chosen).sum() / chosen.sum().clamp(min=1)
+    return mean
 
 
 def _enlarged(logits: Tensor, targets: Tensor) -> Tensor:
@@ -176,8 +193,23 @@ def _thinned(masks: Tensor, stride: int, first: int) -> Tensor:
 def _hard(losses: Tensor, counted: Tensor, mining: Mining) -> Tensor:
     """Marks the pixels above the threshold, or the hardest ones if these are too few: B, h, w."""
     hard = losses > -math.log(max(mining.threshold, 1e-12))
-    least = int(int(counted.sum()) * mining.share)
+    if not losses.is_cuda:
+        return hard | _hardest(losses, counted, hard, mining.share)
+    return hard | _at_least(losses, counted, mining.share)
+
+
+def _hardest(losses: Tensor, counted: Tensor, hard: Tensor, share: float) -> Tensor:
+    """Marks the share of the pixels with the largest losses, unless so many are hard anyway."""
+    least = int(int(counted.sum()) * share)
     if int((hard & counted).sum()) >= least:
         return hard
     hardest = torch.topk(losses.masked_fill(~counted, -1).flatten(), least, sorted=False).indices
     return torch.zeros_like(hard).flatten().index_fill_(0, hardest, True).view_as(hard)
+
+
+def _at_least(losses: Tensor, counted: Tensor, share: float) -> Tensor:
+    """The same without a question to the device; pixels that tie with the last one count too."""
+    least = (counted.sum() * share).long()
+    order = losses.masked_fill(~counted, -1).flatten().sort(descending=True).values
+    bound = order.gather(0, (least - 1).clamp(min=0).view(1))
+    return (losses >= bound) & (least > 0)

@@ -13,6 +13,7 @@ from bisenetv2.errors import UserError
 from bisenetv2.network.bisenetv2 import STRIDE
 from bisenetv2.training.loader import Batch, Batches, InMemory
 from bisenetv2.training.recipe import Recipe
+from bisenetv2.training.resident import DrawnBatch, ResidentData
 
 
 class Phase(NamedTuple):
@@ -83,10 +84,25 @@ def plan_phases(
     return tuple(phases)
 
 
-def batches_from(phases: Iterable[Phase], start: int, workers: int = 2) -> Iterator[Batch]:
-    """Yields the batches from step `start` on, prepared by so many threads."""
+def batches_from(
+    phases: Iterable[Phase], start: int, workers: int = 2, resident: ResidentData | None = None
+) -> Iterator[Batch | DrawnBatch]:
+    """Yields the batches from step `start` on.
+
+    Args:
+        phases: What `plan_phases` planned.
+        start: First step.
+        workers: Threads that prepare batches.
+        resident: The phases' dataset on a GPU, where it is. There batches are then to be made, but
+            for those into which a second dataset is mixed.
+    """
     for phase in phases:
-        yield from phase.batches.prefetch(max(phase.start, start), phase.stop, workers)
+        steps = max(phase.start, start), phase.stop
+        if resident is None or phase.batches.mixed is not None:
+            yield from phase.batches.prefetch(*steps, workers)
+        else:
+            for plan in phase.batches.plans(*steps):
+                yield DrawnBatch(resident, plan, phase.batches.augmentation)
 
 
 def _augmentation(recipe: Recipe, dataset: Dataset) -> Augmentation:

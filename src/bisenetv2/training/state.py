@@ -126,9 +126,12 @@ class RunState:
             load_strictly(self.average.model.network, average, path)
         momentum = _group(tensors, "momentum.")
         for name, parameter in self.model.network.named_parameters():
-            if name in momentum and parameter.requires_grad:
-                # A copy in the parameter's layout, which decides the order of sums.
-                buffer = torch.empty_like(parameter).copy_(momentum[name])
+            if momentum and parameter.requires_grad:
+                # In the parameter's layout, which decides the order of sums. What was frozen until
+                # now has none: it begins at 0, as at a first step.
+                buffer = torch.zeros_like(parameter)
+                if name in momentum:
+                    buffer.copy_(momentum[name])
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
         self.step, self.best_miou = int(content["step"]), float(content["best_miou"])
         self.worse = int(content.get("worse", 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from bisenetv2.training.batch_norm import synchronised
 from bisenetv2.training.loader import Batch
 from bisenetv2.training.loss import Mining, SegmentationLoss
 from bisenetv2.training.recipe import PARTS, Recipe
+from bisenetv2.training.recorded import RecordedPass
+from bisenetv2.training.resident import DeviceBatch
 from bisenetv2.training.schedule import rate_factor
 from bisenetv2.training.state import RunState
 from bisenetv2.training.weight_gradient import (
@@ -50,7 +52,12 @@ def new_state(
     average = WeightAverage(model, recipe.average) if recipe.average else None
     for name, parameter in model.network.named_parameters():
         parameter.requires_grad_(name.partition(".")[0] not in recipe.freeze)
-    optimizer = torch.optim.SGD(_groups(recipe, model), lr=recipe.rate, momentum=recipe.momentum)
+    optimizer = torch.optim.SGD(
+        _groups(recipe, model),
+        lr=recipe.rate,
+        momentum=recipe.momentum,
+        fused=place.type == "cuda",  # one launch for all weights
+    )
     return RunState(model, optimizer, average)
 
 
@@ -71,6 +78,15 @@ def _groups(recipe: Recipe, model: FrameNetwork) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
+class _Taken(NamedTuple):
+    """A step whose loss was not read yet."""
+
+    step: int
+    rate: float
+    names: tuple[str, ...]
+    loss: Tensor
+
+
 class Steps:
     """Takes the optimiser steps of a run."""
 
@@ -81,6 +97,8 @@ class Steps:
         state: RunState,
         world: World,
         class_weights: tuple[float, ...] = (),
+        *,
+        record: bool = True,
     ) -> None:
         """Prepares the steps.
 
@@ -90,11 +108,12 @@ class Steps:
             state: What the steps move.
             world: The processes that take them together.
             class_weights: Weight of a pixel of each class; empty for one weight.
+            record: Whether to record passes as CUDA graphs, where that can be done.
         """
         self.recipe, self.state, self.world = recipe, state, world
         self.rate = 0.0
         self.bfloat16 = computes_bfloat16(world.device, recipe.precision)
-        self.loss = SegmentationLoss(
+        self.criterion = SegmentationLoss(
             ignore_index,
             strides=(recipe.loss_stride, recipe.booster_stride),
             booster_weights=recipe.booster_weights,
@@ -106,12 +125,15 @@ class Steps:
         )
         _set_training(state.model, recipe.freeze)
         self._model = world.parallel(state.model)
+        self._unread: list[_Taken] = []
+        alone = world.size == 1 and recipe.accumulate == 1
+        record = record and alone and world.device.type == "cuda"
+        self._recorded = RecordedPass(state.model) if record else None
 
-    def take(self, batch: Batch) -> float:
-        """Trains on one batch, of which this process holds its share, and returns its loss.
+    def take(self, batch: Batch | DeviceBatch) -> None:
+        """Trains on one batch, of which this process holds its share.
 
-        Raises:
-            UserError: If the loss is not finite; the weights are as they were.
+        A GPU may still be at it afterwards: `loss` waits for it.
         """
         recipe, state = self.recipe, self.state
         self.rate = recipe.rate * rate_factor(
@@ -124,39 +146,55 @@ class Steps:
         for group in state.optimizer.param_groups:
             group["lr"] = self.rate * group["factor"]
         state.optimizer.zero_grad(set_to_none=True)
-        value = self._accumulate_gradients(batch)
-        if not math.isfinite(value):
-            raise UserError(
-                f"loss is {value} at step {state.step + 1}, rate {self.rate:.4g}: "
-                f"usually the rate is too high (try --rate {self.rate / 4:.2g}); "
-                f"the batch was {', '.join(batch.names)}"
-            )
+        loss = self._accumulate_gradients(batch)
         if recipe.clip:
             nn.utils.clip_grad_norm_(self._model.parameters(), recipe.clip)
         state.optimizer.step()
         state.step += 1
         if state.average is not None:
-            state.average.update(state.model, state.step)
-        return value
+            state.average.update(state.step)
+        self._unread.append(_Taken(state.step, self.rate, batch.names, loss))
 
-    def _accumulate_gradients(self, batch: Batch) -> float:
+    def loss(self) -> float:
+        """Returns the loss of the step last taken, of which there is one.
+
+        Raises:
+            UserError: If it, or that of a step before that was not asked for, is not finite.
+        """
+        values = torch.stack([taken.loss for taken in self._unread]).tolist()
+        for taken, value in zip(self._unread, values, strict=True):
+            if not math.isfinite(value):
+                raise UserError(
+                    f"loss is {value} at step {taken.step}, rate {taken.rate:.4g}: "
+                    f"usually the rate is too high (try --rate {taken.rate / 4:.2g}); "
+                    f"the batch was {', '.join(taken.names)}"
+                )
+        del self._unread[:-1]
+        return float(values[-1])
+
+    def _accumulate_gradients(self, batch: Batch | DeviceBatch) -> Tensor:
         """Runs the parts of a batch forward and backward; the gradient is their mean's."""
         place, parts = self.world.device, self.recipe.accumulate
-        images = torch.from_numpy(batch.images).to(place).chunk(parts)  # each B / parts, H, W, 3
-        masks = torch.from_numpy(batch.masks).to(place).chunk(parts)  # each B / parts, H, W
+        images = torch.as_tensor(batch.images).to(place).chunk(parts)  # each B / parts, H, W, 3
+        masks = torch.as_tensor(batch.masks).to(place).chunk(parts)  # each B / parts, H, W
         total = torch.zeros((), device=place)
         first = batch.first
         for index in range(parts):
             last = index == parts - 1
             with nullcontext() if last else self.world.no_gradient_exchange(self._model):
-                total += self._backward(images[index], masks[index], first)
+                part = images[index], masks[index], first
+                total += (
+                    self._recorded(self._backward, *part)
+                    if self._recorded is not None
+                    else self._backward(*part)
+                )
             first += len(masks[index])
-        return float(self.world.mean(total))
+        return self.world.mean(total)
 
     def _backward(self, images: Tensor, masks: Tensor, first: int) -> Tensor:
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = self._model(images)
-        loss = self.loss(logits, masks, first) / self.recipe.accumulate
+        loss = self.criterion(logits, masks, first) / self.recipe.accumulate
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

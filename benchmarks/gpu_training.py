@@ -1,0 +1,146 @@
+"""The recipe's training on an NVIDIA GPU, loader and all, against the plain loop's step.
+
+    python benchmarks/gpu_training.py --data ../shared/camvid
+    python benchmarks/gpu_training.py --data ../shared/camvid --batch 8 32 --steps 300
+
+All train V2 (figures reading, head width 128) on crops of 352×480, cut and altered as the recipe
+says. The plain loop is what one writes first: all five losses at the crops' full resolution, and
+batches that lie ready, so that its loader costs nothing. The other rows are `bisenetv2 train`, its
+loader included: with batches made by threads of the CPU; with batches made on the GPU
+(`training/resident.py`); and with the passes recorded as well (`training/recorded.py`), which is
+what `train` does. Each row is timed over all its steps, the last one waited for.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import cycle
+from time import perf_counter
+
+import torch
+import torch.nn.functional as F
+
+from bisenetv2.data.catalogue import STREETS, open_dataset
+from bisenetv2.inference.machine import describe_machine
+from bisenetv2.network.bisenetv2 import BiSeNetV2
+from bisenetv2.network.device import choose_device
+from bisenetv2.network.frames import FrameNetwork, Normalization
+from bisenetv2.training.loader import Batch, InMemory
+from bisenetv2.training.phases import batches_from, plan_phases
+from bisenetv2.training.recipe import Recipe
+from bisenetv2.training.recipes import RECIPES
+from bisenetv2.training.resident import ResidentData
+from bisenetv2.training.steps import Steps, new_state
+from bisenetv2.training.world import World
+
+WARM_UP = 8
+
+
+def main() -> None:
+    """Prints a row for each way and size of a batch."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default=STREETS, help="CamVid's folder, or streets")
+    parser.add_argument("--batch", type=int, nargs="+", default=[8, 32])
+    parser.add_argument("--steps", type=int, default=300, help="many times what lies ready")
+    options = parser.parse_args()
+
+    world = World(choose_device("cuda"))
+    torch.backends.cudnn.benchmark = True
+    samples = InMemory(open_dataset(options.data, "train"))
+    data = ResidentData.of(samples, world.device, world.loaders)
+    assert data is not None, "frames of one size are needed"
+    print(f"{torch.cuda.get_device_name()}, {describe_machine()}, torch {torch.__version__}")
+    print(f"crops of 352×480 of {samples.name}, {options.steps} steps\n")
+    print("| batch | training | images/s | times the plain loop | peak memory, GB |")
+    print("|---:|---|---:|---:|---:|")
+    for batch in options.batch:
+        recipe = replace(
+            RECIPES["camvid"],
+            network=replace(RECIPES["camvid"].network, num_classes=len(samples.labels)),
+            batch=batch,
+            iterations=WARM_UP + options.steps,
+            progressive_share=0.0,
+            streets_share=0.0,
+        )
+        run = Run(recipe, samples, data, world)
+        rows: dict[str, Callable[[], Iterator[None]]] = {
+            "plain loop, FP32, batches ready": lambda run=run: run.plain(False),
+            "plain loop, bfloat16, batches ready": lambda run=run: run.plain(True),
+            "recipe, batches made by the CPU": lambda run=run: run.trained(False, False),
+            "recipe, batches made on the GPU": lambda run=run: run.trained(True, False),
+            "recipe, made there and recorded": lambda run=run: run.trained(True, True),
+        }
+        plain = 0.0
+        for name, begin in rows.items():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            pace = batch / seconds_a_step(begin(), options.steps)
+            plain = plain or pace
+            memory = torch.cuda.max_memory_allocated() / 1e9
+            print(f"| {batch} | {name} | {pace:.0f} | {pace / plain:.2f} | {memory:.1f} |")
+
+
+def seconds_a_step(steps: Iterator[None], count: int) -> float:
+    """Takes steps and times all but the first."""
+    for _ in range(WARM_UP):
+        next(steps)
+    torch.cuda.synchronize()
+    start = perf_counter()
+    for _ in range(count):
+        next(steps)
+    torch.cuda.synchronize()
+    return (perf_counter() - start) / count
+
+
+class Run:
+    """The ways to train by one recipe."""
+
+    def __init__(
+        self, recipe: Recipe, samples: InMemory, data: ResidentData, world: World
+    ) -> None:  # fmt: skip
+        self.recipe, self.samples, self.data, self.world = recipe, samples, data, world
+        self.phases = plan_phases(recipe, samples)
+
+    def trained(self, resident: bool, record: bool) -> Iterator[None]:
+        """Takes a step of `bisenetv2 train` at each asking."""
+        torch.manual_seed(0)
+        state = new_state(self.recipe, FrameNetwork(BiSeNetV2(self.recipe.network)), self.world)
+        ignore_index = self.samples.labels.ignore_index
+        steps = Steps(self.recipe, ignore_index, state, self.world, record=record)
+        data = self.data if resident else None
+        for found in batches_from(self.phases, 0, self.world.loaders, data):
+            steps.take(found if isinstance(found, Batch) else found.make())
+            if state.step % 20 == 0:
+                steps.loss()
+            yield
+
+    def plain(self, bfloat16: bool) -> Iterator[None]:
+        """Takes a step of the plain loop at each asking."""
+        torch.manual_seed(0)
+        device, recipe = self.world.device, self.recipe
+        network, normalization = BiSeNetV2(recipe.network).to(device), Normalization().to(device)
+        optimizer = torch.optim.SGD(
+            network.train().parameters(), recipe.rate, momentum=0.9, weight_decay=5e-4
+        )
+        ready: list[Batch] = [self.phases[0].batches[step] for step in range(4)]
+        for batch in cycle(ready):
+            images = normalization(torch.from_numpy(batch.images).to(device)).contiguous()
+            masks = torch.from_numpy(batch.masks).to(device).long()  # B, H, W
+            with torch.autocast("cuda", torch.bfloat16, enabled=bfloat16):
+                outputs = network(images)
+            loss = torch.zeros((), device=device)
+            for logits in outputs:
+                wide = F.interpolate(logits.float(), masks.shape[-2:], mode="bilinear")
+                loss = loss + F.cross_entropy(
+                    wide, masks, ignore_index=self.samples.labels.ignore_index
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield
+
+
+if __name__ == "__main__":
+    main()
