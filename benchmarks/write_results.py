@@ -5,7 +5,8 @@
 It takes up to forty minutes on two cores; leave the machine alone meanwhile. A name or several run
 only those sections and leave the others as they are: `python benchmarks/write_results.py training`.
 Trials of recipes, `losses` and `progressive`, take half an hour each and run by name alone.
-`--to RESULTS_AVX2.md` keeps the figures of another kind of machine beside these.
+`--to RESULTS_AVX2.md` keeps the figures of another kind of machine beside these. On an NVIDIA GPU:
+`python benchmarks/write_results.py gpu-frame gpu-large gpu-training --to RESULTS_GPU.md`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ HEADER = """\
 
 What the commands printed. Everything compared was run in turn in one process on the machine named;
 other machines, other figures. `python benchmarks/write_results.py` writes this file: `RESULTS.md`
-is of a CPU with AMX, `RESULTS_AVX2.md` of one with AVX2 and no more.
+is of a CPU with AMX, `RESULTS_AVX2.md` of one with AVX2 and no more, `RESULTS_GPU.md` of an NVIDIA
+GPU.
 """
 
 
@@ -50,6 +52,24 @@ SECTIONS = {
         "The paper's operating point, both resizes inside the clock, against the plain road, and "
         "where the network's time goes.",
         "bisenetv2 benchmark --preset cityscapes --against plain --profile",
+    ),
+    "gpu-frame": Section(
+        "Frame to mask on a GPU",
+        "The paper's operating point, both resizes inside the clock, one frame at a time.",
+        "bisenetv2 benchmark --size base --preset cityscapes --engine torch --runs 100",
+        long=True,
+    ),
+    "gpu-large": Section(
+        "V2-Large, frame to mask on a GPU",
+        "The same for the larger network.",
+        "bisenetv2 benchmark --size large --preset cityscapes --engine torch --runs 100",
+        long=True,
+    ),
+    "gpu-training": Section(
+        "Training on a GPU",
+        "Images a second, the loader included, against the plain loop's step.",
+        "python benchmarks/gpu_training.py --data ../shared/camvid --batch 16 32",
+        long=True,
     ),
     "upsample": Section(
         "Upsample-argmax",
