@@ -62,7 +62,7 @@ def main() -> None:
             batch=batch,
             iterations=WARM_UP + options.steps,
             progressive_share=0.0,
-            streets_share=0.0,
+            streets_share=0.0,  # rendering them would be timed too
         )
         run = Run(recipe, samples, data, world)
         rows: dict[str, Callable[[], Iterator[None]]] = {

@@ -150,7 +150,21 @@ def test_the_batches_of_a_run_are_made_there() -> None:
     assert [tuple(b.images.shape) for b in found] == [b.images.shape for b in usual]
 
 
-def test_batches_of_two_datasets_are_made_by_the_cpu() -> None:
+def test_samples_of_a_second_dataset_are_sent_along() -> None:
+    recipe = Recipe(BiSeNetV2Config(), iterations=6, batch=4, crop=(72, 96), streets_share=0.5,
+                    cutmix=0.5, scales=(1.0,), seed=2)  # fmt: skip
+    phases = plan_phases(recipe, STREETS, RenderedStreets(3, (72, 96), seed=9))
+    usual = list(batches_from(phases, 0))
+    names = [name for batch in usual for name in batch.names]
+    assert 4 < sum(name.startswith("rendered street 9/") for name in names) < 20
+    for drawn, batch in zip(batches_from(phases, 0, resident=HERE), usual, strict=True):
+        found = drawn.make()
+        assert found.names == batch.names
+        np.testing.assert_array_equal(found.images.numpy(), batch.images)
+        np.testing.assert_array_equal(found.masks.numpy(), batch.masks)
+
+
+def test_with_a_second_dataset_of_another_size_batches_are_made_by_the_cpu() -> None:
     recipe = Recipe(BiSeNetV2Config(), iterations=3, batch=2, crop=(64, 96), streets_share=0.5)
     phases = plan_phases(recipe, STREETS, RenderedStreets(2, (64, 96), seed=9))
     assert all(isinstance(found, Batch) for found in batches_from(phases, 0, resident=HERE))

@@ -39,8 +39,8 @@ class Piece(NamedTuple):
     """A sample and what is to be done to it."""
 
     sample: Sample
-    place: int
-    """Its index in its dataset."""
+    place: int | None
+    """Its index in the dataset; `None` if it is one of the second dataset."""
 
     name: str
     change: Change
@@ -184,7 +184,8 @@ class Batches:
     def _draw_piece(self, source: Dataset, index: int, generator: np.random.Generator) -> Piece:
         sample = source[index]
         change = self.augmentation.draw(sample.mask, generator)
-        return Piece(sample, index, source.sample_name(index), change)
+        place = index if source is self.dataset else None
+        return Piece(sample, place, source.sample_name(index), change)
 
     def _make(self, part: Part) -> Sample:
         sample, *others = (
@@ -206,9 +207,13 @@ class Batches:
         """Yields the batches of steps `start` to `stop - 1`, in order, prepared by threads."""
         return ahead(self.__getitem__, start, stop, workers)
 
-    def plans(self, start: int, stop: int) -> Iterator[Plan]:
-        """Yields what is drawn for these steps, by one thread: drawing is all Python."""
-        return ahead(self.plan, start, stop, workers=1)
+    def plans(self, start: int, stop: int, workers: int = 2) -> Iterator[Plan]:
+        """Yields what is drawn for these steps, in order, by threads.
+
+        One is enough where all samples lie in memory: drawing is Python. A second dataset may have
+        to be read or rendered.
+        """
+        return ahead(self.plan, start, stop, 1 if self.mixed is None else workers)
 
 
 def ahead(make: Callable[[int], T], start: int, stop: int, workers: int) -> Iterator[T]:

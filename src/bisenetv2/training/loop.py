@@ -128,9 +128,7 @@ def train(
         world,
         weights_of(samples) if recipe.class_weights == "log" else (),
     )
-    on_device = None
-    if any(phase.batches.mixed is None for phase in phases):
-        on_device = resident(samples, world.device, recipe.batch, world.loaders)
+    on_device = resident(samples, world.device, recipe.batch, world.loaders)
     card = _card(recipe, samples, start.card)
     session = _Session(recipe, state, steps, folder, card, world, on_device)
     with folder.held() if world.writes else nullcontext():

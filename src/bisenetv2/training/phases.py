@@ -93,15 +93,14 @@ def batches_from(
         phases: What `plan_phases` planned.
         start: First step.
         workers: Threads that prepare batches.
-        resident: The phases' dataset on a GPU, where it is. There batches are then to be made, but
-            for those into which a second dataset is mixed.
+        resident: The phases' dataset on a GPU, where it is. There batches are then to be made.
     """
     for phase in phases:
         steps = max(phase.start, start), phase.stop
-        if resident is None or phase.batches.mixed is not None:
+        if resident is None or not resident.goes_with(phase.batches.mixed):
             yield from phase.batches.prefetch(*steps, workers)
         else:
-            for plan in phase.batches.plans(*steps):
+            for plan in phase.batches.plans(*steps, workers):
                 yield DrawnBatch(resident, plan, phase.batches.augmentation)
 
 

@@ -76,6 +76,10 @@ class ResidentData:
             masks[index] = torch.from_numpy(sample.mask)
         return cls(images, masks)
 
+    def goes_with(self, mixed: Dataset | None) -> bool:
+        """Tells whether a second dataset, of frames of one size, may be mixed in: sent along."""
+        return mixed is None or mixed[0].mask.shape == self.masks.shape[1:]
+
     def make(self, plan: Plan, augmentation: Augmentation) -> DeviceBatch:
         """Makes the batch that was drawn; waits for nothing on the device."""
         others = [part.other for part in plan.parts if part.other is not None]
@@ -92,9 +96,7 @@ class ResidentData:
         crop, source = augmentation.crop, self.masks.shape[1:]
         matrices = [_crop_to_source(piece, crop, source) for piece in pieces]
         matrix = self._moved(np.stack(matrices))  # B, 2, 3
-        chosen = self._moved(np.array([piece.place for piece in pieces]))
-        frames = self.images[chosen].permute(0, 3, 1, 2).float()  # B, 3, H, W
-        truth = self.masks[chosen][:, None].float()  # B, 1, H, W
+        frames, truth = self._whole(pieces)
         x, y = _places(matrix, crop)  # each B, h, w, in pixels of the source
         images = _sampled(frames, x, y, "bilinear")
         small = [
@@ -112,14 +114,25 @@ class ResidentData:
         images = images.masked_fill(outside[:, None], 0).round()
         return images, masks.masked_fill(outside[:, None], augmentation.ignore_index)
 
+    def _whole(self, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
+        """Whole frames and masks, `float32` B, 3, H, W and B, 1, H, W."""
+        chosen = self._moved(np.array([piece.place or 0 for piece in pieces]))
+        images, masks = self.images[chosen], self.masks[chosen]  # B, H, W, 3 and B, H, W
+        sent = [index for index, piece in enumerate(pieces) if piece.place is None]
+        if sent:
+            rows, samples = self._moved(np.array(sent)), [pieces[index].sample for index in sent]
+            images[rows] = self._moved(np.stack([sample.image for sample in samples]))
+            masks[rows] = self._moved(np.stack([sample.mask for sample in samples]))
+        return images.permute(0, 3, 1, 2).float(), masks[:, None].float()
+
     def _moved(self, values: npt.NDArray[np.generic]) -> Tensor:
         return _moved(values, self.images)
 
 
 def _moved(values: npt.NDArray[np.generic], like: Tensor) -> Tensor:
-    """Copies a small array to a tensor's device, reals as `float32`."""
+    """Copies an array to a tensor's device, reals as `float32`."""
     wanted = np.float32 if values.dtype == np.float64 else values.dtype
-    return torch.from_numpy(values.astype(wanted)).to(like.device, non_blocking=True)
+    return torch.from_numpy(values.astype(wanted, copy=False)).to(like.device, non_blocking=True)
 
 
 def _crop_to_source(
