@@ -182,14 +182,14 @@ class Steps:
         for index in range(parts):
             last = index == parts - 1
             with nullcontext() if last else self.world.no_gradient_exchange(self._model):
-                part = images[index], masks[index], first
-                total += (
-                    self._recorded(self._backward, *part)
-                    if self._recorded is not None
-                    else self._backward(*part)
-                )
+                total += self._pass(images[index], masks[index], first)
             first += len(masks[index])
         return self.world.mean(total)
+
+    def _pass(self, images: Tensor, masks: Tensor, first: int) -> Tensor:
+        if self._recorded is None:
+            return self._backward(images, masks, first)
+        return self._recorded(self._backward, images, masks, first)
 
     def _backward(self, images: Tensor, masks: Tensor, first: int) -> Tensor:
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.bfloat16):
