@@ -97,9 +97,7 @@ def seconds_a_step(steps: Iterator[None], count: int) -> float:
 class Run:
     """The ways to train by one recipe."""
 
-    def __init__(
-        self, recipe: Recipe, samples: InMemory, data: ResidentData, world: World
-    ) -> None:  # fmt: skip
+    def __init__(self, recipe: Recipe, samples: InMemory, data: ResidentData, world: World) -> None:
         self.recipe, self.samples, self.data, self.world = recipe, samples, data, world
         self.phases = plan_phases(recipe, samples)
 

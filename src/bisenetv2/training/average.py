@@ -21,13 +21,11 @@ class WeightAverage:
         """
         self.decay = decay
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        tensors = zip(
-            self.model.state_dict().values(), model.state_dict().values(), strict=True
-        )  # fmt: skip
-        pairs = [pair for pair in tensors if pair[0].is_floating_point()]
-        self._averages, self._values = ([pair[side] for pair in pairs] for side in (0, 1))
-        counters = zip(self.model.buffers(), model.buffers(), strict=True)
-        self._counters = [pair for pair in counters if not pair[0].is_floating_point()]
+        ours, theirs = self.model.state_dict().values(), model.state_dict().values()
+        pairs = list(zip(ours, theirs, strict=True))
+        averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._averages, self._values = ([pair[side] for pair in averaged] for side in (0, 1))
+        self._counters = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
     def update(self, step: int) -> None:

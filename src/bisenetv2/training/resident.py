@@ -100,10 +100,8 @@ class ResidentData:
         x, y = _places(matrix, crop)  # each B, h, w, in pixels of the source
         images = _sampled(frames, x, y, "bilinear")
         small = [
-            index
-            for index, piece in enumerate(pieces)
-            if piece.change.scale(source) < ALIASING
-        ]  # fmt: skip
+            index for index, piece in enumerate(pieces) if piece.change.scale(source) < ALIASING
+        ]
         if small:
             rows = self._moved(np.array(small))
             least = min(pieces[index].change.scale(source) for index in small)
@@ -212,9 +210,7 @@ def _blurred(images: Tensor, pieces: Sequence[Piece]) -> Tensor:
     return images
 
 
-def _pasted(
-    tensors: tuple[Tensor, Tensor], parts: Sequence[Part]
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+def _pasted(tensors: tuple[Tensor, Tensor], parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
     """Puts rectangles of the tensors' last samples onto their first, one for each part."""
     count = len(parts)
     edges, sources, taken = np.zeros((count, 4), np.int64), np.arange(count), count
