@@ -20,6 +20,7 @@ from onnx import numpy_helper  # noqa: E402
 from bisenetv2 import __version__  # noqa: E402
 from bisenetv2.card import ModelCard  # noqa: E402
 from bisenetv2.cli import main  # noqa: E402
+from bisenetv2.data.catalogue import open_dataset  # noqa: E402
 from bisenetv2.data.dataset import SpreadSamples  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
@@ -375,13 +376,22 @@ def test_the_embedded_file_gives_fp32s_masks_on_real_frames(camvid_root: Path, e
         assert np.mean(int8(frame) == fp32(frame)) > 0.99
 
 
-def test_openvino_rounds_dark_frames_as_onnxruntime_does(tmp_path: Path) -> None:
-    # Where values are small for their scale, rounding to the wrong side shows most: on AVX2 alone
-    # the engines then agree on 66 % of these pixels, as they should on 92 %.
-    int8, shares = onnx.load(find_model("camvid")), []
-    for index in range(4):
-        street = RenderedStreets(4, (96, 128))[index].image
-        frame = (0.2 * street[None]).astype(np.uint8)
-        one, other = (logits(int8, frame, tmp_path, name) for name in ("openvino", "onnxruntime"))
-        shares.append(np.mean(one.argmax(1) == other.argmax(1)))
-    assert np.mean(shares) > 0.85
+def agreement_in_the_dark(image: Any, folder: Path) -> float:
+    """Share of logit cells on which the engines agree, where small values show rounding most."""
+    int8, frame = onnx.load(find_model("camvid")), (0.2 * image[None]).astype(np.uint8)
+    one, other = (logits(int8, frame, folder, name) for name in ("openvino", "onnxruntime"))
+    return float(np.mean(one.argmax(1) == other.argmax(1)))
+
+
+def test_openvino_rounds_dark_frames_as_onnxruntime_does(camvid_root: Path, tmp_path: Path) -> None:
+    # On AVX2 alone, 78 % of these pixels where OpenVINO reads the file as it stands.
+    frames = open_dataset(camvid_root, "val")
+    for index in (0, 40):
+        assert agreement_in_the_dark(frames[index].image[:352], tmp_path) > 0.9
+
+
+def test_openvino_rounds_dark_streets_as_onnxruntime_does(tmp_path: Path) -> None:
+    # Far from the training data single frames have many ties; unmended, 66 % of all pixels.
+    streets = RenderedStreets(4, (96, 128))
+    shares = [agreement_in_the_dark(streets[index].image, tmp_path) for index in range(4)]
+    assert np.mean(shares) > 0.9

@@ -163,8 +163,8 @@ class _Session:
         for found in clock.waiting_for(batches):
             if recipe.patience and state.worse >= recipe.patience:
                 break
-            batch = found if isinstance(found, Batch) else found.make()
             with _enough_memory(recipe):
+                batch = found if isinstance(found, Batch) else found.make()
                 self.steps.take(batch)
             clock.trained += len(batch.names) * self.world.size
             done = state.step == recipe.iterations

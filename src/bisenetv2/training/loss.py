@@ -194,7 +194,7 @@ def _hard(losses: Tensor, counted: Tensor, mining: Mining) -> Tensor:
     """Marks the pixels above the threshold, or the hardest ones if these are too few: B, h, w."""
     hard = losses > -math.log(max(mining.threshold, 1e-12))
     if not losses.is_cuda:
-        return hard | _hardest(losses, counted, hard, mining.share)
+        return _hardest(losses, counted, hard, mining.share)
     return hard | _at_least(losses, counted, mining.share)
 
 
