@@ -233,6 +233,37 @@ def test_lists_may_be_written_on_windows_and_hold_names_that_look_like_headings(
     ]
 
 
+def test_a_name_in_a_list_may_hold_blanks(tmp_path: Path) -> None:
+    for stem in ("on a bridge", "b"):
+        add(tmp_path, f"images/{stem}.png", f"masks/{stem}.png")
+    (tmp_path / "train.txt").write_text("b.png\n on a bridge.png\n")
+    assert names(tmp_path, "trainval") == ["images/b.png", "images/on a bridge.png"]
+
+
+@pytest.mark.parametrize(("name", "split"), [("valid.txt", "val"), ("test.txt", "test")])
+def test_where_one_split_is_listed_the_rest_is_to_train_on(
+    name: str, split: str, tmp_path: Path
+) -> None:
+    for stem in "abc":
+        add(tmp_path, f"images/{stem}.png", f"labels/{stem}_P.png")
+    write_image(tmp_path / "images/d.png", np.zeros((6, 6, 3), np.uint8))
+    (tmp_path / name).write_text("b.png\n")
+    for _ in ("inferred", "read from dataset.yaml"):
+        assert names(tmp_path, split) == ["images/b.png"]
+        assert "d.png: this image has no mask" in complaint(tmp_path, "trainval")
+    (tmp_path / "images/d.png").unlink()
+    rest = "trainval" if split == "test" else "train"
+    assert names(tmp_path, rest) == ["images/a.png", "images/c.png"]
+
+
+def test_a_split_that_is_listed_and_leaves_nothing_is_the_only_one(tmp_path: Path) -> None:
+    for stem in "ab":
+        add(tmp_path, f"images/{stem}.png", f"masks/{stem}.png")
+    (tmp_path / "val.txt").write_text("a\nb\n")
+    assert names(tmp_path, "val") == ["images/a.png", "images/b.png"]
+    assert "unknown split 'train'" in complaint(tmp_path)
+
+
 def test_a_folder_of_polygons_beside_one_of_masks_is_passed_over(tmp_path: Path) -> None:
     for number in range(2):
         add(tmp_path, f"JPEGImages/{number}.png", f"SegmentationClass/{number}.png")

@@ -11,6 +11,7 @@ from bisenetv2.data.folder.matching import (
     Source,
     files_below,
     find_endings,
+    match,
     read_rows,
 )
 from bisenetv2.errors import UserError
@@ -166,6 +167,11 @@ def _by_lists(root: Path) -> dict[str, Source]:
         for low, path in lists.items():
             if split := _split_of(Path(low).stem):
                 splits[split] = next(iter(find_in_list(root, path).values()))
+        if len(splits) == 1 and "train" not in splits:
+            (listed,) = splits.values()
+            rest = replace(listed, list="", without=listed.list)
+            if listed.images and match(root, rest).pairs:  # one split is listed, not the others
+                splits["train"] = rest
         if splits:
             return splits
         for low, path in lists.items():

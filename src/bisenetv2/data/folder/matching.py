@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bisenetv2.errors import UserError
@@ -49,6 +49,9 @@ class Source:
 
     rows: str = ""
     """Value of the list's column `split` in the rows that belong here; without, all rows."""
+
+    without: str = ""
+    """List of images that do not belong here: those of another split."""
 
 
 @dataclass(frozen=True)
@@ -214,9 +217,9 @@ def match_list(root: Path, source: Source) -> Match:
 def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
     """Reads a list of pairs: image, mask, split (each empty where not given) and line number.
 
-    Fields are parted by comma, semicolon or tab, else by blanks; paths may be written as on
-    Windows. A first row that says `image` and `mask` (or `label`) names the columns; one may be
-    called `split`.
+    Fields are parted by comma, semicolon or tab, else by blanks (but `my image.jpg` is one name);
+    paths may be written as on Windows. A first row that says `image` and `mask` (or `label`) names
+    the columns; one may be called `split`.
 
     Raises:
         UserError: If the file is unreadable, or a row gives no mask where others do.
@@ -233,6 +236,8 @@ def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
             continue
         mark = next((mark for mark in "\t,;" if mark in line), None)
         fields = next(csv.reader([line], delimiter=mark)) if mark else line.split()
+        if not mark and _suffix(fields[0]) == "" and _suffix(fields[-1]) in IMAGE_SUFFIXES:
+            fields = [line]  # one name with blanks in it
         fields = [field.strip().replace("\\", "/") for field in fields]
         named, first = _header(fields) if first else None, False
         if named:
@@ -249,6 +254,10 @@ def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
             )
         rows.append((image, mask, split, number))
     return rows
+
+
+def _suffix(name: str) -> str:
+    return Path(name).suffix.lower()
 
 
 def _header(fields: Sequence[str]) -> dict[str, int] | None:
@@ -278,7 +287,16 @@ def match(root: Path, source: Source) -> Match:
     Raises:
         UserError: If a folder, the list or a file it names is missing.
     """
-    return match_list(root, source) if source.list else match_folders(root, source)
+    found = match_list(root, source) if source.list else match_folders(root, source)
+    if not source.without:
+        return found
+    others = match_list(root, replace(source, list=source.without, rows=""))
+    out = {*dict(others.pairs), *others.images_alone}
+    return replace(
+        found,
+        pairs=tuple(pair for pair in found.pairs if pair[0] not in out),
+        images_alone=tuple(image for image in found.images_alone if image not in out),
+    )
 
 
 def held_out(pairs: Sequence[Pair], root: Path, share: float) -> tuple[list[Pair], list[Pair]]:

@@ -121,6 +121,7 @@ def _layout(item: tuple[str, Source]) -> str:
         return f"{split}: {source.list}"
     ends = f", mask names end in {source.mask_ending}" if source.mask_ending else ""
     by = f", those of {source.list}" if source.list else ""
+    by += f", but those of {source.without}" if source.without else ""
     return f"{split}: {source.images} with {source.masks}{by}{ends}"
 
 
