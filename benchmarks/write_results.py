@@ -31,8 +31,8 @@ HEADER = """\
 
 What the commands printed. Everything compared was run in turn in one process on the machine named;
 other machines, other figures. `python benchmarks/write_results.py` writes this file: `RESULTS.md`
-is of a CPU with AMX, `RESULTS_AVX2.md` of one with AVX2 and no more, `RESULTS_GPU.md` of an NVIDIA
-GPU.
+is of a CPU with AMX, `RESULTS_AVX512.md` of one with AVX-512 (VNNI and bfloat16), `RESULTS_AVX2.md`
+of one with AVX2 and no more, `RESULTS_GPU.md` of an NVIDIA GPU.
 """
 
 

@@ -119,6 +119,32 @@ def test_the_format_is_what_every_engine_takes(int8: onnx.ModelProto) -> None:
     onnx.checker.check_model(int8)
 
 
+def scales_around_relus(model: onnx.ModelProto) -> list[tuple[float, float]]:
+    """Scales at which what a ReLU reads and what it puts out are rounded, where both are."""
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    producers = {output: node for node in model.graph.node for output in node.output}
+    readers: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for tensor in node.input:
+            readers.setdefault(tensor, []).append(node)
+    found = []
+    for node in model.graph.node:
+        if node.op_type == "Relu" and producers[node.input[0]].op_type == "DequantizeLinear":
+            after = readers[node.output[0]][0]
+            after = readers[after.output[0]][0] if after.op_type == "Concat" else after
+            if after.op_type == "QuantizeLinear":
+                scales = (producers[node.input[0]].input[1], after.input[1])
+                found.append((constants[scales[0]].item(), constants[scales[1]].item()))
+    return found
+
+
+def test_a_relu_leaves_nothing_to_round(int8: onnx.ModelProto) -> None:
+    for model in (int8, onnx.load(find_model("camvid"))):
+        pairs = scales_around_relus(model)
+        assert len(pairs) > 15
+        assert all(before == after for before, after in pairs)
+
+
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_logits_stay_near_fp32(
     fp32: Path, int8: onnx.ModelProto, frames: list[Any], tmp_path: Path, engine: Any
