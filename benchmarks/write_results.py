@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bisenetv2 import __version__
-from bisenetv2.images import atomic_path
+from bisenetv2.files import write_bytes
 from bisenetv2.inference.machine import describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -164,11 +164,8 @@ def write(results: Path, name: str, text: str) -> None:
     """Puts a section's text into its place in the file."""
     sections = read(results)
     sections[name] = text
-    with atomic_path(results) as temporary:
-        parts = [
-            f"## {SECTIONS[key].title}\n\n{sections[key]}" for key in SECTIONS if key in sections
-        ]
-        temporary.write_text("\n".join([HEADER, *parts]))
+    parts = [f"## {SECTIONS[key].title}\n\n{sections[key]}" for key in SECTIONS if key in sections]
+    write_bytes(results, "\n".join([HEADER, *parts]).encode())
 
 
 def read(results: Path) -> dict[str, str]:

@@ -17,10 +17,10 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image as PillowImage
 
 from bisenetv2.errors import UserError
+from bisenetv2.files import atomic_path
 from bisenetv2.images import (
     IMAGE_SUFFIXES,
     Header,
-    atomic_path,
     read_header,
     read_image,
     read_mask,

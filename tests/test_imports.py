@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-FILES = ("labels", "builtin_labels", "images", "card", "errors", "cli")
+FILES = ("labels", "builtin_labels", "files", "images", "card", "errors", "cli")
 FOLDERS = ("data", "inference", "evaluation", "cli")
 
 

@@ -1,16 +1,13 @@
 """Read and write images and masks.
 
 Images are decoded by OpenCV, the fastest decoder at hand; masks by Pillow, because OpenCV returns
-the luminance of a palette PNG, not its ids. Every write goes to a temporary name first and is
-renamed when whole.
+the luminance of a palette PNG, not its ids.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -24,6 +21,7 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from bisenetv2.errors import UserError
+from bisenetv2.files import read_bytes, write_bytes
 
 Image = npt.NDArray[np.uint8]
 """RGB, H×W×3, C-contiguous."""
@@ -36,9 +34,6 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")
 
 _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 """Pillow's modes of a single channel of whole numbers."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where there is no room left."""
 
 _ORIENTATION = 0x0112
 """EXIF's tag of the orientation."""
@@ -107,7 +102,7 @@ def read_image(path: str | Path, *, reduced: bool = False) -> Image:
     Raises:
         UserError: If the file is missing, truncated, no image, or of more than 178 megapixels.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path)
     with _opened(path, BytesIO(data)) as header:
         # Some versions of OpenCV paint the missing half of a JPEG instead of refusing it; Pillow
         # refuses. Its slower decoding is spent only on files that do not end as they should.
@@ -136,7 +131,7 @@ def read_mask(path: str | Path) -> npt.NDArray[np.integer]:
         UserError: If the file is missing, truncated, no image, of more than 178 megapixels, or
             holds colours in place of ids.
     """
-    with _opened(path, BytesIO(_read_bytes(path))) as file:
+    with _opened(path, BytesIO(read_bytes(path))) as file:
         if file.mode not in _ID_MODES:
             raise UserError(
                 f"{path}: holds {file.mode} colours, not class ids; "
@@ -179,7 +174,7 @@ def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
     """
     if Path(path).suffix.lower() in (".npy", ".mat"):
         return None
-    with _opened(path, BytesIO(_read_bytes(path))) as file:
+    with _opened(path, BytesIO(read_bytes(path))) as file:
         palette = file.getpalette() if file.mode == "P" else None
         if palette is None:
             return None
@@ -189,7 +184,7 @@ def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
 
 
 def _mask_image(path: str | Path, as_colors: bool) -> npt.NDArray[np.integer]:
-    with _opened(path, BytesIO(_read_bytes(path))) as file:
+    with _opened(path, BytesIO(read_bytes(path))) as file:
         if file.mode in _ID_MODES and not (as_colors and file.mode in ("1", "P")):
             return _ids(file)
         if file.mode == "F":
@@ -206,7 +201,7 @@ def _mask_image(path: str | Path, as_colors: bool) -> npt.NDArray[np.integer]:
 def _array(path: str | Path) -> npt.NDArray[np.integer]:
     """Reads a NumPy file: H×W or H×W×1 of whole numbers, or H×W×3 of `uint8`."""
     try:
-        array = np.load(BytesIO(_read_bytes(path)), allow_pickle=False)
+        array = np.load(BytesIO(read_bytes(path)), allow_pickle=False)
     except (ValueError, EOFError, OSError, MemoryError) as error:
         raise UserError(f"{path}: not a NumPy array of numbers, or a truncated one") from error
     if not isinstance(array, np.ndarray):
@@ -224,7 +219,7 @@ def _array(path: str | Path) -> npt.NDArray[np.integer]:
 
 
 def _coco_stuff_mat(path: str | Path) -> npt.NDArray[np.integer]:
-    data = BytesIO(_read_bytes(path))
+    data = BytesIO(read_bytes(path))
     try:
         from scipy.io import loadmat
     except ModuleNotFoundError as error:
@@ -255,16 +250,6 @@ def _ids(file: PillowImage.Image) -> npt.NDArray[np.integer]:
     return ids.astype(np.uint8) if ids.dtype == np.bool_ else ids
 
 
-def _read_bytes(path: str | Path) -> bytes:
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    if not data:
-        raise UserError(f"{path}: an empty file; replace or remove it")
-    return data
-
-
 @contextmanager
 def _opened(path: str | Path, source: BinaryIO) -> Iterator[PillowImage.Image]:
     """Opens an image by its header alone; what Pillow raises then and later names the path.
@@ -286,58 +271,6 @@ def _opened(path: str | Path, source: BinaryIO) -> Iterator[PillowImage.Image]:
         ) from error
 
 
-@contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary name beside `path`; renames it to `path` when the block ends well.
-
-    Creates the folder where it is missing. On an exception no file is left behind, and one that
-    was at `path` stays as it was.
-
-    Raises:
-        UserError: If `path` cannot be written, or the block says that the disk is full.
-    """
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
-        )
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        try:
-            yield temporary
-        except OSError as error:
-            if error.errno in _FULL:  # what else fails in the block is not this file's fault
-                raise _unwritable(target, error) from error
-            raise
-        try:
-            temporary.chmod(0o644)
-            temporary.replace(target)
-        except OSError as error:
-            raise _unwritable(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def check_writable(path: Path) -> None:
-    """Finds out before long work whether its result can be written.
-
-    Raises:
-        UserError: If the path is a folder, or no file can be made in its folder.
-    """
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; name the file to write")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
 def write_image(path: str | Path, image: npt.NDArray[np.uint8]) -> None:
     """Writes an RGB image (`uint8` H×W×3); the name's ending chooses the format.
 
@@ -354,7 +287,7 @@ def write_image(path: str | Path, image: npt.NDArray[np.uint8]) -> None:
     if not done:
         size = " × ".join(str(side) for side in image.shape)
         raise UserError(f"{path}: {suffix} cannot hold an image of {size}; use .png")
-    _write_bytes(path, encoded.tobytes())
+    write_bytes(path, encoded.tobytes())
 
 
 def write_mask(path: str | Path, mask: npt.NDArray[np.uint8]) -> None:
@@ -367,16 +300,4 @@ def write_mask(path: str | Path, mask: npt.NDArray[np.uint8]) -> None:
         raise UserError(f"{path}: masks are written as .png, the lossless format")
     buffer = BytesIO()
     PillowImage.fromarray(mask).save(buffer, format="PNG")
-    _write_bytes(path, buffer.getvalue())
-
-
-def _write_bytes(path: str | Path, data: bytes) -> None:
-    with atomic_path(path) as temporary:
-        try:
-            temporary.write_bytes(data)
-        except OSError as error:
-            raise _unwritable(path, error) from error
-
-
-def _unwritable(path: str | Path, error: OSError) -> UserError:
-    return UserError(f"{path}: cannot be written ({error.strerror}); choose another place")
+    write_bytes(path, buffer.getvalue())

@@ -59,7 +59,7 @@ def compare(
     from bisenetv2.evaluation.html_report import Circumstances
     from bisenetv2.evaluation.mapping import reconcile_all
     from bisenetv2.evaluation.protocols import Answering, FrameProtocol
-    from bisenetv2.images import check_writable
+    from bisenetv2.files import check_writable
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.progress import progress_bar
 

@@ -82,7 +82,7 @@ def evaluate(
     from bisenetv2.evaluation.protocols import Answering, FrameProtocol
     from bisenetv2.evaluation.report import print_report, write_image_scores
     from bisenetv2.evaluation.submission import Submission
-    from bisenetv2.images import check_writable
+    from bisenetv2.files import check_writable
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.progress import progress_bar
 

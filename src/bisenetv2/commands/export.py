@@ -71,7 +71,7 @@ def export(
     from bisenetv2.data.dataset import FirstSamples, SpreadSamples
     from bisenetv2.export.int8_file import export_int8
     from bisenetv2.export.onnx_file import export_onnx
-    from bisenetv2.images import check_writable
+    from bisenetv2.files import check_writable
 
     check_writable(target)
     source = calibrate or data or "streets"

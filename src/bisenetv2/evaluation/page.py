@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from bisenetv2 import __version__
-from bisenetv2.images import atomic_path
+from bisenetv2.files import write_bytes
 from bisenetv2.labels import Labels
 
 STYLE = """
@@ -97,8 +97,7 @@ def write_page(path: Path, title: str, subtitle: str, parts: Iterable[str]) -> N
         + f'\n<p class="soft">bisenetv2 {esc(__version__)}, {date.today().isoformat()}</p>'
         "</main></body></html>\n"
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(content, encoding="utf-8")
+    write_bytes(path, content.encode())
 
 
 def section(heading: str, *content: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bisenetv2.builtin_labels import CITYSCAPES_CATEGORIES
 from bisenetv2.evaluation.bootstrap import Interval
 from bisenetv2.evaluation.evaluate import Evaluation
-from bisenetv2.images import atomic_path
+from bisenetv2.files import atomic_path
 
 if TYPE_CHECKING:
     from rich.console import Console

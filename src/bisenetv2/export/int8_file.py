@@ -20,7 +20,7 @@ from bisenetv2.export.agreement import Agreement, compare
 from bisenetv2.export.depthwise import repeat_inputs
 from bisenetv2.export.onnx_file import save_model, write_card
 from bisenetv2.export.quantize import by_sensitivity, quantize, release
-from bisenetv2.images import atomic_path
+from bisenetv2.files import atomic_path
 from bisenetv2.inference.benchmark import NETWORK, interleave, time_stages
 from bisenetv2.inference.engines import EngineName, Frames
 from bisenetv2.inference.machine import describe_machine

@@ -19,7 +19,7 @@ from bisenetv2.data.dataset import Dataset
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import evaluate
 from bisenetv2.export.agreement import Agreement, compare
-from bisenetv2.images import atomic_path
+from bisenetv2.files import atomic_path
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
 from bisenetv2.network.bisenetv2 import STRIDE

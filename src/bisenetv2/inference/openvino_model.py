@@ -71,11 +71,11 @@ def compile_model(
 def _join_rounding(model: openvino.Model) -> None:
     """Makes one FakeQuantize of what ONNX's pair of Quantize- and DequantizeLinear is read as.
 
-    OpenVINO reads the pair as a rounding to whole numbers, two conversions and a scale. On CPUs
-    without VNNI it then computes something else: values that are small for their scale, as in dark
-    frames, lose so much that mIoU falls by points. Joined, it computes what ONNX Runtime does, and
-    faster. What only a ReLU reads that is itself only read rounded is left as it is: between two
-    scales OpenVINO would take a pass over the whole tensor.
+    OpenVINO reads the pair as a rounding to whole numbers, two conversions and a scale, and then
+    computes something else: values that are small for their scale, as in dark frames, lose so much
+    that mIoU falls by points, most on CPUs without VNNI. Joined, it computes what ONNX Runtime
+    does, and faster. What only a ReLU reads that is itself only read rounded is left as it is:
+    between two scales OpenVINO would take a pass over the whole tensor.
     """
     from openvino import opset13 as ops
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bisenetv2.card import METADATA_KEY, ModelCard
 from bisenetv2.errors import UserError
-from bisenetv2.images import atomic_path
+from bisenetv2.files import atomic_path
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.config import BiSeNetV2Config
 from bisenetv2.network.frames import FrameNetwork, Normalization

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from bisenetv2.errors import UserError
-from bisenetv2.images import atomic_path
+from bisenetv2.files import write_bytes
 from bisenetv2.training.run_folder import RunConfig, RunFolder
 from bisenetv2.training.state import newest_state
 
@@ -59,8 +59,7 @@ def branch_off(trunk: Path, run: Path | None, iterations: int) -> Path:
     content = yaml.safe_load(RunFolder(trunk).config.read_text("utf-8"))
     content["recipe"] = json.loads(json.dumps(asdict(cooling)))
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    with atomic_path(folder.config) as temporary:
-        temporary.write_text(text, "utf-8")
+    write_bytes(folder.config, text.encode())
     # The best of the trunk is not this run's: its own validations decide.
     fresh = json.dumps({"step": step, "best_miou": -1.0, "worse": 0})
     path = folder.states / stored.path.name

@@ -24,7 +24,7 @@ from bisenetv2 import __version__
 from bisenetv2.data.catalogue import STREETS
 from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
-from bisenetv2.images import atomic_path
+from bisenetv2.files import write_bytes
 from bisenetv2.training.recipe import Recipe
 
 FINGERPRINTED = 4
@@ -122,8 +122,7 @@ class RunFolder:
         if not self.metrics.exists():
             return
         kept = [json.dumps(entry) + "\n" for entry in self.logged() if entry["step"] <= step]
-        with atomic_path(self.metrics) as temporary:
-            temporary.write_text("".join(kept))
+        write_bytes(self.metrics, "".join(kept).encode())
 
 
 def _logged_step(line: str) -> float:
@@ -192,9 +191,8 @@ class RunConfig:
             },
             "git": _git_state(),
         }
-        with atomic_path(folder.config) as temporary:
-            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-            temporary.write_text(text, "utf-8")
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        write_bytes(folder.config, text.encode())
 
 
 def _absolute(data: str | None) -> str | None:

@@ -11,7 +11,8 @@ import numpy as np
 from bisenetv2.card import ModelCard
 from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.evaluation.confusion import ConfusionMatrix
-from bisenetv2.images import Image, atomic_path
+from bisenetv2.files import atomic_path
+from bisenetv2.images import Image
 from bisenetv2.inference.overlay import overlay
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine

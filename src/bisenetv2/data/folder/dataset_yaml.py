@@ -15,7 +15,7 @@ from bisenetv2.builtin_labels import BUILTIN, builtin_labels, voc_color
 from bisenetv2.data.encodings import Encoding, Kind
 from bisenetv2.data.folder.matching import Source
 from bisenetv2.errors import UserError
-from bisenetv2.images import atomic_path
+from bisenetv2.files import write_bytes
 from bisenetv2.labels import IGNORE_INDEX, Color, Labels
 
 NAME = "dataset.yaml"
@@ -112,11 +112,10 @@ def write(description: Description, path: Path) -> None:
     Raises:
         UserError: If the file cannot be written.
     """
-    with atomic_path(path) as temporary:
-        try:
-            temporary.write_text(to_text(description, path.parent), encoding="utf-8")
-        except UnicodeEncodeError as error:
-            raise UserError(f"{path}: a name is not UTF-8; rename it") from error
+    try:
+        write_bytes(path, to_text(description, path.parent).encode())
+    except UnicodeEncodeError as error:
+        raise UserError(f"{path}: a name is not UTF-8; rename it") from error
 
 
 def to_text(description: Description, folder: Path) -> str:

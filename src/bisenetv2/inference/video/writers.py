@@ -13,7 +13,8 @@ import av
 import av.error
 
 from bisenetv2.errors import UserError
-from bisenetv2.images import atomic_path, write_mask
+from bisenetv2.files import atomic_path, write_bytes
+from bisenetv2.images import write_mask
 from bisenetv2.inference.video.containers import reason
 from bisenetv2.inference.video.frames import (
     FULL_RANGE,
@@ -128,8 +129,7 @@ def mask_folder_writer(folder: Path) -> Iterator[Writer]:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
     writer = _FolderWriter(folder)
     yield writer
-    with atomic_path(folder / "times.csv") as temporary:
-        temporary.write_text("\n".join(["file,seconds", *writer.lines, ""]))
+    write_bytes(folder / "times.csv", "\n".join(["file,seconds", *writer.lines, ""]).encode())
 
 
 class _OverlayWriter:

@@ -1,0 +1,99 @@
+"""Read files, and write them whole or not at all; what fails names the path and the remedy."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bisenetv2.errors import UserError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room left."""
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Reads a file.
+
+    Raises:
+        UserError: If it cannot be read or is empty.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    if not data:
+        raise UserError(f"{path}: an empty file; replace or remove it")
+    return data
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary name beside `path`; renames it to `path` when the block ends well.
+
+    Creates the folder where it is missing. On an exception no file is left behind, and one that
+    was at `path` stays as it was.
+
+    Raises:
+        UserError: If `path` cannot be written, or the block says that the disk is full.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
+        )
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno in _FULL:  # what else fails in the block is not this file's fault
+                raise _unwritable(target, error) from error
+            raise
+        try:
+            temporary.chmod(0o644)
+            temporary.replace(target)
+        except OSError as error:
+            raise _unwritable(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Finds out before long work whether its result can be written.
+
+    Raises:
+        UserError: If the path is a folder, or no file can be made in its folder.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name the file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            temporary.write_bytes(data)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+
+def _unwritable(path: str | Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be written ({error.strerror}); choose another place")
