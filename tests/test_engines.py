@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -255,6 +256,19 @@ def test_torch_runs_a_checkpoint_as_the_network_it_was(tmp_path: Path) -> None:
     assert engine.name == "torch"
     assert np.allclose(engine.logits(frames(2, 32, 64)), expected, atol=1e-4)
     assert read_card(path) == CARD
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"), [("openvino", "_request"), ("onnxruntime", "_session")]
+)
+def test_lack_of_memory_is_of_one_type(model_path: Path, name: Any, inside: str) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Failed to allocate 64 GiB\nof memory")
+
+    engine = open_engine(model_path, name)
+    setattr(engine, inside, SimpleNamespace(infer=fail, run=fail))
+    with pytest.raises(MemoryError, match="the network on 96×64 pixels"):
+        engine.logits(np.zeros((1, 64, 96, 3), np.uint8))
 
 
 def test_a_segmenter_opens_a_model_file_by_its_path(model_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_paths_may_be_strings(tmp_path: Path) -> None:
 # Images as they are found
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 @pytest.mark.parametrize(
     ("orientation", "upright"),
     [
@@ -169,6 +169,8 @@ def test_images_are_turned_upright_by_exif(
     found = read_image(path)
     assert found.flags.c_contiguous
     np.testing.assert_allclose(found, upright(scene()), atol=12)
+    assert read_header(path) == Header(scene().shape[:2], orientation)
+    assert read_header(path).upright == found.shape[:2]
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's own words

@@ -194,6 +194,32 @@ class TestBadInput:
         assert "is the source itself" in refused(capsys, *words)
         assert len(list((tmp_path / "out_masks").iterdir())) == 2
 
+    def test_images_of_many_folders_are_not_overwritten_by_their_masks(self, capsys, tmp_path):
+        images = [tmp_path / "a" / "000000.png", tmp_path / "out_masks" / "000001.png"]
+        for image in images:
+            write_image(image, picture(0))
+        words = (*images, "-o", tmp_path / "out.mp4", "--masks", "png")
+        assert "is the source itself" in refused(capsys, *words)
+        assert all(image.exists() for image in images)
+
+    def test_a_source_named_as_a_url_is_not_overwritten(self, capsys, tmp_path):
+        clip = write_clip(tmp_path / "clip.mp4", 3)
+        content = clip.read_bytes()
+        assert "is the source itself" in refused(capsys, f"file://{clip}", "-o", clip)
+        assert clip.read_bytes() == content
+
+    def test_names_that_look_like_addresses_are_files(self, capsys, tmp_path, monkeypatch):
+        write_clip(tmp_path / "12:30.mp4", 3)
+        monkeypatch.chdir(tmp_path)
+        assert run(capsys, "12:30.mp4", "-o", "out")[0] == 0
+
+    @pytest.mark.parametrize("words", [(), ("",), ("-o", "out.mp4")])
+    def test_no_source(self, capsys, words):
+        assert "no source" in refused(capsys, *words)
+
+    def test_a_camera_of_a_number_that_none_has(self, capsys):
+        assert "camera:99999999999: gives no picture" in refused(capsys, "camera:99999999999")
+
     def test_several_sources_in_one_video(self, capsys, tmp_path):
         clips = [write_clip(tmp_path / name, 2) for name in ("a.mp4", "b.mp4")]
         assert "one video" in refused(capsys, *clips, "-o", tmp_path / "out.mp4")
@@ -204,7 +230,13 @@ class TestBadInput:
 
     @pytest.mark.parametrize(
         ("option", "value"),
-        [("--seconds", "0"), ("--fps", "0"), ("--crf", "99"), ("--alpha", "-1")],
+        [
+            ("--seconds", "0"),
+            ("--seconds", "inf"),
+            ("--fps", "0"),
+            ("--crf", "99"),
+            ("--alpha", "-1"),
+        ],
     )
     def test_values_out_of_range(self, capsys, tmp_path, option, value):
         clip = write_clip(tmp_path / "clip.mp4", 2)
@@ -267,7 +299,7 @@ def test_a_live_source_is_ended_by_a_signal(tmp_path, network_camera, number):
     address = f"127.0.0.1:{network_camera.server_address[1]}/street"
     code, out, err = signalled(
         number,
-        lambda: list(tmp_path.glob(".*_overlay*.mp4")) and network_camera.visits > 1,
+        lambda: list(tmp_path.glob(".*.mp4")) and network_camera.visits > 1,
         f"http://someone:secret@{address}", "-o", tmp_path,
     )  # fmt: skip
     assert code == 0, err
@@ -299,7 +331,7 @@ def test_ctrl_c_leaves_a_playable_file(tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", 3000, sound=["aac"])
     code, out, err = signalled(
         signal.SIGINT,
-        lambda: list(tmp_path.glob("out/.*_masks*.mkv")),
+        lambda: list(tmp_path.glob("out/.*.mkv")),
         clip, "-o", tmp_path / "out", "--masks", "ffv1",
     )  # fmt: skip
     assert code == 130, err

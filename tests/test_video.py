@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image as PillowImage
 
 from bisenetv2 import segment_video
 from bisenetv2.errors import UserError
-from bisenetv2.images import read_mask, write_image
+from bisenetv2.images import read_image, read_mask, write_image
 from bisenetv2.inference.overlay import overlay
 from bisenetv2.inference.video.frames import Frame, Orientation
 from bisenetv2.inference.video.pipeline import convert
@@ -244,6 +245,7 @@ class TestMasks:
         folder = tmp_path / "masks"
         folder.mkdir()
         (folder / "000009.png").write_bytes(b"of an earlier, longer run")
+        (folder / "times.csv").write_text("file,seconds\n000009.png,0.9\n../in.mp4,1.0\n")
         (folder / "notes.txt").write_text("not ours")
         source = open_source(clip)
         with mask_folder_writer(folder) as writer:
@@ -256,6 +258,27 @@ class TestMasks:
         lines = (folder / "times.csv").read_text().splitlines()
         assert lines[0] == "file,seconds"
         assert [float(line.split(",")[1]) for line in lines[1:]] == [0, 0.1, 0.5, 0.6]
+
+    def test_masks_of_another_origin_are_not_replaced(self, tmp_path):
+        folder = tmp_path / "masks"
+        folder.mkdir()
+        (folder / "000003.png").write_bytes(b"drawn by hand")
+        with pytest.raises(UserError, match=r"holds 000003\.png, which is in no times\.csv"):
+            mask_folder_writer(folder).__enter__()
+        assert [path.name for path in folder.iterdir()] == ["000003.png"]
+
+    @pytest.mark.parametrize("before", [[], ["000000.png", "000001.png", "times.csv"]])
+    def test_a_run_that_fails_leaves_the_folder_as_it_was(self, tmp_path, before):
+        folder = tmp_path / "masks"
+        for name in before:
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_text("file,seconds\n000000.png,0\n000001.png,1\n")
+        frame = open_source(write_clip(tmp_path / "in.mp4", 1)).first
+        with pytest.raises(RuntimeError), mask_folder_writer(folder) as writer:
+            writer.write(frame, red_segmenter()(frame.image))
+            raise RuntimeError
+        assert folder.exists() == bool(before)
+        assert sorted(path.name for path in folder.glob("*")) == before
 
 
 class TestOverlayInYuv:
@@ -356,6 +379,23 @@ def test_rgb_is_made_by_the_videos_own_matrix(matrix, full_range, stored):
     assert frame.image[24, 32] == pytest.approx([20, 200, 40], abs=3)
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_pictures_that_carry_exif_are_turned_as_images_are(tmp_path, orientation):
+    exif = PillowImage.Exif()
+    exif[0x0112] = orientation
+    for name in ("0.jpg", "1.jpg"):
+        PillowImage.fromarray(picture(0)).save(tmp_path / name, exif=exif, quality=95)
+    film = tmp_path / "film.mjpeg"
+    film.write_bytes(b"".join((tmp_path / name).read_bytes() for name in ("0.jpg", "1.jpg")))
+    source = open_source(film)
+    frames = list(source)
+    assert len(frames) == 2
+    expected = read_image(tmp_path / "0.jpg")
+    for frame in frames:
+        assert frame.image.shape == expected.shape
+        assert np.abs(frame.image.astype(int) - expected).mean() < 6
+
+
 class TestDamage:
     """What can be read is written, and it is said what could not."""
 
@@ -371,6 +411,22 @@ class TestDamage:
         clip = write_clip(tmp_path / "in.mkv", 90)
         clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
         assert any("truncated" in line for line in to_overlay(clip, tmp_path / "out.mkv"))
+
+    @pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+    def test_truncated_matroska_of_which_little_is_missing(self, tmp_path, suffix):
+        codec = "libx264" if suffix == ".mkv" else "libvpx-vp9"
+        clip = write_clip(tmp_path / f"in{suffix}", 12, codec=codec)
+        content = clip.read_bytes()
+        clip.write_bytes(content[:-1])
+        assert to_overlay(clip, tmp_path / "out.mkv") == [
+            "truncated: the end of the file is missing"
+        ]
+        clip.write_bytes(content)
+        assert to_overlay(clip, tmp_path / "out.mkv") == []
+
+    def test_matroska_written_as_a_stream_is_whole(self, tmp_path):
+        clip = write_clip(tmp_path / "in.mkv", 12, options={"live": "1"})
+        assert to_overlay(clip, tmp_path / "out.mkv") == []
 
     @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])
     def test_bytes_lost_in_the_middle(self, tmp_path, suffix):
@@ -499,6 +555,11 @@ class TestIterator:
 
 
 class TestImageSequence:
+    @pytest.mark.parametrize("fps", [1000, 29.97, 1, 0.5, 0.0005, 1 / 3600])
+    def test_any_rate_is_kept(self, tmp_path, fps):
+        write_image(tmp_path / "0.png", picture(0))
+        assert float(open_source(tmp_path / "%d.png", fps=fps).rate) == pytest.approx(fps, 1e-5)
+
     def test_numbered_images_come_in_order_of_number(self, tmp_path):
         for number in (1, 2, 10, 9):
             write_image(tmp_path / f"frame_{number}.png", picture(number))

@@ -71,8 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Windows writes files in an old encoding, which lacks what tables and class names are made of.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    # Pillow warns at half the size at which `images` refuses.
+    # Pillow warns at half the size at which `images` refuses, and of what it cannot read.
     warnings.filterwarnings("ignore", r"Image size \(\d+ pixels\) exceeds limit")
+    warnings.filterwarnings("ignore", r"Corrupt EXIF data")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what fails is said in a line of ours
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -109,6 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug or package not in EXTRA_OF_PACKAGE:
             raise
         return _complain(verb, require(package, EXTRA_OF_PACKAGE[package]))
+    except MemoryError as error:
+        if debug:
+            raise
+        detail = f" ({error})" if str(error) else ""
+        lack = f"needs more memory than there is{detail}; take smaller frames or a smaller scale"
+        return _complain(verb, UserError(lack))
     except BrokenPipeError:  # whoever reads the output has had enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

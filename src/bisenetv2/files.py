@@ -11,6 +11,9 @@ from pathlib import Path
 
 from bisenetv2.errors import UserError
 
+TEMPORARY = ".bisenetv2-"
+"""What the names of files begin with that are being written."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where there is no room left."""
 
@@ -43,9 +46,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
-        )
+        # Not with the target's own name in it: it might be longer than names may be.
+        handle, name = tempfile.mkstemp(target.suffix, TEMPORARY, target.parent)
     except OSError as error:
         raise _unwritable(target, error) from error
     os.close(handle)

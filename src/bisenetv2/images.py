@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from bisenetv2.errors import UserError
 from bisenetv2.files import read_bytes, write_bytes
@@ -37,6 +38,9 @@ _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
 _ORIENTATION = 0x0112
 """EXIF's tag of the orientation."""
+
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+"""TIFF's tags of the size."""
 
 _ENDINGS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 """Last bytes of a whole file of the format."""
@@ -68,7 +72,7 @@ def read_header(path: str | Path) -> Header:
     try:
         with Path(path).open("rb") as file, _opened(path, file) as header:
             orientation = _orientation(header)
-            size = header.height, header.width
+            size = _stored_size(header)
             ending = _ENDINGS.get(header.format or "", b"")
             place = file.tell()
             file.seek(max(0, file.seek(0, os.SEEK_END) - len(ending)))
@@ -79,6 +83,12 @@ def read_header(path: str | Path) -> Header:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     return Header(size, orientation if orientation in range(1, 9) else 1)
+
+
+def _stored_size(image: PillowImage.Image) -> tuple[int, int]:
+    if isinstance(image, TiffImageFile):  # Pillow gives the size of the upright picture
+        return int(image.tag_v2[_TIFF_HEIGHT]), int(image.tag_v2[_TIFF_WIDTH])
+    return image.height, image.width
 
 
 def _orientation(image: PillowImage.Image) -> int:

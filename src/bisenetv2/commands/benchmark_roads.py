@@ -184,7 +184,8 @@ def open_roads(
             precision = "FP32" if engine.name == "torch" else precision_of(runs)
         roads.append(Road(engine.name, version, precision, segmenter, runs, path))
     if not roads:
-        raise UserError(f"{path}: no engine runs it: {'; '.join(left_out.values())}")
+        reasons = "; ".join(left_out.values()) or "none was named with --engines"
+        raise UserError(f"{path}: no engine runs it: {reasons}")
     return roads, left_out
 
 

@@ -77,6 +77,8 @@ def predict(
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES, VIDEO_SUFFIXES
 
+    if not sources or "" in sources:
+        raise UserError("no source: name an image, a folder, a video, camera:0 or a URL")
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha {alpha}: expected 0 to 1")
     ending = output.suffix.lower()

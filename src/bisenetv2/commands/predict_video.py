@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import signal
 import sys
 import threading
@@ -63,14 +65,14 @@ def predict_video(
 
     if not options.overlay and options.masks == "none":
         raise UserError("--no-overlay leaves nothing to write: add --masks png or --masks ffv1")
-    if options.seconds is not None and not options.seconds > 0:
-        raise UserError(f"seconds {options.seconds:g}: expected more than 0")
+    if options.seconds is not None and not 0 < options.seconds < math.inf:
+        raise UserError(f"seconds {options.seconds:g}: expected a number of seconds above 0")
     opened = open_source(source, fps=options.fps, sound=options.overlay)
     try:
         overlay = overlay_path(opened, stem, options)
         masks = masks_path(stem, options.masks)
         outputs = [path for path in (overlay, masks) if path is not None]
-        refuse_source(opened, outputs)
+        refuse_source(source, outputs)
         with ExitStack() as stack:
             writers = open_writers(stack, opened, segmenter, overlay, masks, options)
             stop = stack.enter_context(stop_on_signal())
@@ -119,17 +121,19 @@ def masks_path(stem: Path, masks: Masks) -> Path | None:
     return stem.with_name(f"{stem.name}_masks{'.mkv' if masks == 'ffv1' else ''}")
 
 
-def refuse_source(source: Source, outputs: Sequence[Path]) -> None:
+def refuse_source(source: str | Sequence[Path], outputs: Sequence[Path]) -> None:
     """Keeps a source from being overwritten.
 
     Raises:
-        UserError: If it is among the outputs.
+        UserError: If it, or the folder of one of its images, is among the outputs.
     """
-    place = Path(source.name)
-    if not place.exists():  # numbered images: their folder
-        place = place.parent
+    if isinstance(source, str):
+        place = Path(re.sub(r"^file://", "", source, flags=re.IGNORECASE))
+        places = {place if place.exists() else place.parent}  # numbered images: their folder
+    else:
+        places = {path.parent for path in source}
     for path in outputs:
-        if path.exists() and place.exists() and path.samefile(place):
+        if path.exists() and any(place.exists() and path.samefile(place) for place in places):
             raise UserError(f"{path}: is the source itself; choose another output")
 
 

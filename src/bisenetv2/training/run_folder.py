@@ -7,7 +7,6 @@ import json
 import math
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,14 +23,11 @@ from bisenetv2 import __version__
 from bisenetv2.data.catalogue import STREETS
 from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
-from bisenetv2.files import write_bytes
+from bisenetv2.files import TEMPORARY, write_bytes
 from bisenetv2.training.recipe import Recipe
 
 FINGERPRINTED = 4
 """Samples whose pixels a fingerprint covers, spread over the data; it covers all names."""
-
-_LEFTOVER = re.compile(r"\.(best|state-\d+|config|metrics|curves)\.")
-"""Temporary names of what a run writes."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +112,8 @@ class RunFolder:
     def tidy(self, step: int) -> None:
         """Clears what a killed run left: metrics of steps to be taken again, half-written files."""
         for folder in (self.path, self.states):
-            for leftover in folder.glob(".*"):
-                if _LEFTOVER.match(leftover.name):
-                    leftover.unlink(missing_ok=True)
+            for leftover in folder.glob(f"{TEMPORARY}*"):
+                leftover.unlink(missing_ok=True)
         if not self.metrics.exists():
             return
         kept = [json.dumps(entry) + "\n" for entry in self.logged() if entry["step"] <= step]

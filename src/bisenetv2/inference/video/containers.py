@@ -172,6 +172,9 @@ class ContainerSource(Source):
         if name.startswith(("mov", "avi")) and stream.duration:
             promised = ((stream.start_time or 0) + stream.duration) * self.time_base
             got, slack = self._clock.end, 2 / self.rate
+        elif name.startswith("matroska") and _is_cut_off(Path(self.name)):
+            self.damage.append("truncated: the end of the file is missing")
+            return
         elif name.startswith("matroska") and container.duration:
             promised = Fraction((container.start_time or 0) + container.duration, av.time_base)
             got, slack = latest, MATROSKA_SLACK
@@ -244,10 +247,15 @@ def _is_endless(container: InputContainer) -> bool:
 
 def _open(address: str, name: str) -> InputContainer:
     remote = "://" in address
-    if not remote and not Path(address).is_file():
-        raise UserError(f"{name}: no such file; check the path")
-    if not remote and not Path(address).stat().st_size:
-        raise UserError(f"{name}: an empty file; replace or remove it")
+    if not remote:
+        path = Path(address)
+        if path.is_dir():
+            raise UserError(f"{name}: is a folder; name its images, such as {name}/%05d.png")
+        if not path.is_file():
+            raise UserError(f"{name}: no such file; check the path")
+        if not path.stat().st_size:
+            raise UserError(f"{name}: an empty file; replace or remove it")
+        address = str(path.absolute())  # libav takes `12:` in `12:30.mp4` for a protocol
     options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
     timeout = (OPEN_TIMEOUT, READ_TIMEOUT) if remote else None
     try:
@@ -255,6 +263,24 @@ def _open(address: str, name: str) -> InputContainer:
     except (av.error.FFmpegError, OSError, ValueError) as error:
         what = "no connection" if remote else "not a video, or damaged from the beginning"
         raise UserError(f"{name}: {what} ({reason(error)}); check it") from error
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Tells whether a Matroska file is shorter than the element that holds all of its contents."""
+    if not path.is_file():  # a stream
+        return False
+    with path.open("rb") as file:
+        for element in (0x1A45DFA3, 0x18538067):  # EBML's header, then the segment
+            name, first = int.from_bytes(file.read(4)), file.read(1)
+            if name != element or not first or not first[0]:
+                return False
+            more = 8 - first[0].bit_length()  # as many bytes as there are zero bits before a one
+            size = int.from_bytes(bytes([first[0] ^ (0x80 >> more)]) + file.read(more))
+            if size == (1 << 7 * (more + 1)) - 1:  # unknown, as where it was written as a stream
+                return False
+            end = file.tell() + size
+            file.seek(end)
+        return end > path.stat().st_size
 
 
 def _video_stream(container: InputContainer, name: str) -> VideoStream:

@@ -43,7 +43,11 @@ class Orientation:
         The matrix takes a stored point (x, y) to (ax + cy, bx + dy); angles that are no quarter
         turn are taken as the nearest one.
         """
-        side_data: Mapping[Any, Any] = picture.side_data
+        try:
+            side_data: Mapping[Any, Any] = picture.side_data
+        except ValueError:  # PyAV has no name for some of it, such as EXIF, and gives none of it
+            turned = round(picture.rotation / 90) % 4  # quarters to the left
+            return cls(turned % 2 == 1, turned in (1, 2), turned in (2, 3))
         matrix = side_data.get("DISPLAYMATRIX")
         if matrix is None:
             return UPRIGHT

@@ -32,6 +32,9 @@ CAMERA = re.compile(r"camera:(\d+)")
 NUMBERED = re.compile(r"%(0?\d*)d")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
+LAST_CAMERA = 2**31 - 1
+"""Largest number that OpenCV takes."""
+
 CLOCK = Fraction(1, 90_000)
 """Time base of cameras, in seconds."""
 
@@ -79,7 +82,7 @@ def open_source(
     """
     if fps is not None and not 0 < fps <= 1000:
         raise UserError(f"fps {fps:g}: expected more than 0 and at most 1000")
-    rate = None if fps is None else Fraction(fps).limit_denominator(1001)
+    rate = None if fps is None else _rate(fps)
     if not isinstance(source, (str, Path)):
         return ImageSequence([Path(path) for path in source], rate or DEFAULT_RATE)
     name = str(source)
@@ -98,6 +101,15 @@ def open_source(
     # The connection just made is the live source's first.
     made = [opened]
     return LiveSource(lambda: made.pop() if made else ContainerSource(name, sound), notice)
+
+
+def _rate(fps: float) -> Fraction:
+    """Takes 29.97 for 30000/1001, and 0.000278 for a frame an hour."""
+    return (
+        Fraction(fps).limit_denominator(1001)
+        if fps >= 1
+        else 1 / Fraction(1 / fps).limit_denominator(1001)
+    )
 
 
 def numbered_images(pattern: str) -> list[Path]:
@@ -188,7 +200,7 @@ class Camera(Source):
         """
         super().__init__(f"camera:{number}")
         with _silent_opencv():
-            self._capture = cv2.VideoCapture(number)
+            self._capture = cv2.VideoCapture(min(number, LAST_CAMERA))
         if rate is not None:
             self._capture.set(cv2.CAP_PROP_FPS, float(rate))
         stated = self._capture.get(cv2.CAP_PROP_FPS)

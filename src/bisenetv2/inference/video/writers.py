@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import av
 import av.error
 
 from bisenetv2.errors import UserError
-from bisenetv2.files import atomic_path, write_bytes
+from bisenetv2.files import TEMPORARY, atomic_path, write_bytes
 from bisenetv2.images import write_mask
 from bisenetv2.inference.video.containers import reason
 from bisenetv2.inference.video.frames import (
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"]
 """x264's presets: slower ones give smaller files of the same quality."""
+
+
+_MASK = re.compile(r"\d{6,}\.png").fullmatch
 
 
 class Writer(Protocol):
@@ -116,20 +122,46 @@ def mask_video_writer(path: Path, source: Source) -> Iterator[Writer]:
 def mask_folder_writer(folder: Path) -> Iterator[Writer]:
     """Writes masks as `000000.png`, `000001.png`, …, and their times to `times.csv`.
 
-    Masks and times of an earlier run are removed first.
+    They are there when the block ends well, in place of those of an earlier run, which its
+    `times.csv` lists.
 
     Raises:
-        UserError: If a file cannot be written.
+        UserError: If a file cannot be written, or masks are there that no run has listed.
     """
-    try:
+    with _named(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for old in (*folder.glob("[0-9]" * 6 + ".png"), folder / "times.csv"):
-            old.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
-    writer = _FolderWriter(folder)
-    yield writer
-    write_bytes(folder / "times.csv", "\n".join(["file,seconds", *writer.lines, ""]).encode())
+        old = _listed_masks(folder)
+        foreign = sorted({path.name for path in folder.glob("*.png") if _MASK(path.name)} - old)
+        if foreign:
+            raise UserError(
+                f"{folder}: holds {foreign[0]}, which is in no times.csv of an earlier run; "
+                "move it away or choose another --output"
+            )
+        temporary = Path(mkdtemp(prefix=TEMPORARY, dir=folder))
+    try:
+        writer = _FolderWriter(temporary)
+        yield writer
+        times = "\n".join(["file,seconds", *writer.lines, ""])
+        write_bytes(folder / "times.csv", times.encode())  # first: what follows is listed
+        new = {path.name for path in temporary.iterdir()}
+        with _named(folder):
+            for name in new:
+                (temporary / name).replace(folder / name)
+            for name in old - new:
+                (folder / name).unlink(missing_ok=True)
+    finally:
+        rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # of a run that failed: it holds nothing
+            folder.rmdir()
+
+
+def _listed_masks(folder: Path) -> set[str]:
+    """Names of the masks that an earlier run listed."""
+    try:
+        lines = (folder / "times.csv").read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return set()
+    return {name for line in lines if _MASK(name := line.partition(",")[0])}
 
 
 class _OverlayWriter:
