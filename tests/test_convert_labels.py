@@ -125,6 +125,21 @@ def test_index_masks_come_back_to_the_pixel(capsys, index_masks, tmp_path, targe
     assert names == ["road", "traffic light", "person", "sky"]
 
 
+@pytest.mark.parametrize("target", ["colour", "labelme", "coco", "yolo"])
+def test_ignored_pixels_beside_a_class_background_come_back_as_told(
+    capsys, index_masks, tmp_path, target
+):
+    (index_masks / "classes.txt").write_text(CLASSES.replace("road", "background"))
+    told = done(capsys, index_masks, "--to", target, "-o", tmp_path / "there")
+    advice = "to convert back, give --background none, or they become background"
+    assert (advice in told) == (target != "colour")
+    images = () if target == "labelme" else ("--images", index_masks / "images")
+    words = (*images, "--background", "none", "-o", tmp_path / "back")
+    done(capsys, tmp_path / "there", *words)
+    for name, mask in masks_in(index_masks).items():
+        np.testing.assert_array_equal(masks_in(tmp_path / "back")[name], mask)
+
+
 @pytest.mark.parametrize("target", ["labelme", "coco", "yolo"])
 def test_masks_fit_images_as_exif_turns_them(capsys, index_masks, tmp_path, target):
     exif = PillowImage.Exif()

@@ -13,6 +13,7 @@ import pytest
 from bisenetv2.cli import main
 from bisenetv2.data.streets import render_street
 from bisenetv2.images import write_image, write_mask
+from bisenetv2.inference.model_file import find_model
 
 
 def run(capsys, *words):
@@ -140,6 +141,22 @@ def test_places_that_cannot_be_written_are_refused_before_the_work(capsys, camvi
     assert "is a folder" in refused(
         capsys, "compare", "camvid", "camvid", "--data", camvid, "--html", tmp_path
     )
+
+
+def test_what_is_read_is_not_written_over(capsys, camvid, tmp_path):
+    image = camvid / "test" / "0.png"
+    model = tmp_path / "model.onnx"
+    model.write_bytes(find_model("camvid").read_bytes())
+    before = image.read_bytes(), model.read_bytes()
+    for words in (
+        ("evaluate", "--data", camvid, "--csv", image),
+        ("evaluate", model, "--data", camvid, "--html", model),
+        ("compare", model, "camvid", "--data", camvid, "--html", model),
+    ):
+        assert f"{words[-1]}: is there and belongs to what is read" in refused(capsys, *words)
+    assert (image.read_bytes(), model.read_bytes()) == before
+    both = ("--html", tmp_path / "x.html", "--csv", tmp_path / "x.html")
+    assert "is given to --html and to --csv" in refused(capsys, "evaluate", "--data", camvid, *both)
 
 
 def test_a_submission_needs_cityscapes(capsys, camvid, cityscapes, tmp_path):

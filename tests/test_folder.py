@@ -234,10 +234,11 @@ def test_lists_may_be_written_on_windows_and_hold_names_that_look_like_headings(
 
 
 def test_a_name_in_a_list_may_hold_blanks(tmp_path: Path) -> None:
-    for stem in ("on a bridge", "b"):
+    stems = ("b", "on a bridge", "2026.01.05 dusk")
+    for stem in stems:
         add(tmp_path, f"images/{stem}.png", f"masks/{stem}.png")
-    (tmp_path / "train.txt").write_text("b.png\n on a bridge.png\n")
-    assert names(tmp_path, "trainval") == ["images/b.png", "images/on a bridge.png"]
+    (tmp_path / "train.txt").write_text("".join(f" {stem}.png\n" for stem in stems))
+    assert names(tmp_path, "trainval") == [f"images/{stem}.png" for stem in stems]
 
 
 @pytest.mark.parametrize(("name", "split"), [("valid.txt", "val"), ("test.txt", "test")])
@@ -254,6 +255,50 @@ def test_where_one_split_is_listed_the_rest_is_to_train_on(
     (tmp_path / "images/d.png").unlink()
     rest = "trainval" if split == "test" else "train"
     assert names(tmp_path, rest) == ["images/a.png", "images/c.png"]
+
+
+@pytest.mark.parametrize("spelling", ["images/b.png", "../in/images/b.png", "{root}/images/b.png"])
+def test_what_is_left_out_may_be_spelled_in_another_way(
+    spelling: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "in"
+    for stem in "abc":
+        add(root, f"images/{stem}.png", f"masks/{stem}.png")
+    listed = spelling.format(root=root)
+    (root / "out.csv").write_text(f"{listed},masks/b.png\n")
+    source = Source("images", "masks", without="out.csv")
+    monkeypatch.chdir(tmp_path)
+    pairs = match(Path("in"), source).checked()
+    assert [image.name for image, _ in pairs] == ["a.png", "c.png"]
+
+
+def test_lists_in_several_places_are_one_set_of_splits(tmp_path: Path) -> None:
+    for stem in "abcdef":
+        add(tmp_path, f"images/{stem}.png", f"masks/{stem}.png")
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "test.txt").write_text("a\n")
+    (tmp_path / "splits" / "train.txt").write_text("b\nc\n")
+    (tmp_path / "splits" / "val.txt").write_text("d\n")
+    found = {split: names(tmp_path, split) for split in ("train", "val", "test")}
+    assert found == {
+        "train": ["images/b.png", "images/c.png"],
+        "val": ["images/d.png"],
+        "test": ["images/a.png"],
+    }
+
+
+@pytest.mark.parametrize("others", [("test",), ("val",), ("val", "test")])
+def test_a_list_of_train_and_val_together_is_what_there_is_to_train_on(
+    others: tuple[str, ...], tmp_path: Path
+) -> None:
+    for stem in "abcdef":
+        add(tmp_path, f"images/{stem}.png", f"masks/{stem}.png")
+    (tmp_path / "trainval.txt").write_text("b\nc\nd\n")
+    for split in others:
+        (tmp_path / f"{split}.txt").write_text({"val": "d\n", "test": "a\n"}[split])
+    assert names(tmp_path, "trainval") == [f"images/{stem}.png" for stem in "bcd"]
+    if "val" in others:
+        assert names(tmp_path, "train") == ["images/b.png", "images/c.png"]
 
 
 def test_a_split_that_is_listed_and_leaves_nothing_is_the_only_one(tmp_path: Path) -> None:

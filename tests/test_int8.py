@@ -167,6 +167,15 @@ def test_all_layers_released_is_the_fp32_file_again(
     assert np.allclose(found, open_engine(fp32, "onnxruntime").logits(frames[1]), atol=1e-4)
 
 
+def test_constants_may_be_nodes(fp32: Path, frames: list[Any]) -> None:
+    model = onnx.load(fp32)
+    (name,) = (node.input[1] for node in model.graph.node if node.op_type == "Sub")
+    stored = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+    model.graph.node.insert(0, onnx.helper.make_node("Constant", [], [name], value=stored))
+    model.graph.initializer.remove(stored)
+    assert scales_around_relus(quantize(model, frames[:1]))
+
+
 def test_layers_have_the_networks_names(fp32: Path) -> None:
     names = layer_names(onnx.load(fp32))
     assert {"detail.S1.0", "semantic.CE.mix", "head.classifier"} <= names.keys()

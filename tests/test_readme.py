@@ -40,6 +40,10 @@ def test_command_and_its_options_exist(command, capsys):
             assert word in options
 
 
+def test_nothing_is_left_to_fill_in():
+    assert not re.findall(r"@[A-Z]+@|TODO|FIXME", README)
+
+
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_runs(code, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

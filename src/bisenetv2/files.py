@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,12 +68,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, inputs: Iterable[str | Path] = ()) -> None:
     """Finds out before long work whether its result can be written.
 
+    Args:
+        path: File to write.
+        inputs: Files and folders that are read: neither they nor what they hold is to be replaced.
+
     Raises:
-        UserError: If the path is a folder, or no file can be made in its folder.
+        UserError: If the path is a folder, no file can be made in its folder, or it is an input.
     """
+    for source in inputs:
+        if path.exists() and path.resolve().is_relative_to(Path(source).resolve()):
+            raise UserError(f"{path}: is there and belongs to what is read; name another file")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name the file to write")
     try:

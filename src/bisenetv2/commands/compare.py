@@ -65,7 +65,7 @@ def compare(
 
     engines, protocols = _for_both("engine", engine), _for_both("protocol", protocol)
     if html is not None:
-        check_writable(html)
+        check_writable(html, (data, first, second))
     dataset = open_dataset(data, split)
     segmenters = [
         Segmenter(model, runs, threads=threads)

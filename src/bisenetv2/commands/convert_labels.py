@@ -39,7 +39,8 @@ def convert_labels(
 
     Index masks come as masks/NAME.png (grey value = class index, 255 = ignored) with classes.txt
     and, where the images are known, pairs.csv: a data set for --data. Polygons follow the borders
-    of pixels, with holes bridged: what index masks become converts back to the same pixels.
+    of pixels, with holes bridged: what index masks become converts back to the same pixels (with
+    --background none where ignored pixels and a class `background` are to stay apart).
 
     Overlaps: later shapes lie on top, in COCO smaller ones. Nothing is written unless all is well.
 

@@ -86,9 +86,12 @@ def evaluate(
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.progress import progress_bar
 
+    inputs = (data,) if model is None else (data, model)
     for path in (html, csv):
         if path is not None:
-            check_writable(path)
+            check_writable(path, inputs)
+    if html is not None and csv is not None and html.resolve() == csv.resolve():
+        raise UserError(f"{csv}: is given to --html and to --csv; name two files")
     with _processes() as world:
         if world is not None:
             # Process 0 first: it may write down what it finds out about a folder.

@@ -189,8 +189,8 @@ def _share_scales(graph: onnx.GraphProto) -> None:
         for tensor in node.input:
             readers.setdefault(tensor, []).append(node)
     for node in graph.node:
-        dequantize = producers.get(node.input[0])
-        if node.op_type != "Relu" or dequantize is None or dequantize.op_type != DEQUANTIZE:
+        dequantize = producers.get(node.input[0]) if node.op_type == "Relu" else None
+        if dequantize is None or dequantize.op_type != DEQUANTIZE:
             continue
         after = readers[node.output[0]]
         if all(reader.op_type == "Concat" for reader in after):

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bisenetv2.data.convert import coco, labelme, masks, yolo
-from bisenetv2.data.convert.classes import Options
+from bisenetv2.data.convert.classes import BACKGROUND, Options
 from bisenetv2.data.convert.items import Drawn, LabelledImages, Writer, load_json
 from bisenetv2.data.folder.matching import files_below
 from bisenetv2.errors import UserError
@@ -123,6 +123,12 @@ def convert(
         road.write(drawn(), found.labels, stage, output, split)
     for note in found.notes:
         tell(f"{source}: {note}")
+    ground = next(filter(BACKGROUND.fullmatch, found.labels.names), None)
+    if wanted in ("labelme", "coco", "yolo") and ignored and ground is not None:
+        tell(
+            f"{output}: the {ignored} ignored pixels lie in no shape; to convert back, give "
+            f"--background none, or they become {ground}"
+        )
     alone = sum(item.image is None for item in found.items)
     if wanted == "index" and alone:
         tell(f"{output}: no list of pairs, as {alone} images are not known; see --images")

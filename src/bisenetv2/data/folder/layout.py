@@ -155,29 +155,32 @@ def _by_split_folders(root: Path) -> dict[str, Source]:
 
 
 def _by_lists(root: Path) -> dict[str, Source]:
-    for folder in LIST_FOLDERS:
-        if not (root / folder).is_dir():
-            continue
-        lists = {
-            name.lower(): root / folder / name
-            for name in _entries(root / folder).values()
-            if Path(name).suffix.lower() in LIST_SUFFIXES
-        }
-        splits: dict[str, Source] = {}
-        for low, path in lists.items():
-            if split := _split_of(Path(low).stem):
-                splits[split] = next(iter(find_in_list(root, path).values()))
-        if len(splits) == 1 and "train" not in splits:
-            (listed,) = splits.values()
-            rest = replace(listed, list="", without=listed.list)
-            if listed.images and match(root, rest).pairs:  # one split is listed, not the others
-                splits["train"] = rest
-        if splits:
-            return splits
-        for low, path in lists.items():
-            if Path(low).stem in LIST_NAMES:
-                return find_in_list(root, path)
-    return {}
+    lists = [
+        root / folder / name
+        for folder in LIST_FOLDERS
+        if (root / folder).is_dir()
+        for name in _entries(root / folder).values()
+        if Path(name).suffix.lower() in LIST_SUFFIXES
+    ]
+    splits: dict[str, Source] = {}
+    for path in lists:
+        split = _split_of(path.stem)
+        if split and split not in splits:
+            splits[split] = next(iter(find_in_list(root, path).values()))
+    if not splits:
+        named = (path for path in lists if path.stem.lower() in LIST_NAMES)
+        return next((find_in_list(root, path) for path in named), {})
+    if "train" not in splits:
+        held = splits.get("val") or next(iter(splits.values()))
+        whole = next((path for path in lists if path.stem.lower() == "trainval"), None)
+        rest = None
+        if whole is not None:
+            rest = replace(next(iter(find_in_list(root, whole).values())), without=held.list)
+        elif len(splits) == 1 and held.images:  # of the folders, one split is listed
+            rest = replace(held, list="", without=held.list)
+        if rest is not None and match(root, rest).pairs:
+            splits["train"] = rest
+    return splits
 
 
 def _has_masks(root: Path, source: Source) -> bool:

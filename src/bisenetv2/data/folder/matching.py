@@ -236,7 +236,8 @@ def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
             continue
         mark = next((mark for mark in "\t,;" if mark in line), None)
         fields = next(csv.reader([line], delimiter=mark)) if mark else line.split()
-        if not mark and _suffix(fields[0]) == "" and _suffix(fields[-1]) in IMAGE_SUFFIXES:
+        first_suffix, last_suffix = (Path(fields[place]).suffix.lower() for place in (0, -1))
+        if not mark and first_suffix not in MASK_SUFFIXES and last_suffix in IMAGE_SUFFIXES:
             fields = [line]  # one name with blanks in it
         fields = [field.strip().replace("\\", "/") for field in fields]
         named, first = _header(fields) if first else None, False
@@ -254,10 +255,6 @@ def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
             )
         rows.append((image, mask, split, number))
     return rows
-
-
-def _suffix(name: str) -> str:
-    return Path(name).suffix.lower()
 
 
 def _header(fields: Sequence[str]) -> dict[str, int] | None:
@@ -291,11 +288,12 @@ def match(root: Path, source: Source) -> Match:
     if not source.without:
         return found
     others = match_list(root, replace(source, list=source.without, rows=""))
-    out = {*dict(others.pairs), *others.images_alone}
+    # A list may spell a path in another way.
+    out = {os.path.realpath(image) for image in (*dict(others.pairs), *others.images_alone)}
     return replace(
         found,
-        pairs=tuple(pair for pair in found.pairs if pair[0] not in out),
-        images_alone=tuple(image for image in found.images_alone if image not in out),
+        pairs=tuple(pair for pair in found.pairs if os.path.realpath(pair[0]) not in out),
+        images_alone=tuple(i for i in found.images_alone if os.path.realpath(i) not in out),
     )
 
 
