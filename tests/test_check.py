@@ -20,6 +20,7 @@ from bisenetv2.cli import main
 from bisenetv2.data.catalogue import STREETS, open_dataset
 from bisenetv2.data.check import SAMPLES, check, class_weights, quick_check, suggest_crop
 from bisenetv2.data.check.files import list_files
+from bisenetv2.data.check.run import spread
 from bisenetv2.data.dataset import FirstSamples
 from bisenetv2.images import read_header, read_image, write_image, write_mask
 
@@ -447,6 +448,13 @@ def test_what_is_no_data_set_is_refused_in_one_line(
 
 
 # The quick part
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9, 15, 16, 17, 31, 32, 400])
+def test_the_quick_part_is_spread_over_the_data(count: int) -> None:
+    chosen = sorted(spread(count))
+    assert len(chosen) == min(count, SAMPLES)
+    assert chosen[0] == 0 and count - chosen[-1] <= -(-count // len(chosen))
 
 
 def test_the_quick_part_reads_headers_and_decodes_a_few(data: Path) -> None:

@@ -304,7 +304,7 @@ def test_a_damaged_configuration_is_refused(text: str, saved: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("part", "values", "message"),
     [
-        ("network", {"novelty": 1}, "unknown network options novelty: written by a newer version"),
+        ("network", {"novelty": 1}, "unknown network options novelty: correct them or"),
         ("network", {"depth": 0}, "depth 0: expected 1 to 64"),
         ("network", {"depth": 1.5}, "depth 1.5: expected a whole number"),
         ("network", {"width": "wide"}, "width 'wide': expected a number"),

@@ -25,7 +25,12 @@ from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.labels import CAMVID  # noqa: E402
 from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
-from bisenetv2.network.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from bisenetv2.network.checkpoint import (  # noqa: E402
+    load_checkpoint,
+    read_tensors,
+    save_checkpoint,
+    write_tensors,
+)
 from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
 from bisenetv2.network.frames import FrameNetwork, Normalization  # noqa: E402
 from bisenetv2.training.branch import branch_off  # noqa: E402
@@ -244,7 +249,7 @@ def test_the_verbs_cool_down_list_and_compare(
     monkeypatch.chdir(tmp_path)
     network = ("--network.width", "0.25", "--network.head-width", "16", "--crop", "32", "64")
     assert main(["train", "streets", *network, "--batch", "2", "--iterations", "1", "--val-split",
-                 "", "--schedule", "trunk", "--run", "runs/x"]) == 0  # fmt: skip
+                 "", "--schedule", "trunk", "--warmup", "0", "--run", "runs/x"]) == 0  # fmt: skip
     assert main(["cooldown", "runs/x", "--iterations", "1"]) == 0
     assert capsys.readouterr().out.endswith("x-cooldown-1/best.safetensors\n")
     assert main(["runs"]) == 0
@@ -269,6 +274,91 @@ def test_the_verbs_cool_down_list_and_compare(
     assert "nowhere: no such folder of runs" in capsys.readouterr().err
 
 
+def test_a_trunk_is_not_cooled_down_while_it_warms_up(tmp_path: Path) -> None:
+    recipe = tiny(iterations=2, schedule="trunk", warmup=5)
+    train(recipe, STREETS, None, tmp_path / "trunk", bar=Bar())
+    with pytest.raises(UserError, match=r"trunk: is at step 2 of a warm-up of 5"):
+        branch_off(tmp_path / "trunk", None, 5)
+
+
+def test_a_cooldown_names_its_folder_from_within_the_trunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tiny(iterations=1, schedule="trunk"), STREETS, None, tmp_path / "trunk", bar=Bar())
+    monkeypatch.chdir(tmp_path / "trunk")
+    assert branch_off(Path(), None, 5) == tmp_path / "trunk-cooldown-1"
+
+
+def test_a_cooldown_on_other_data_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train(tiny(iterations=1, schedule="trunk"), STREETS, None, Path("x"), bar=Bar(), data="streets")
+    assert main(["cooldown", "x", "--iterations", "1", "--run", "y"]) == 2
+    assert "rendered streets: not the data the run began with" in capsys.readouterr().err
+    assert not Path("y").exists()
+
+
+def test_settings_that_differ_from_the_runs_own_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny(iterations=2), STREETS, None, tmp_path, bar=Bar())
+    before = (tmp_path / "config.yaml").read_text()
+    train(tiny(iterations=2, seed=5), STREETS, None, tmp_path, resume=True, bar=Bar())
+    assert f"{tmp_path}: goes on with seed 5 (was 0); `bisenetv2 train" in capsys.readouterr().err
+    assert (tmp_path / "config.yaml").read_text() == before  # nothing was trained with it
+    train(tiny(iterations=2), STREETS, None, tmp_path, resume=True, bar=Bar())
+    assert capsys.readouterr().err == ""
+    with pytest.raises(UserError, match=r"has taken 2 steps already; give --iterations of as many"):
+        train(tiny(iterations=1), STREETS, None, tmp_path, resume=True, bar=Bar())
+    train(tiny(iterations=3, batch=3), STREETS, None, tmp_path, resume=True, bar=Bar())
+    assert "goes on with iterations 3 (was 2), batch 3 (was 2); " in capsys.readouterr().err
+    assert RunConfig.read(tmp_path).recipe.batch == 3
+
+
+@pytest.mark.parametrize("damage", ["cut", "no run", "no step"])
+def test_a_damaged_state_is_named_and_the_one_before_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    recipe = tiny(iterations=2, save_every=1)
+    train(recipe, STREETS, None, tmp_path, bar=Bar())
+    newest = tmp_path / "last" / "state-00000002.safetensors"
+    if damage == "cut":
+        newest.write_bytes(newest.read_bytes()[:-1])
+    else:
+        tensors, metadata = read_tensors(newest)
+        run = {"no run": {}, "no step": {"run": '{"best_miou": 0.1}'}}[damage]
+        write_tensors(newest, tensors, {**metadata, "run": "", **run})
+    capsys.readouterr()
+    bar = Bar()
+    train(recipe, STREETS, None, tmp_path, resume=True, bar=bar)
+    assert bar.steps == 2
+    line = capsys.readouterr().err.strip()
+    assert line.startswith(f"{newest}: ") and line.endswith("; going on from step 1")
+
+
+def test_lines_of_the_log_that_are_damaged_are_left_out(tmp_path: Path) -> None:
+    whole = {"step": 3, "loss": 1.5, "rate": 0.1}
+    lines = [json.dumps(whole), '{"step": 4, "miou": null}', '{"loss": 1}', "[1]", '{"step": NaN}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 5']))
+    assert RunFolder(tmp_path).logged() == [whole]
+
+
+@pytest.mark.parametrize("verb", ["train", "cooldown"])
+def test_a_number_of_threads_that_cannot_be_is_refused(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what = "streets" if verb == "train" else str(tmp_path)
+    assert main([verb, what, "--threads", "0", "--run", str(tmp_path / "y")]) == 2
+    assert "threads 0: expected 1 or more" in capsys.readouterr().err
+
+
+def test_a_configuration_with_a_date_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("data: 2024-13-45\n")
+    with pytest.raises(UserError, match="not the configuration of a run"):
+        RunConfig.read(tmp_path)
+
+
 def test_patience_ends_a_run_that_no_longer_improves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +378,7 @@ def test_patience_ends_a_run_that_no_longer_improves(
     recipe, bar = tiny(iterations=6, val_every=1, save_every=1, patience=2), Bar()
     train(recipe, STREETS, VAL_STREETS, tmp_path, bar=bar)
     assert bar.steps == 5
+    assert [entry["step"] for entry in RunFolder(tmp_path).logged() if "loss" in entry] == [5]
     again = Bar()
     train(recipe, STREETS, VAL_STREETS, tmp_path, resume=True, bar=again)
     assert again.steps == 5  # nor does it go on

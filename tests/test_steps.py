@@ -207,7 +207,7 @@ def test_overfitting_takes_the_same_samples_unaltered_and_validates_on_them(
     recipe = tiny(overfit=2, jitter=0.5, streets_share=0.5, rare_classes=("Car",), rare_share=1.0,
                   crop=(64, 96), batch=2, iterations=2)  # fmt: skip
     train(recipe, STREETS, None, tmp_path, bar=Bar())
-    assert "miou" in RunFolder(tmp_path).logged()[-1]
+    assert any("miou" in entry for entry in RunFolder(tmp_path).logged())
     assert "samples: 2\n" in RunFolder(tmp_path).config.read_text()
     batches = plan_phases(recipe, STREETS)[0].batches
     images = {batches[step].images[0].tobytes() for step in range(8)}

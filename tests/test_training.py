@@ -193,12 +193,23 @@ class Unlabelled(DatasetView):
 
 
 def test_validation_data_without_a_labelled_pixel_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^rendered streets: has no labelled pixel to validate"):
+    with pytest.raises(UserError, match=r"^rendered streets: has no labelled pixel"):
         run(tiny(), tmp_path, Unlabelled(VAL_STREETS))
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_data_without_a_labelled_pixel_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^rendered streets: has no labelled pixel"):
+        train(tiny(), Unlabelled(STREETS), None, tmp_path, bar=Bar())
+    assert not list(tmp_path.iterdir())
 
 
 def test_frames_without_a_labelled_pixel_leave_the_weights_finite(tmp_path: Path) -> None:
-    best = train(tiny(ohem=True), Unlabelled(STREETS), None, tmp_path, bar=Bar())
+    class Hardly(Unlabelled):
+        def __getitem__(self, index: int) -> Sample:
+            return super().__getitem__(index) if index else self.dataset[index]
+
+    best = train(tiny(ohem=True), Hardly(STREETS), None, tmp_path, bar=Bar())
     assert all(torch.isfinite(tensor).all() for tensor in load_file(best).values())
 
 
@@ -428,10 +439,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(tmp_path: P
         run(tiny(), tmp_path / "run", init=init)
     text = str(caught.value)
     assert text.startswith("loss is nan at step 1, rate 0.05: ")
-    assert "--rate 0.0" in text
+    assert "the weights that it started from are of no use" in text
     assert text.count("rendered street 1/") == 2
     assert "\n" not in text
     assert not (tmp_path / "run" / "last").exists()
+
+
+def test_a_rate_that_is_too_high_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^loss is (nan|inf) at step [2-9], .*\(try --rate 2\.5\)"):
+        run(tiny(rate=10.0, weight_decay=1e30, iterations=9, warmup=0, hold=1.0), tmp_path)
 
 
 OTHER = Labels(("road", "sky"), ((1, 2, 3), (4, 5, 6)))
@@ -495,6 +511,10 @@ def test_mistakes_are_found_before_anything_is_written(tmp_path: Path, mistake: 
         ("val_every", 0, "1 or more"),
         ("save_every", -5, "1 or more"),
         ("seed", -1, "0 or more"),
+        ("seed", 2**63, "less than 2"),
+        ("crop", (32, 400_000), "sides of at most 16384 pixels"),
+        ("dice", float("inf"), "0 or more"),
+        ("booster_weight", float("inf"), "0 or more"),
         ("warmup", -1, "0 or more"),
         ("power", -0.1, "0 or more"),
         ("weight_decay", -1e-4, "0 or more"),
@@ -611,8 +631,9 @@ def test_the_average_is_a_copy_that_leaves_the_network_alone() -> None:
 def test_devices_go_by_name_and_auto_takes_one_that_computes() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert (torch.ones(2, device=choose_device()) + 1).sum().item() == 4
-    with pytest.raises(UserError, match=r"device 'cuda:99' cannot be used: take auto"):
-        choose_device("cuda:99")
+    for name in ("cuda:99", "meta"):
+        with pytest.raises(UserError, match=rf"device '{name}' cannot be used: take auto"):
+            choose_device(name)
 
 
 def test_precision_is_the_one_asked_for() -> None:

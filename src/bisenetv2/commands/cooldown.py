@@ -38,23 +38,29 @@ def cooldown(
         device: auto, cpu, cuda or mps.
         threads: CPU threads; by default one for each physical core.
     """
-    import torch
-
     from bisenetv2.commands.train import train_once
     from bisenetv2.data.catalogue import open_dataset
+    from bisenetv2.data.dataset import SpreadSamples
+    from bisenetv2.network.device import set_threads
     from bisenetv2.training.branch import branch_off
-    from bisenetv2.training.run_folder import RunConfig
+    from bisenetv2.training.resumed import check_same_data
+    from bisenetv2.training.run_folder import RunConfig, fingerprint
     from bisenetv2.training.world import joined
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     config = RunConfig.read(trunk)
     data = data or config.data
     if data is None:
         raise UserError(f"{trunk}: its configuration names no data; name the folder with --data")
+
+    def look() -> None:
+        dataset = open_dataset(data, config.recipe.split)
+        overfit = config.recipe.overfit
+        seen = SpreadSamples(dataset, overfit) if overfit else dataset
+        check_same_data(config, fingerprint(seen), dataset)
+
     with joined(device) as world:
-        # Before there is a folder: a mistake here is to leave none.
-        world.share(lambda: len(open_dataset(data, config.recipe.split)))
+        world.share(look)  # before there is a folder: a mistake here is to leave none
         folder = world.share(lambda: branch_off(trunk, run, iterations))
         recipe = RunConfig.read(folder).recipe
         best, _ = train_once(recipe, data, folder, True, config.init, world)

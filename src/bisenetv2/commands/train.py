@@ -58,13 +58,11 @@ def train(
         device: auto, cpu, cuda or mps.
         threads: CPU threads; by default one for each physical core.
     """
-    import torch
-
+    from bisenetv2.network.device import set_threads
     from bisenetv2.training.run_folder import RunFolder
     from bisenetv2.training.world import joined
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     if recipe.dataset == "streets":
         data = data or "streets"
     elif data is None:

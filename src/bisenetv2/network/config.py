@@ -161,8 +161,8 @@ class BiSeNetV2Config:
         unknown = sorted(content.keys() - {field.name for field in fields(cls)})
         if unknown:
             raise UserError(
-                f"unknown network options {', '.join(unknown)}: written by a newer version; "
-                "update bisenetv2"
+                f"unknown network options {', '.join(unknown)}: correct them or, if a newer "
+                "version wrote them, update bisenetv2"
             )
         return cls(**{name: immutable(value) for name, value in content.items()})
 

@@ -16,17 +16,34 @@ def choose_device(name: str = "auto") -> torch.device:
         UserError: If there is no such device.
     """
     if name != "auto":
+        refusal = UserError(
+            f"device {name!r} cannot be used: take auto, cpu, or cuda or mps where there is one"
+        )
         try:
-            return torch.empty(0, device=name).device
+            device = torch.empty(0, device=name).device
         except (RuntimeError, AssertionError) as error:  # PyTorch raises either, as built
-            raise UserError(
-                f"device {name!r} cannot be used: take auto, cpu, or cuda or mps where there is one"
-            ) from error
+            raise refusal from error
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise refusal
+        return device
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def set_threads(threads: int | None) -> None:
+    """Sets the number of CPU threads; `None` leaves PyTorch's, one for each physical core.
+
+    Raises:
+        UserError: If it is less than 1.
+    """
+    if threads is None:
+        return
+    if threads < 1:
+        raise UserError(f"threads {threads}: expected 1 or more")
+    torch.set_num_threads(threads)
 
 
 def computes_bfloat16(

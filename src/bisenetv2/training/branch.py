@@ -40,8 +40,13 @@ def branch_off(trunk: Path, run: Path | None, iterations: int) -> Path:
     if iterations < 1:
         raise UserError(f"iterations {iterations}: expected 1 or more")
     stored = newest_state(RunFolder(trunk).states)
-    step = int(json.loads(stored.metadata["run"])["step"])
-    folder = RunFolder(run or trunk.with_name(f"{trunk.name}-cooldown-{step}"))
+    step = stored.progress["step"]
+    if step < recipe.warmup:
+        raise UserError(
+            f"{trunk}: is at step {step} of a warm-up of {recipe.warmup}; let it reach its rate"
+        )
+    place = trunk.resolve() if trunk.name in ("", "..") else trunk  # `.` has no name
+    folder = RunFolder(run or place.with_name(f"{place.name}-cooldown-{step}"))
     if folder.has_state():
         raise UserError(
             f"{folder.path}: holds a run already; go on with it by `bisenetv2 train {folder.path} "

@@ -27,10 +27,11 @@ from bisenetv2.training.memory import keep_freed_memory
 from bisenetv2.training.phases import Phase, batches_from, plan_phases
 from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.resident import ResidentData, resident
+from bisenetv2.training.resumed import changed, check_same_data, own_init, recorded, take_over
 from bisenetv2.training.run_folder import RunConfig, RunFolder, fingerprint
-from bisenetv2.training.state import RunState, StoredState, newest_state, started_from
+from bisenetv2.training.state import RunState, newest_state, started_from
 from bisenetv2.training.steps import Steps, new_state
-from bisenetv2.training.validation import check_validation, validate
+from bisenetv2.training.validation import check_labelled, check_validation, validate
 from bisenetv2.training.watch import Watch
 from bisenetv2.training.world import World
 
@@ -91,12 +92,13 @@ def train(
         val_dataset = dataset
     samples = InMemory(dataset)
     phases = plan_phases(recipe, samples, mixed, shard=(world.rank, world.size))
+    check_labelled(samples)
     if val_dataset is not None:
         check_validation(dataset, val_dataset)
-    recorded = world.share(lambda: _recorded(folder)) if resume else None
+    known = world.share(lambda: recorded(folder)) if resume else None
     stored = world.share(lambda: newest_state(folder.states)) if resume else None
     if stored is not None:
-        init = _own_init(stored, init)
+        init = own_init(stored, init)
     if recipe.from_checkpoint and init is None:
         raise UserError("this recipe starts from a checkpoint: name it with --init")
     if recipe.deterministic:
@@ -116,9 +118,11 @@ def train(
     state.start = started_from(init, start.card)
     config = RunConfig(recipe, data, init, fingerprint(samples))
     if stored is not None:
-        _check_same_data(config, recorded, dataset)
-        state.restore(stored)
+        check_same_data(known, config.fingerprint, dataset)
+        take_over(state, stored, run, recipe.iterations)
         bar.start_at(state.step)
+        if world.writes and (line := changed(known, recipe, run)):
+            print(line, file=sys.stderr)
     elif world.writes and start.summary:
         print(start.summary, file=sys.stderr)
     steps = Steps(
@@ -134,7 +138,8 @@ def train(
     with folder.held() if world.writes else nullcontext():
         if world.writes:
             with _last_state_named(folder):
-                config.write(folder, dataset, world.size)
+                if state.step < recipe.iterations:
+                    config.write(folder, dataset, world.size)
                 folder.tidy(state.step)
         session.run(phases, None if val_dataset is None else InMemory(val_dataset), bar)
     return folder.best
@@ -172,11 +177,11 @@ class _Session:
                 loss = self.steps.loss()
                 shown = f"loss {loss:.3f}  "
             bar.advance(1, f"{shown}rate {self.steps.rate:.4f}  {clock}")
-            if watch and (state.step % LOG_EVERY == 0 or done):
-                self._log(watch, clock, loss)
             if val_dataset is not None and (state.step % recipe.val_every == 0 or done):
                 self._validate(val_dataset, watch)
                 done = done or bool(recipe.patience and state.worse >= recipe.patience)
+            if watch and (state.step % LOG_EVERY == 0 or done):
+                self._log(watch, clock, loss)
             if self.world.writes and (state.step % recipe.save_every == 0 or done):
                 with _last_state_named(self.folder):
                     state.save(self.folder.states)
@@ -259,7 +264,10 @@ def _enough_memory(recipe: Recipe) -> Iterator[None]:
     """Says what to do where the device's memory does not hold a step."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        lacking = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        if not lacking and "can't allocate memory" not in str(error):  # as on a CPU
+            raise
         raise UserError(
             f"batch {recipe.batch}: a step of so many frames does not fit into the device's "
             f"memory; give a smaller --batch, or more parts, --accumulate {2 * recipe.accumulate}"
@@ -276,33 +284,6 @@ def _last_state_named(folder: RunFolder) -> Iterator[None]:
         last = f"the last good state is {states[-1]}" if states else "no state was saved yet"
         remedy = "then go on with --resume" if states else "then start again"
         raise UserError(f"{error}: {last}; {remedy}") from error
-
-
-def _own_init(stored: StoredState, given: Path | None) -> Path | None:
-    """The checkpoint that a run to go on with started from; another one comes too late."""
-    init = None if stored.init is None else Path(stored.init)
-    if given is not None and given.absolute() != init:
-        raise UserError(
-            f"{given}: a run that goes on has its weights; leave --init out, or start a new run "
-            "with another --run"
-        )
-    return init
-
-
-def _recorded(folder: RunFolder) -> RunConfig | None:
-    """What a run's configuration says; `None` where it is lost: the state alone can go on."""
-    try:
-        return RunConfig.read(folder.path)
-    except UserError:
-        return None
-
-
-def _check_same_data(config: RunConfig, recorded: RunConfig | None, dataset: Dataset) -> None:
-    if recorded and recorded.fingerprint not in ("", config.fingerprint):
-        raise UserError(
-            f"{dataset.name}: not the data the run began with (fingerprint {config.fingerprint}, "
-            f"recorded {recorded.fingerprint}); start a new run with --init instead of --resume"
-        )
 
 
 def _card(recipe: Recipe, dataset: Dataset, start: ModelCard | None) -> ModelCard:

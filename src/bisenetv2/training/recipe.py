@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -11,6 +12,9 @@ from bisenetv2.network.config import BiSeNetV2Config, check_kinds
 
 PARTS = ("detail", "semantic", "aggregation", "refine")
 """Parts of the network below its heads, by the names of their modules: the backbone."""
+
+LARGEST_CROP = 1 << 14
+"""Longest side of a crop in pixels: longer ones are slips."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,10 @@ class Recipe:
             "overfit", "warmup", "seed", "power", "weight_decay", "clip", "dice", "lovasz",
             "patience",
         ):  # fmt: skip
-            self._check(name, getattr(self, name) >= 0, "0 or more")
+            self._check(name, 0 <= getattr(self, name) < math.inf, "0 or more")
+        self._check("seed", self.seed < 2**63, "less than 2^63")
+        fits = all(0 < side <= LARGEST_CROP for side in self.crop)
+        self._check("crop", fits, f"sides of at most {LARGEST_CROP} pixels")
         for name in (
             "progressive_share", "jitter", "cast", "gamma", "stretch", "cutmix", "rare_share",
             "streets_share", "hold", "backbone_rate", "ohem_threshold", "ohem_share",
@@ -222,7 +229,8 @@ class Recipe:
         self._check("freeze", set(self.freeze) <= set(PARTS), f"some of {', '.join(PARTS)}")
         given = self.booster_weight
         weights = given if isinstance(given, tuple) else (given,)
-        self._check("booster_weight", all(weight >= 0 for weight in weights), "0 or more")
+        fits = all(0 <= weight < math.inf for weight in weights)
+        self._check("booster_weight", fits, "0 or more")
         wanted = len(self.network.boosters)
         fits = len(self.booster_weights) == wanted
         self._check("booster_weight", fits, f"one number, or {wanted} of them")
@@ -249,8 +257,8 @@ class Recipe:
         unknown = sorted(content.keys() - known)
         if unknown:
             raise UserError(
-                f"unknown options {', '.join(unknown)}, written by another version: name the "
-                "recipe and its options anew"
+                f"unknown options {', '.join(unknown)}: correct them or, if another version wrote "
+                "them, name the recipe and its options anew"
             )
         values = {name: immutable(value) for name, value in content.items()}
         try:

@@ -107,7 +107,7 @@ class RunFolder:
         if not self.metrics.exists():
             return []
         lines = self.metrics.read_text(errors="replace").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if math.isfinite(_logged_step(line))]
+        return [json.loads(line) for line in lines if _is_entry(line)]
 
     def tidy(self, step: int) -> None:
         """Clears what a killed run left: metrics of steps to be taken again, half-written files."""
@@ -120,12 +120,13 @@ class RunFolder:
         write_bytes(self.metrics, "".join(kept).encode())
 
 
-def _logged_step(line: str) -> float:
-    """Step of a line of the metrics; infinite if it is damaged, for instance cut short."""
+def _is_entry(line: str) -> bool:
+    """Whether a line of the metrics is whole: numbers alone, a step among them."""
     try:
-        return float(json.loads(line)["step"]) if line.endswith("\n") else math.inf
-    except (ValueError, TypeError, KeyError):
-        return math.inf
+        entry = json.loads(line)
+        return line.endswith("\n") and "step" in entry and all(map(math.isfinite, entry.values()))
+    except (ValueError, TypeError, AttributeError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class RunConfig:
             raise UserError(f"{path}: {error}") from error
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-        except (UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        except (ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not the configuration of a run") from error
 
     def write(self, folder: RunFolder, dataset: Dataset, processes: int = 1) -> None:

@@ -7,9 +7,10 @@ network draws random numbers: there is no generator and no loader position to sa
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,6 +38,23 @@ class StoredState(NamedTuple):
     path: Path
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far the run is: `step`, `best_miou`, `worse`.
+
+        Raises:
+            UserError: If the state does not say.
+        """
+        try:
+            found = json.loads(self.metadata["run"])
+            return {
+                "step": int(found["step"]),
+                "best_miou": float(found["best_miou"]),
+                "worse": int(found.get("worse", 0)),
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{self.path}: damaged state ({error!r})") from error
 
     @property
     def init(self) -> str | None:
@@ -117,8 +135,7 @@ class RunState:
         Raises:
             UserError: If it belongs to another network.
         """
-        path, tensors, metadata = stored
-        content = json.loads(metadata["run"])
+        path, tensors, _ = stored
         load_strictly(self.model.network, _group(tensors, "model."), path)
         if self.average is not None:
             # A run that only now begins to average begins with the weights as they are.
@@ -133,8 +150,9 @@ class RunState:
                 if name in momentum:
                     buffer.copy_(momentum[name])
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
-        self.step, self.best_miou = int(content["step"]), float(content["best_miou"])
-        self.worse = int(content.get("worse", 0))
+        progress = stored.progress
+        self.step, self.worse = progress["step"], progress["worse"]
+        self.best_miou = progress["best_miou"]
 
     def _momentum(self) -> dict[str, Tensor]:
         return {
@@ -156,16 +174,20 @@ def newest_state(folder: Path) -> StoredState:
     Raises:
         UserError: If there is none.
     """
-    problem = UserError(f"{folder}: no saved state to resume from")
+    problem = None
     for path in sorted(folder.glob("state-*.safetensors"), reverse=True):
         try:
-            tensors, metadata = read_tensors(path)
+            state = StoredState(path, *read_tensors(path))
+            step = state.progress["step"]
         except UserError as error:
             problem = error
             continue
-        if "run" in metadata:
-            return StoredState(path, tensors, metadata)
-    raise problem
+        if problem is not None:
+            print(f"{problem}; going on from step {step}", file=sys.stderr)
+        return state
+    raise problem or UserError(
+        f"{folder}: no saved state to resume from; to start the run, leave --resume out"
+    )
 
 
 def _group(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

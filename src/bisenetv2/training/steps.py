@@ -112,6 +112,7 @@ class Steps:
         """
         self.recipe, self.state, self.world = recipe, state, world
         self.rate = 0.0
+        self._first = state.step + 1
         self.bfloat16 = computes_bfloat16(world.device, recipe.precision)
         self.criterion = SegmentationLoss(
             ignore_index,
@@ -164,9 +165,11 @@ class Steps:
         values = torch.stack([taken.loss for taken in self._unread]).tolist()
         for taken, value in zip(self._unread, values, strict=True):
             if not math.isfinite(value):
+                remedy = f"usually the rate is too high (try --rate {taken.rate / 4:.2g})"
+                if taken.step == self._first:  # before any of these steps changed a weight
+                    remedy = "the weights that it started from are of no use; take others"
                 raise UserError(
-                    f"loss is {value} at step {taken.step}, rate {taken.rate:.4g}: "
-                    f"usually the rate is too high (try --rate {taken.rate / 4:.2g}); "
+                    f"loss is {value} at step {taken.step}, rate {taken.rate:.4g}: {remedy}; "
                     f"the batch was {', '.join(taken.names)}"
                 )
         del self._unread[:-1]

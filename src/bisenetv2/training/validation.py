@@ -37,6 +37,18 @@ def check_validation(dataset: Dataset, val_dataset: Dataset) -> None:
             f"those of {dataset.name} ({', '.join(dataset.labels.names)}); "
             "validate on data with the same labels"
         )
+    check_labelled(val_dataset)
+
+
+def check_labelled(dataset: Dataset) -> None:
+    """Looks for a pixel that counts; in all but hopeless data the first sample has one.
+
+    Raises:
+        UserError: If there is none.
+    """
+    ignore = dataset.labels.ignore_index
+    if not any((dataset[index].mask != ignore).any() for index in range(len(dataset))):
+        raise UserError(f"{dataset.name}: has no labelled pixel; check its masks")
 
 
 def validate(network: FrameNetwork, dataset: Dataset, card: ModelCard, world: World) -> Validation:

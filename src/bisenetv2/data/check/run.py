@@ -120,7 +120,7 @@ def check(
         quick: Decode a few pairs only and read the headers of the others.
         progress: Called after each of `listing.count` pairs.
     """
-    facts = gather(listing, _spread(listing.count) if quick else None, progress)
+    facts = gather(listing, spread(listing.count) if quick else None, progress)
     return Report(listing, facts, judge(listing, facts, quick), statistics(listing, facts))
 
 
@@ -133,7 +133,7 @@ def quick_check(dataset: Dataset) -> list[Finding]:
     listing = listing_of(dataset)
     if listing is None:
         return []
-    facts = gather(listing, _spread(listing.count))
+    facts = gather(listing, spread(listing.count))
     return judge(listing, facts, quick=True)
 
 
@@ -153,8 +153,10 @@ def judge(listing: Listing, facts: Sequence[PairFacts], quick: bool = False) -> 
     return sorted(findings, key=lambda finding: finding.severity != "error")
 
 
-def _spread(count: int) -> set[int]:
-    return {place * count // SAMPLES for place in range(min(SAMPLES, count))}
+def spread(count: int) -> set[int]:
+    """Chooses up to `SAMPLES` of so many places, evenly."""
+    taken = min(SAMPLES, count)
+    return {place * count // taken for place in range(taken)}
 
 
 def statistics(listing: Listing, facts: Sequence[PairFacts]) -> Statistics:

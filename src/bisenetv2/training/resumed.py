@@ -1,0 +1,91 @@
+"""What a run that goes on must have in common with the run as it began, and what may differ."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bisenetv2.data.dataset import Dataset
+from bisenetv2.errors import UserError
+from bisenetv2.training.recipe import Recipe
+from bisenetv2.training.run_folder import RunConfig, RunFolder
+from bisenetv2.training.state import RunState, StoredState
+
+
+def recorded(folder: RunFolder) -> RunConfig | None:
+    """What a run's configuration says; `None` where it is lost: the state alone can go on."""
+    try:
+        return RunConfig.read(folder.path)
+    except UserError:
+        return None
+
+
+def own_init(stored: StoredState, given: Path | None) -> Path | None:
+    """Returns the checkpoint that the run started from.
+
+    Raises:
+        UserError: If another one is given, which comes too late.
+    """
+    init = None if stored.init is None else Path(stored.init)
+    if given is not None and given.absolute() != init:
+        raise UserError(
+            f"{given}: a run that goes on has its weights; leave --init out, or start a new run "
+            "with another --run"
+        )
+    return init
+
+
+def check_same_data(recorded: RunConfig | None, fingerprint: str, dataset: Dataset) -> None:
+    """Holds data to that of the run.
+
+    Args:
+        recorded: What the run's configuration says.
+        fingerprint: Of the data; see `run_folder.fingerprint`.
+        dataset: The data, to be named.
+
+    Raises:
+        UserError: If it is other data.
+    """
+    if recorded and recorded.fingerprint not in ("", fingerprint):
+        raise UserError(
+            f"{dataset.name}: not the data the run began with (fingerprint {fingerprint}, "
+            f"recorded {recorded.fingerprint}); name that, or start a new run with --init"
+        )
+
+
+def take_over(state: RunState, stored: StoredState, run: Path, iterations: int) -> None:
+    """Brings a state to where a run stands.
+
+    Raises:
+        UserError: If it is of another network, or further than the run is to go.
+    """
+    try:
+        state.restore(stored)
+    except UserError as error:
+        kept = f"`bisenetv2 train {run} --resume` keeps the run's own settings"
+        raise UserError(f"{error}; {kept}") from error
+    if state.step > iterations:
+        raise UserError(
+            f"{run}: has taken {state.step} steps already; give --iterations of as many or more"
+        )
+
+
+def changed(recorded: RunConfig | None, recipe: Recipe, run: Path) -> str:
+    """Says in a line which settings are not the run's own; empty if none."""
+    if recorded is None:
+        return ""
+    before, now = _flat(asdict(recorded.recipe)), _flat(asdict(recipe))
+    differ = [f"{k} {now[k]} (was {before[k]})" for k in now if now[k] != before.get(k, now[k])]
+    if not differ:
+        return ""
+    return (
+        f"{run}: goes on with {', '.join(differ)}; `bisenetv2 train {run} --resume` keeps its own "
+        "settings"
+    )
+
+
+def _flat(fields: dict[str, Any]) -> dict[str, Any]:
+    """Puts the fields of the network beside the others."""
+    own = {f"network.{name}": value for name, value in fields["network"].items()}
+    return {name: value for name, value in fields.items() if name != "network"} | own
