@@ -38,7 +38,7 @@ NETWORK = BiSeNetV2Config(
 RECIPE = Recipe(
     NETWORK, iterations=2, batch=4, crop=(64, 64), jitter=0.3, warmup=2, val_every=2, save_every=1,
     average=0.9, precision="float32", sync_bn=True, ohem=True, ohem_threshold=0.9, ohem_share=0.0,
-    rate=0.001,
+    rate=0.001, recalibrate=8,
 )  # fmt: skip
 STREETS = InMemory(RenderedStreets(5, (64, 96), seed=1))
 VAL_STREETS = InMemory(RenderedStreets(2, (64, 96), seed=2))

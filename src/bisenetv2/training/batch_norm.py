@@ -42,11 +42,12 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
         """Moves the running statistics towards those of a step."""
         assert self.running_mean is not None and self.running_var is not None
-        assert self.num_batches_tracked is not None and self.momentum is not None
+        assert self.num_batches_tracked is not None
         with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance, self.momentum)
             self.num_batches_tracked.add_(1)
+            share = self.momentum or 1 / self.num_batches_tracked.item()
+            self.running_mean.lerp_(mean, share)
+            self.running_var.lerp_(variance, share)
 
 
 class _Total(torch.autograd.Function):

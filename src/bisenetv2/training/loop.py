@@ -19,12 +19,14 @@ from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
 from bisenetv2.network.checkpoint import save_checkpoint
 from bisenetv2.network.device import choose_device
+from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.progress import ProgressBar
 from bisenetv2.training.class_weights import weights_of
 from bisenetv2.training.init import Start, starting_point
-from bisenetv2.training.loader import Batch, InMemory
+from bisenetv2.training.loader import Batch, Batches, InMemory
 from bisenetv2.training.memory import keep_freed_memory
 from bisenetv2.training.phases import Phase, batches_from, plan_phases
+from bisenetv2.training.recalibration import plain_batches, recalibrated
 from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.resident import ResidentData, resident
 from bisenetv2.training.resumed import changed, check_same_data, own_init, recorded, take_over
@@ -161,6 +163,7 @@ class _Session:
     def run(self, phases: tuple[Phase, ...], val_dataset: Dataset | None, bar: ProgressBar) -> None:
         """Trains to the last step, or until validations have long ceased to improve."""
         recipe, state = self.recipe, self.state
+        whole = phases[-1].batches
         watch = Watch(self.folder, state.step) if self.world.writes else None
         clock = _Clock()
         batches = batches_from(phases, state.step, self.world.loaders, self.resident)
@@ -178,16 +181,18 @@ class _Session:
                 shown = f"loss {loss:.3f}  "
             bar.advance(1, f"{shown}rate {self.steps.rate:.4f}  {clock}")
             if val_dataset is not None and (state.step % recipe.val_every == 0 or done):
-                self._validate(val_dataset, watch)
+                self._validate(self._kept(whole), val_dataset, watch)
                 done = done or bool(recipe.patience and state.worse >= recipe.patience)
             if watch and (state.step % LOG_EVERY == 0 or done):
                 self._log(watch, clock, loss)
             if self.world.writes and (state.step % recipe.save_every == 0 or done):
                 with _last_state_named(self.folder):
                     state.save(self.folder.states)
-        if self.world.writes and val_dataset is None:
-            with _last_state_named(self.folder):
-                save_checkpoint(self.folder.best, state.evaluated, self.card)
+        if val_dataset is None:
+            network = self._kept(whole)  # by all processes: each has a share in it
+            if self.world.writes:
+                with _last_state_named(self.folder):
+                    save_checkpoint(self.folder.best, network, self.card)
         if watch:
             with _last_state_named(self.folder):
                 watch.close()
@@ -202,10 +207,23 @@ class _Session:
                 loader_share=clock.share,
             )
 
-    def _validate(self, dataset: Dataset, watch: Watch | None) -> None:
+    def _kept(self, batches: Batches) -> FrameNetwork:
+        """The network that would ship."""
+        recipe, network = self.recipe, self.state.evaluated
+        if not recipe.recalibrate:
+            return network
+        return recalibrated(
+            network,
+            plain_batches(recipe, batches),
+            world=self.world,
+            freeze=recipe.freeze,
+            bfloat16=self.steps.bfloat16,
+        )
+
+    def _validate(self, network: FrameNetwork, dataset: Dataset, watch: Watch | None) -> None:
         """Scores the network that would ship, logs it, and keeps its checkpoint if the best."""
         state = self.state
-        matrix, merit = validate(state.evaluated, dataset, self.card, self.world)
+        matrix, merit = validate(network, dataset, self.card, self.world)
         better = matrix.mean_iou > state.best_miou
         state.worse = 0 if better else state.worse + 1
         state.best_miou = max(state.best_miou, matrix.mean_iou)
@@ -215,8 +233,8 @@ class _Session:
             watch.log(state.step, miou=matrix.mean_iou, pixel_accuracy=matrix.pixel_accuracy)
             if better:
                 card = replace(self.card, merit=merit)
-                save_checkpoint(self.folder.best, state.evaluated, card)
-            watch.show(state.step, matrix, state.evaluated, dataset, self.card)
+                save_checkpoint(self.folder.best, network, card)
+            watch.show(state.step, matrix, network, dataset, self.card)
 
 
 def reads_loss(step: int, recipe: Recipe, device: torch.device) -> bool:

@@ -177,6 +177,10 @@ class Recipe:
     average: float = 0.999
     """Decay of the weight average that is validated and kept; 0 turns it off (paper: none)."""
 
+    recalibrate: int = 0
+    """Frames, unaltered, over which the statistics of batch normalisation are taken anew for the
+    network that is validated and kept; 0 leaves those gathered in training (paper: none)."""
+
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Autocast to bfloat16 where the machine computes in it, or always, or never."""
 
@@ -204,7 +208,7 @@ class Recipe:
             self._check(name, getattr(self, name) >= 1, "1 or more")
         for name in (
             "overfit", "warmup", "seed", "power", "weight_decay", "clip", "dice", "lovasz",
-            "patience",
+            "recalibrate", "patience",
         ):  # fmt: skip
             self._check(name, 0 <= getattr(self, name) < math.inf, "0 or more")
         self._check("seed", self.seed < 2**63, "less than 2^63")

@@ -124,7 +124,7 @@ class Steps:
             lovasz=recipe.lovasz,
             mean=world.mean,
         )
-        _set_training(state.model, recipe.freeze)
+        set_training(state.model, recipe.freeze)
         self._model = world.parallel(state.model)
         self._unread: list[_Taken] = []
         alone = world.size == 1 and recipe.accumulate == 1
@@ -202,7 +202,7 @@ class Steps:
         return loss.detach()
 
 
-def _set_training(model: FrameNetwork, freeze: tuple[str, ...]) -> None:
+def set_training(model: FrameNetwork, freeze: tuple[str, ...]) -> None:
     """Sets the training mode: BN of frozen parts keeps its statistics."""
     model.train()
     for name in freeze:

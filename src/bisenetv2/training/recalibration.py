@@ -1,0 +1,87 @@
+"""Statistics of batch normalisation for the network that is kept, as its frames will have them.
+
+Those gathered in training are of weights on their way, of altered frames and of the black beside
+frames that were scaled down. Taken anew, as after averaging weights (Izmailov et al., 2018,
+arXiv:1803.05407, section 3.2), they are the network's own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from bisenetv2.data.augment import Augmentation
+from bisenetv2.network.frames import FrameNetwork
+from bisenetv2.training.loader import Batches
+from bisenetv2.training.recipe import Recipe
+from bisenetv2.training.steps import set_training
+from bisenetv2.training.world import World
+
+
+def recalibrated(
+    network: FrameNetwork,
+    batches: Iterable[npt.NDArray[np.uint8]],
+    *,
+    world: World,
+    freeze: tuple[str, ...] = (),
+    bfloat16: bool = False,
+) -> FrameNetwork:
+    """Returns a copy of a network whose statistics are the mean of those of some batches.
+
+    Args:
+        network: The network, which stays as it is.
+        batches: This process's share of them, each B×H×W×3; all count the same.
+        world: The processes, each of which takes part and gets the same.
+        freeze: Parts that keep their statistics.
+        bfloat16: Whether to compute in bfloat16.
+    """
+    network = copy.deepcopy(network)
+    set_training(network, freeze)
+    norms = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
+    ]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # of all batches alike
+    place = world.device
+    with torch.no_grad(), torch.autocast(place.type, torch.bfloat16, enabled=bfloat16):
+        for images in batches:
+            network(torch.as_tensor(images).to(place))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        for values in (norm.running_mean, norm.running_var):
+            assert values is not None
+            values.copy_(world.mean(values))
+    return network.eval()
+
+
+def plain_batches(recipe: Recipe, batches: Batches) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yields crops of the training frames at the scale at which frames are segmented.
+
+    Args:
+        recipe: Says how many frames, over all processes.
+        batches: The run's own; there are as many frames at a time as it trains on.
+    """
+    whole = batches.augmentation
+    plain = replace(
+        batches,
+        augmentation=Augmentation(
+            crop=whole.crop, scales=(1 / recipe.shrink,), ignore_index=whole.ignore_index
+        ),
+        batch_size=batches.batch_size // recipe.accumulate,
+        mixed=None,
+        mixed_share=0.0,
+        cutmix=0.0,
+        start=(0, 0),
+    )
+    for step in range(-(-recipe.recalibrate // plain.batch_size)):
+        yield plain[step].images
