@@ -57,9 +57,14 @@ TRIALS = {
         SHORT,
         {
             "none": {"progressive_share": 0.0},
-            "0.45, the recipe's": {"progressive_share": 0.45},
-            "0.75": {"progressive_share": 0.75},
+            "0.45": {"progressive_share": 0.45},
+            "0.75, the recipe's": {"progressive_share": 0.75},
         },
+    ),
+    "lovasz": Trial(
+        "the Lovász-softmax loss added to the main one",
+        SHORT,
+        {"without": {"lovasz": 0.0}, "at factor 1": {"lovasz": 1.0}},
     ),
 }
 

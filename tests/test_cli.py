@@ -53,10 +53,10 @@ def camvid(tmp_path):
 
 def test_lack_of_memory_is_one_line(capsys, monkeypatch):
     def fail(*_):
-        raise MemoryError("the network on 96×64 pixels")
+        raise MemoryError("for a network on 96×64 pixels; try a smaller --scale")
 
     monkeypatch.setattr("bisenetv2.inference.segmenter.Segmenter.__call__", fail)
-    assert "needs more memory than there is (the network on" in refused(capsys, "demo")
+    assert "there is not enough memory for a network on 96×64 pixels" in refused(capsys, "demo")
 
 
 def test_help_shows_a_runnable_line_for_every_verb(capsys):

@@ -267,7 +267,7 @@ def test_lack_of_memory_is_of_one_type(model_path: Path, name: Any, inside: str)
 
     engine = open_engine(model_path, name)
     setattr(engine, inside, SimpleNamespace(infer=fail, run=fail))
-    with pytest.raises(MemoryError, match="the network on 96×64 pixels"):
+    with pytest.raises(MemoryError, match="for a network on 96×64 pixels; try a smaller --scale"):
         engine.logits(np.zeros((1, 64, 96, 3), np.uint8))
 
 

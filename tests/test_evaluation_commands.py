@@ -153,8 +153,12 @@ def test_what_is_read_is_not_written_over(capsys, camvid, tmp_path):
         ("evaluate", model, "--data", camvid, "--html", model),
         ("compare", model, "camvid", "--data", camvid, "--html", model),
     ):
-        assert f"{words[-1]}: is there and belongs to what is read" in refused(capsys, *words)
+        assert f"{words[-1]}: is there, among what is read" in refused(capsys, *words)
     assert (image.read_bytes(), model.read_bytes()) == before
+    (camvid / "report.html").write_text("of an earlier run")
+    words = ("--data", camvid, "--html", camvid / "report.html", "--engine", "onnxruntime")
+    assert run(capsys, "evaluate", *words)[0] == 0
+    (camvid / "report.html").unlink()
     both = ("--html", tmp_path / "x.html", "--csv", tmp_path / "x.html")
     assert "is given to --html and to --csv" in refused(capsys, "evaluate", "--data", camvid, *both)
 

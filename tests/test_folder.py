@@ -301,6 +301,22 @@ def test_a_list_of_train_and_val_together_is_what_there_is_to_train_on(
         assert names(tmp_path, "train") == ["images/b.png", "images/c.png"]
 
 
+def test_a_list_of_pairs_goes_before_what_one_listed_split_leaves(tmp_path: Path) -> None:
+    for stem in "abc":
+        add(tmp_path, f"images/{stem}.png", f"masks/{stem}.png")
+    (tmp_path / "test.txt").write_text("a\n")
+    (tmp_path / "pairs.csv").write_text("images/b.png,masks/b.png\n")
+    assert names(tmp_path, "trainval") == ["images/b.png"]
+    assert names(tmp_path, "test") == ["images/a.png"]
+
+
+@pytest.mark.parametrize("line", ["images/0001 masks/0001.png", "a.tga a_mask.png"])
+def test_two_names_that_blanks_part_are_two(line: str, tmp_path: Path) -> None:
+    add(tmp_path, "images/b.png", "masks/b.png")
+    (tmp_path / "train.txt").write_text(f"{line}\n")
+    assert f"line 1: no file {line.split()[0]} beside the list" in complaint(tmp_path)
+
+
 def test_a_split_that_is_listed_and_leaves_nothing_is_the_only_one(tmp_path: Path) -> None:
     for stem in "ab":
         add(tmp_path, f"images/{stem}.png", f"masks/{stem}.png")

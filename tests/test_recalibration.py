@@ -94,6 +94,8 @@ def test_crops_are_of_the_frames_as_they_are_segmented() -> None:
     halved = crops(tiny(shrink=2))
     assert halved[0].shape == (2, 32, 64, 3)  # 32 × 48, rounded up
     assert len(crops(tiny(recalibrate=5))) == 3
+    small = crops(tiny(progressive_share=1.0, progressive_batch=4, accumulate=2, batch=4))
+    assert small[0].shape == (2, 64, 96, 3)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])

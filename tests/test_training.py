@@ -445,6 +445,16 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(tmp_path: P
     assert not (tmp_path / "run" / "last").exists()
 
 
+def test_what_an_export_beside_the_run_is_writing_stays(tmp_path: Path) -> None:
+    run(tiny(iterations=1), tmp_path)
+    others = [tmp_path / ".bisenetv2-x.onnx", tmp_path / ".bisenetv2-y"]
+    others[0].touch()
+    others[1].mkdir()
+    (tmp_path / "last" / ".bisenetv2-z.safetensors").touch()
+    run(tiny(iterations=2), tmp_path, resume=True)
+    assert set(tmp_path.rglob(".bisenetv2-*")) == set(others)
+
+
 def test_a_rate_that_is_too_high_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^loss is (nan|inf) at step [2-9], .*\(try --rate 2\.5\)"):
         run(tiny(rate=10.0, weight_decay=1e30, iterations=9, warmup=0, hold=1.0), tmp_path)

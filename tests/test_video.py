@@ -267,18 +267,30 @@ class TestMasks:
             mask_folder_writer(folder).__enter__()
         assert [path.name for path in folder.iterdir()] == ["000003.png"]
 
-    @pytest.mark.parametrize("before", [[], ["000000.png", "000001.png", "times.csv"]])
+    @pytest.mark.parametrize("before", [None, [], ["000000.png", "000001.png", "times.csv"]])
     def test_a_run_that_fails_leaves_the_folder_as_it_was(self, tmp_path, before):
         folder = tmp_path / "masks"
-        for name in before:
-            folder.mkdir(exist_ok=True)
+        if before is not None:
+            folder.mkdir()
+        for name in before or ():
             (folder / name).write_text("file,seconds\n000000.png,0\n000001.png,1\n")
         frame = open_source(write_clip(tmp_path / "in.mp4", 1)).first
         with pytest.raises(RuntimeError), mask_folder_writer(folder) as writer:
             writer.write(frame, red_segmenter()(frame.image))
             raise RuntimeError
-        assert folder.exists() == bool(before)
-        assert sorted(path.name for path in folder.glob("*")) == before
+        assert folder.exists() == (before is not None)
+        assert sorted(path.name for path in folder.glob("*")) == (before or [])
+
+    def test_a_mask_that_cannot_be_written_is_named_where_it_was_to_be(self, tmp_path, monkeypatch):
+        def full(path, mask):
+            raise UserError(f"{path}: cannot be written (No space left on device)")
+
+        monkeypatch.setattr("bisenetv2.inference.video.writers.write_mask", full)
+        frame = open_source(write_clip(tmp_path / "in.mp4", 1)).first
+        masks = tmp_path / "masks"
+        message = f"^{masks / '000000.png'}: cannot be written"
+        with pytest.raises(UserError, match=message), mask_folder_writer(masks) as writer:
+            writer.write(frame, red_segmenter()(frame.image))
 
 
 class TestOverlayInYuv:

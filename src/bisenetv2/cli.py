@@ -114,9 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         if debug:
             raise
-        detail = f" ({error})" if str(error) else ""
-        lack = f"needs more memory than there is{detail}; take smaller frames or a smaller scale"
-        return _complain(verb, UserError(lack))
+        return _complain(verb, UserError(f"there is not enough memory {error}".rstrip()))
     except BrokenPipeError:  # whoever reads the output has had enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

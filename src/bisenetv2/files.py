@@ -73,14 +73,17 @@ def check_writable(path: Path, inputs: Iterable[str | Path] = ()) -> None:
 
     Args:
         path: File to write.
-        inputs: Files and folders that are read: neither they nor what they hold is to be replaced.
+        inputs: Files and folders that are read: neither they nor what they hold is to be replaced,
+            but for reports.
 
     Raises:
         UserError: If the path is a folder, no file can be made in its folder, or it is an input.
     """
     for source in inputs:
-        if path.exists() and path.resolve().is_relative_to(Path(source).resolve()):
-            raise UserError(f"{path}: is there and belongs to what is read; name another file")
+        ours, theirs = path.resolve(), Path(source).resolve()
+        inside = ours.suffix.lower() != ".html" and ours.is_relative_to(theirs)
+        if path.exists() and (ours == theirs or inside):
+            raise UserError(f"{path}: is there, among what is read; name another file")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name the file to write")
     try:

@@ -192,13 +192,16 @@ def _share_scales(graph: onnx.GraphProto) -> None:
         dequantize = producers.get(node.input[0]) if node.op_type == "Relu" else None
         if dequantize is None or dequantize.op_type != DEQUANTIZE:
             continue
-        after = readers[node.output[0]]
+        rounding = producers[dequantize.input[0]]
+        if any(len(readers[tensor]) > 1 for tensor in (*rounding.output, *dequantize.output)):
+            continue  # others want the negative values
+        after = readers.get(node.output[0], [])
         if all(reader.op_type == "Concat" for reader in after):
-            after = [last for reader in after for last in readers[reader.output[0]]]
+            after = [last for reader in after for last in readers.get(reader.output[0], [])]
         scales = {tuple(reader.input[1:]) for reader in after if reader.op_type == QUANTIZE}
         if len(scales) == 1 and all(reader.op_type == QUANTIZE for reader in after):
-            for rounding in (producers[dequantize.input[0]], dequantize):
-                rounding.input[1:] = next(iter(scales))
+            for pair in (rounding, dequantize):
+                pair.input[1:] = next(iter(scales))
     _prune(graph)
 
 

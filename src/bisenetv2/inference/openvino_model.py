@@ -74,8 +74,9 @@ def _join_rounding(model: openvino.Model) -> None:
     OpenVINO reads the pair as a rounding to whole numbers, two conversions and a scale, and then
     computes something else: values that are small for their scale, as in dark frames, lose so much
     that mIoU falls by points, most on CPUs without VNNI. Joined, it computes what ONNX Runtime
-    does, and faster. What only a ReLU reads that is itself only read rounded is left as it is:
-    between two scales OpenVINO would take a pass over the whole tensor.
+    does, and faster. What only a ReLU reads that is itself only read rounded is left as it is: the
+    second rounding is enough, and where the scales differ, as in files of earlier versions,
+    OpenVINO would take a pass over the whole tensor.
     """
     from openvino import opset13 as ops
 

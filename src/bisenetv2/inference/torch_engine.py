@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bisenetv2.inference.engines import Frames, Logits
+from bisenetv2.inference.engines import Frames, Logits, memory_errors
 from bisenetv2.labels import Mask
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.checkpoint import load_checkpoint
@@ -63,6 +63,7 @@ class TorchEngine:
         """Computes logits; see `Engine.logits`."""
         device = next(self._network.parameters()).device
         with (
+            memory_errors(frames),
             torch.inference_mode(),
             torch.autocast(device.type, enabled=False),
             torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
@@ -114,7 +115,7 @@ class CudaEngine:
 
     def _run(self, frames: Frames, size: tuple[int, int] | None) -> npt.NDArray[Any]:
         batch = torch.from_numpy(np.array(frames, order="C"))  # N, H, W, 3
-        with torch.inference_mode():
+        with memory_errors(frames), torch.inference_mode():
             if self._device.type != "cuda":
                 return self._compute(batch, size).numpy()
             with torch.cuda.device(self._device):

@@ -45,7 +45,9 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         assert self.num_batches_tracked is not None
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
-            share = self.momentum or 1 / self.num_batches_tracked.item()
+            share = self.momentum
+            if share is None:  # all batches count alike
+                share = 1 / self.num_batches_tracked.item()
             self.running_mean.lerp_(mean, share)
             self.running_var.lerp_(variance, share)
 

@@ -39,6 +39,9 @@ from bisenetv2.training.world import World
 
 B = TypeVar("B")
 
+_OUT_OF_MEMORY = ("can't allocate memory", "you tried to allocate", "out of memory")
+"""What PyTorch says where it has no type for it: on a CPU, on Windows, on MPS."""
+
 _STARTED_FROM = ", starting from weights of "
 
 LOG_EVERY = 20
@@ -80,8 +83,9 @@ def train(
 
     Raises:
         UserError: If the run folder holds a run already or another process trains in it, a
-            checkpoint does not fit, the data is not what the run began with, the loss is not
-            finite, the validation data has no labelled pixel, or the disk is full.
+            checkpoint does not fit, the data is not what the run began with, the run is further
+            than it is to go, the loss is not finite, the data has no labelled pixel, or memory or
+            disk is full.
     """
     folder = RunFolder(run)
     world = world or World(choose_device(device))
@@ -212,13 +216,14 @@ class _Session:
         recipe, network = self.recipe, self.state.evaluated
         if not recipe.recalibrate:
             return network
-        return recalibrated(
-            network,
-            plain_batches(recipe, batches),
-            world=self.world,
-            freeze=recipe.freeze,
-            bfloat16=self.steps.bfloat16,
-        )
+        with _enough_memory(recipe):
+            return recalibrated(
+                network,
+                plain_batches(recipe, batches),
+                world=self.world,
+                freeze=recipe.freeze,
+                bfloat16=self.steps.bfloat16,
+            )
 
     def _validate(self, network: FrameNetwork, dataset: Dataset, watch: Watch | None) -> None:
         """Scores the network that would ship, logs it, and keeps its checkpoint if the best."""
@@ -284,7 +289,7 @@ def _enough_memory(recipe: Recipe) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         lacking = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-        if not lacking and "can't allocate memory" not in str(error):  # as on a CPU
+        if not lacking and not any(words in str(error) for words in _OUT_OF_MEMORY):
             raise
         raise UserError(
             f"batch {recipe.batch}: a step of so many frames does not fit into the device's "

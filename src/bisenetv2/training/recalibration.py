@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from bisenetv2.data.augment import Augmentation
 from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.training.loader import Batches
+from bisenetv2.training.phases import plan_phases
 from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.steps import set_training
 from bisenetv2.training.world import World
@@ -68,20 +68,14 @@ def plain_batches(recipe: Recipe, batches: Batches) -> Iterator[npt.NDArray[np.u
     """Yields crops of the training frames at the scale at which frames are segmented.
 
     Args:
-        recipe: Says how many frames, over all processes.
-        batches: The run's own; there are as many frames at a time as it trains on.
+        recipe: Says how many frames, over all processes, and how many at a time.
+        batches: Those of any phase of the run.
     """
-    whole = batches.augmentation
     plain = replace(
-        batches,
-        augmentation=Augmentation(
-            crop=whole.crop, scales=(1 / recipe.shrink,), ignore_index=whole.ignore_index
-        ),
-        batch_size=batches.batch_size // recipe.accumulate,
-        mixed=None,
-        mixed_share=0.0,
-        cutmix=0.0,
-        start=(0, 0),
-    )
-    for step in range(-(-recipe.recalibrate // plain.batch_size)):
-        yield plain[step].images
+        recipe, scales=(1.0,), jitter=0.0, cast=0.0, gamma=0.0, blur=0.0, rotation=0.0,
+        stretch=0.0, cutmix=0.0, rare_share=0.0, streets_share=0.0, progressive_share=0.0,
+        batch=recipe.batch // recipe.accumulate, accumulate=1,
+    )  # fmt: skip
+    (whole,) = plan_phases(plain, batches.dataset, shard=batches.shard)
+    for step in range(-(-recipe.recalibrate // plain.batch)):
+        yield whole.batches[step].images

@@ -26,6 +26,9 @@ from bisenetv2.errors import UserError
 from bisenetv2.files import TEMPORARY, write_bytes
 from bisenetv2.training.recipe import Recipe
 
+_SUFFIXES = (".safetensors", ".yaml", ".jsonl", ".png")
+"""Of the files that a run writes."""
+
 FINGERPRINTED = 4
 """Samples whose pixels a fingerprint covers, spread over the data; it covers all names."""
 
@@ -113,7 +116,8 @@ class RunFolder:
         """Clears what a killed run left: metrics of steps to be taken again, half-written files."""
         for folder in (self.path, self.states):
             for leftover in folder.glob(f"{TEMPORARY}*"):
-                leftover.unlink(missing_ok=True)
+                if leftover.suffix in _SUFFIXES:  # an export beside the run may be at work
+                    leftover.unlink(missing_ok=True)
         if not self.metrics.exists():
             return
         kept = [json.dumps(entry) + "\n" for entry in self.logged() if entry["step"] <= step]

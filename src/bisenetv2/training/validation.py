@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -58,12 +57,12 @@ def validate(network: FrameNetwork, dataset: Dataset, card: ModelCard, world: Wo
 
     Args:
         network: The network that would ship.
-        dataset: What to validate on, all of it.
+        dataset: What to validate on, all of it; see `check_validation`.
         card: Labels and geometry of the network.
         world: The processes that share the work.
 
     Raises:
-        UserError: If no pixel is labelled, or a sample does not fit.
+        UserError: If a sample does not fit.
     """
     world.adopt(network)
     matrix = ConfusionMatrix(len(dataset.labels), dataset.labels.ignore_index)
@@ -74,8 +73,6 @@ def validate(network: FrameNetwork, dataset: Dataset, card: ModelCard, world: Wo
         result = evaluate(Segmenter.from_engine(TorchEngine(network), card), mine)
         matrix.counts = result.matrix.counts
     matrix.counts = world.total(matrix.counts)
-    if math.isnan(matrix.mean_iou):
-        raise UserError(f"{dataset.name}: has no labelled pixel to validate on; check its masks")
     if result is not None:
         merit = replace(result, matrix=matrix, images=len(dataset)).merit
     return Validation(matrix, merit)

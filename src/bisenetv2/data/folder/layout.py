@@ -155,32 +155,52 @@ def _by_split_folders(root: Path) -> dict[str, Source]:
 
 
 def _by_lists(root: Path) -> dict[str, Source]:
-    lists = [
-        root / folder / name
-        for folder in LIST_FOLDERS
-        if (root / folder).is_dir()
-        for name in _entries(root / folder).values()
-        if Path(name).suffix.lower() in LIST_SUFFIXES
-    ]
     splits: dict[str, Source] = {}
-    for path in lists:
-        split = _split_of(path.stem)
-        if split and split not in splits:
-            splits[split] = next(iter(find_in_list(root, path).values()))
-    if not splits:
-        named = (path for path in lists if path.stem.lower() in LIST_NAMES)
-        return next((find_in_list(root, path) for path in named), {})
-    if "train" not in splits:
-        held = splits.get("val") or next(iter(splits.values()))
-        whole = next((path for path in lists if path.stem.lower() == "trainval"), None)
-        rest = None
-        if whole is not None:
-            rest = replace(next(iter(find_in_list(root, whole).values())), without=held.list)
-        elif len(splits) == 1 and held.images:  # of the folders, one split is listed
-            rest = replace(held, list="", without=held.list)
-        if rest is not None and match(root, rest).pairs:
-            splits["train"] = rest
+    named: dict[str, Path] = {}
+    for folder in LIST_FOLDERS:
+        if not (root / folder).is_dir():
+            continue
+        lists = {
+            Path(low).stem: root / folder / name
+            for low, name in _entries(root / folder).items()
+            if Path(name).suffix.lower() in LIST_SUFFIXES
+        }
+        here = {split: path for stem, path in lists.items() if (split := _split_of(stem))}
+        for split, path in here.items():
+            splits.setdefault(split, _source_of(root, path))
+        named = {**lists, **named}
+        pairs = next((lists[stem] for stem in lists if stem in LIST_NAMES), None)
+        if pairs is not None and "train" not in splits:
+            return {**find_in_list(root, pairs), **splits}
+    if splits and "train" not in splits:
+        train = _rest(root, splits, named.get("trainval"))
+        if train is not None:
+            splits["train"] = train
     return splits
+
+
+def _rest(root: Path, splits: dict[str, Source], whole: Path | None) -> Source | None:
+    """What there is to train on beside listed splits; `None` if nothing.
+
+    Args:
+        root: Folder of the data set.
+        splits: `val`, `test` or both.
+        whole: List of train and val together, if there is one.
+    """
+    if whole is not None:
+        rest, held = _source_of(root, whole), splits.get("val")
+        if held is not None and bool(held.images) == bool(rest.images):
+            rest = replace(rest, without=held.list)
+    else:
+        held, *others = splits.values()
+        if others or not held.images:
+            return None
+        rest = replace(held, list="", without=held.list)  # of the folders, one split is listed
+    return rest if match(root, rest).pairs else None
+
+
+def _source_of(root: Path, path: Path) -> Source:
+    return next(iter(find_in_list(root, path).values()))
 
 
 def _has_masks(root: Path, source: Source) -> bool:

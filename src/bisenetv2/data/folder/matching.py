@@ -236,9 +236,8 @@ def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
             continue
         mark = next((mark for mark in "\t,;" if mark in line), None)
         fields = next(csv.reader([line], delimiter=mark)) if mark else line.split()
-        first_suffix, last_suffix = (Path(fields[place]).suffix.lower() for place in (0, -1))
-        if not mark and first_suffix not in MASK_SUFFIXES and last_suffix in IMAGE_SUFFIXES:
-            fields = [line]  # one name with blanks in it
+        if not mark and _is_one_name(fields):
+            fields = [line]
         fields = [field.strip().replace("\\", "/") for field in fields]
         named, first = _header(fields) if first else None, False
         if named:
@@ -255,6 +254,17 @@ def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
             )
         rows.append((image, mask, split, number))
     return rows
+
+
+def _is_one_name(fields: Sequence[str]) -> bool:
+    """Whether what blanks part is one name: only its last part ends as files do."""
+    *before, last = fields
+    ends = [re.fullmatch(r"\.[a-z]\w{1,4}", Path(name).suffix.lower()) for name in before]
+    return not any(ends) and not re.search(r"[/\\]", last) and _is_image(last)
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _header(fields: Sequence[str]) -> dict[str, int] | None:

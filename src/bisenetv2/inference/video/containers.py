@@ -271,11 +271,11 @@ def _is_cut_off(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         for element in (0x1A45DFA3, 0x18538067):  # EBML's header, then the segment
-            name, first = int.from_bytes(file.read(4)), file.read(1)
+            name, first = int.from_bytes(file.read(4), "big"), file.read(1)
             if name != element or not first or not first[0]:
                 return False
             more = 8 - first[0].bit_length()  # as many bytes as there are zero bits before a one
-            size = int.from_bytes(bytes([first[0] ^ (0x80 >> more)]) + file.read(more))
+            size = int.from_bytes(bytes([first[0] ^ (0x80 >> more)]) + file.read(more), "big")
             if size == (1 << 7 * (more + 1)) - 1:  # unknown, as where it was written as a stream
                 return False
             end = file.tell() + size

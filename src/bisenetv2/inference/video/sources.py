@@ -32,6 +32,9 @@ CAMERA = re.compile(r"camera:(\d+)")
 NUMBERED = re.compile(r"%(0?\d*)d")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
+LOWEST_RATE = 1e-5
+"""Frames a second of an image sequence: about one a day."""
+
 LAST_CAMERA = 2**31 - 1
 """Largest number that OpenCV takes."""
 
@@ -80,8 +83,8 @@ def open_source(
     Raises:
         UserError: If it cannot be opened or holds no frame, or PyAV is needed and missing.
     """
-    if fps is not None and not 0 < fps <= 1000:
-        raise UserError(f"fps {fps:g}: expected more than 0 and at most 1000")
+    if fps is not None and not LOWEST_RATE <= fps <= 1000:
+        raise UserError(f"fps {fps:g}: expected {LOWEST_RATE:g} to 1000")
     rate = None if fps is None else _rate(fps)
     if not isinstance(source, (str, Path)):
         return ImageSequence([Path(path) for path in source], rate or DEFAULT_RATE)

@@ -128,6 +128,7 @@ def mask_folder_writer(folder: Path) -> Iterator[Writer]:
     Raises:
         UserError: If a file cannot be written, or masks are there that no run has listed.
     """
+    made = not folder.exists()
     with _named(folder):
         folder.mkdir(parents=True, exist_ok=True)
         old = _listed_masks(folder)
@@ -137,22 +138,27 @@ def mask_folder_writer(folder: Path) -> Iterator[Writer]:
                 f"{folder}: holds {foreign[0]}, which is in no times.csv of an earlier run; "
                 "move it away or choose another --output"
             )
+        for killed in folder.glob(f"{TEMPORARY}*"):
+            rmtree(killed, ignore_errors=True)
         temporary = Path(mkdtemp(prefix=TEMPORARY, dir=folder))
     try:
-        writer = _FolderWriter(temporary)
+        writer = _FolderWriter(temporary, folder)
         yield writer
-        times = "\n".join(["file,seconds", *writer.lines, ""])
-        write_bytes(folder / "times.csv", times.encode())  # first: what follows is listed
         new = {path.name for path in temporary.iterdir()}
+        # In this order, whenever it is killed, what is there is listed.
+        with _named(folder):
+            for name in old - new:
+                (folder / name).unlink(missing_ok=True)
+        times = "\n".join(["file,seconds", *writer.lines, ""])
+        write_bytes(folder / "times.csv", times.encode())
         with _named(folder):
             for name in new:
                 (temporary / name).replace(folder / name)
-            for name in old - new:
-                (folder / name).unlink(missing_ok=True)
     finally:
         rmtree(temporary, ignore_errors=True)
-        with suppress(OSError):  # of a run that failed: it holds nothing
-            folder.rmdir()
+        if made:
+            with suppress(OSError):  # of a run that failed: it holds nothing
+                folder.rmdir()
 
 
 def _listed_masks(folder: Path) -> set[str]:
@@ -192,13 +198,16 @@ class _MaskWriter:
 
 
 class _FolderWriter:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, shown: Path) -> None:
+        self._folder, self._shown = folder, shown
         self.lines: list[str] = []
 
     def write(self, frame: Frame, mask: Mask) -> None:
         name = f"{len(self.lines):06d}.png"
-        write_mask(self._folder / name, mask)
+        try:
+            write_mask(self._folder / name, mask)
+        except UserError as error:
+            raise UserError(str(error).replace(str(self._folder), str(self._shown))) from error
         self.lines.append(f"{name},{frame.seconds:.6f}")
 
     def write_sound(self, sound: Sound) -> None:
