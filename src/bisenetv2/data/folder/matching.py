@@ -260,11 +260,8 @@ def _is_one_name(fields: Sequence[str]) -> bool:
     """Whether what blanks part is one name: only its last part ends as files do."""
     *before, last = fields
     ends = [re.fullmatch(r"\.[a-z]\w{1,4}", Path(name).suffix.lower()) for name in before]
-    return not any(ends) and not re.search(r"[/\\]", last) and _is_image(last)
-
-
-def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+    is_image = Path(last).suffix.lower() in IMAGE_SUFFIXES
+    return not any(ends) and not re.search(r"[/\\]", last) and is_image
 
 
 def _header(fields: Sequence[str]) -> dict[str, int] | None:
