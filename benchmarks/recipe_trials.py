@@ -46,7 +46,7 @@ SHORT: dict[str, Any] = {"warmup": 40, "average": 0.98, "streets_share": 0.0, "l
 TRIALS = {
     "losses": Trial(
         "losses below full resolution; frames and crops at half size, where strides weigh more",
-        {**SHORT, "shrink": 2, "progressive_share": 0.0},
+        {**SHORT, "input_scale": 0.5, "progressive_share": 0.0},
         {
             "full resolution, all five": {"loss_stride": 1, "booster_stride": 1},
             "strides 2 and 4, the recipe's": {"loss_stride": 2, "booster_stride": 4},

@@ -18,6 +18,7 @@ pytest.importorskip("onnxscript")
 
 from bisenetv2 import __version__  # noqa: E402
 from bisenetv2.card import METADATA_KEY, ModelCard  # noqa: E402
+from bisenetv2.cli import main  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.evaluation.evaluate import evaluate  # noqa: E402
@@ -130,6 +131,35 @@ def test_the_card_travels_with_version_and_figure_of_merit(exported: Exported) -
     merit = evaluate(Segmenter(exported.file), STREETS).merit
     assert merit
     assert read_card(exported.file) == replace(CARD, version=__version__, merit=merit)
+
+
+def test_another_input_scale_holds_for_whoever_runs_the_file(
+    exported: Exported, tmp_path: Path
+) -> None:
+    larger, same = tmp_path / "larger.onnx", tmp_path / "same.onnx"
+    export_onnx(exported.checkpoint, larger, STREETS, input_scale=2.0)
+    assert read_card(larger) == replace(CARD, version=__version__, input_scale=2.0)
+    found, as_told = Segmenter(larger), Segmenter(exported.file, scale=2.0)
+    for sample in STREETS:
+        np.testing.assert_array_equal(found(sample.image), as_told(sample.image))
+    scored = tmp_path / "scored.safetensors"
+    save_checkpoint(scored, exported.model, replace(CARD, merit="60 % mIoU"))
+    export_onnx(scored, same, STREETS, input_scale=1.0)
+    assert read_card(same).merit == "60 % mIoU"
+    export_onnx(scored, same, STREETS, input_scale=0.5)
+    assert read_card(same).merit == ""  # it was another scale's
+
+
+def test_an_input_scale_goes_with_a_checkpoint(
+    exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.onnx"
+    for model in (exported.file, exported.checkpoint):
+        assert main(["export", str(model), "-o", str(out), "--input-scale", "9"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "small.onnx has one; give the checkpoint" in lines[0]
+    assert "input scale 9.0: expected 0.01 to 8" in lines[1]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_card_is_stored_once(exported: Exported) -> None:

@@ -91,7 +91,7 @@ def test_crops_are_of_the_frames_as_they_are_segmented() -> None:
             np.array_equal(image, frame) or np.array_equal(image, frame[:, ::-1])
             for frame in frames
         )
-    halved = crops(tiny(shrink=2))
+    halved = crops(tiny(input_scale=0.5))
     assert halved[0].shape == (2, 32, 64, 3)  # 32 × 48, rounded up
     assert len(crops(tiny(recalibrate=5))) == 3
     small = crops(tiny(progressive_share=1.0, progressive_batch=4, accumulate=2, batch=4))

@@ -52,7 +52,7 @@ def large(name: str) -> bool:
 )
 def test_every_recipe_trains_its_own_network_by_its_own_losses(name: str) -> None:
     recipe = replace(
-        RECIPES[name], iterations=2, batch=2, crop=(64, 64), shrink=1, progressive_share=0.0,
+        RECIPES[name], iterations=2, batch=2, crop=(64, 64), input_scale=1.0, progressive_share=0.0,
         precision="float32", hold=1.0, warmup=0, rate=0.01,
     )  # fmt: skip
     torch.manual_seed(0)
@@ -90,11 +90,11 @@ def test_the_paper_s_settings_and_their_doubts_are_in_its_recipes(name: str) -> 
     assert (recipe.batch, recipe.rate, recipe.power, recipe.momentum) == (16, 0.05, 0.9, 0.9)
     assert recipe.average == recipe.jitter == recipe.warmup == recipe.lovasz == 0
     expected = {
-        "cityscapes": (150_000, 5e-4, (1024, 2048), 2),
-        "camvid": (10_000, 5e-4, (720, 960), 1),
-        "coco-stuff-10k": (20_000, 1e-4, (640, 640), 1),
+        "cityscapes": (150_000, 5e-4, (1024, 2048), 0.5),
+        "camvid": (10_000, 5e-4, (720, 960), 1.0),
+        "coco-stuff-10k": (20_000, 1e-4, (640, 640), 1.0),
     }[recipe.dataset]
-    assert (recipe.iterations, recipe.weight_decay, recipe.crop, recipe.shrink) == expected
+    assert (recipe.iterations, recipe.weight_decay, recipe.crop, recipe.input_scale) == expected
     assert "second-hand" in named.doubts and "head" in named.doubts
     assert ("OHEM" in named.doubts) >= recipe.ohem
     assert recipe.from_checkpoint == ("from-cityscapes" in name)

@@ -18,6 +18,7 @@ from bisenetv2.labels import Labels
 LABELS = Labels(names=("dark", "bright"), palette=((0, 0, 0), (255, 255, 255)))
 CARD = ModelCard(labels=LABELS, frame_size=(96, 128))
 CITY = ModelCard(labels=LABELS, frame_size=(1024, 2048), input_scale=0.5)
+ENLARGED = ModelCard(labels=LABELS, frame_size=(360, 480), input_scale=1.5)
 STREET = ModelCard(labels=LABELS, frame_size=(360, 480))
 
 
@@ -52,6 +53,10 @@ def segmenter(card: ModelCard = CARD, scale: float | None = None) -> Segmenter:
         (STREET, (720, 960), 1.0, (736, 960)),  # 22.5 strides: up
         (STREET, (720, 960), 0.5, (352, 480)),
         (STREET, (90, 120), None, (96, 128)),
+        (ENLARGED, (360, 480), None, (544, 736)),
+        (ENLARGED, (90, 120), None, (128, 192)),  # as much as in training, not more
+        (ENLARGED, (720, 960), None, (544, 736)),
+        (ENLARGED, (720, 960), 1.0, (736, 960)),
         (STREET, (1, 1), None, (32, 32)),
         (STREET, (1, 5000), None, (32, 4992)),
         (STREET, (5000, 1), 0.5, (2496, 32)),

@@ -395,7 +395,7 @@ def test_samples_are_drawn_and_augmented_as_the_recipe_says() -> None:
     recipe = tiny(
         iterations=10,
         crop=(128, 250),
-        shrink=2,
+        input_scale=0.5,
         scales=(0.7, 1.1),
         continuous_scales=True,
         progressive=(0.5, 0.75),
@@ -537,7 +537,7 @@ def test_mistakes_are_found_before_anything_is_written(tmp_path: Path, mistake: 
         ("loss_stride", 3, "1, 2, 4"),
         ("booster_stride", 64, "1, 2, 4"),
         ("accumulate", 0, "1 or more"),
-        ("shrink", 0, "1 or more"),
+        ("input_scale", 0.0, "0.01 to 8"),
         ("clip", -1.0, "0 or more"),
         ("backbone_rate", 2.0, "0 to 1"),
         ("progressive", (0.5, 1.5), "factors above 0, at most 1"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   bisenetv2 export runs/camvid/best.safetensors -o model.onnx
   bisenetv2 export runs/camvid/best.safetensors --data ../shared/camvid --score-split test
+  bisenetv2 export runs/camvid/best.safetensors --input-scale 1.5
   bisenetv2 export runs/camvid/best.safetensors -o int8.onnx --int8 --calibrate ../shared/camvid
   bisenetv2 export model.onnx -o int8.onnx --int8 --calibrate ../shared/camvid --max-drop 0.2
 """
@@ -30,6 +31,7 @@ def export(
     split: str | None = None,
     frames: int | None = None,
     score_split: str | None = None,
+    input_scale: float | None = None,
     int8: bool = False,
     calibrate: str | None = None,
     drop_split: str | None = None,
@@ -48,6 +50,8 @@ def export(
         split: Split of the frames to compare on (val), or to calibrate on (train).
         frames: Number of frames to compare on (8), or to calibrate on (64).
         score_split: Split to score the finished file on; the figure goes into its card.
+        input_scale: Side of the network's input over that of a frame of the training's size, 0.01
+            to 8; by default the checkpoint's. `evaluate --scale` tells which is best.
         int8: Quantise the convolutions.
         calibrate: INT8: data folder, or `streets`, that calibrates and scores.
         drop_split: INT8: split on which mIoU may drop (val).
@@ -64,6 +68,9 @@ def export(
         raise UserError(f"--frames {frames}: ask for 1 or more")
     if int8 and data is not None:
         raise UserError(f"--data {data}: INT8 takes its frames from --calibrate alone")
+    is_checkpoint = model.suffix.lower() == ".safetensors"
+    if input_scale is not None and not is_checkpoint:
+        raise UserError(f"--input-scale {input_scale:g}: {model} has one; give the checkpoint")
     target = output or model.with_suffix(".int8.onnx" if int8 else ".onnx")
     if target.resolve() == model.resolve():
         raise UserError(f"{target}: is the model itself; name another file with --output")
@@ -78,7 +85,7 @@ def export(
     score_on = open_dataset(source, score_split) if score_split else None
     if not int8:
         dataset = FirstSamples(open_dataset(source, split or "val"), frames or 8)
-        agreement = export_onnx(model, target, dataset, score_on)
+        agreement = export_onnx(model, target, dataset, score_on, input_scale=input_scale)
         print(
             f"{target}: {target.stat().st_size / 1e6:.1f} MB, agrees with {model} on "
             f"{100 * agreement.share:.4f} % of pixels ({agreement.frames} frames of {dataset.name})"
@@ -93,9 +100,9 @@ def export(
     drop_on = open_dataset(source, drop_split)
     with TemporaryDirectory(prefix="bisenetv2-export-") as folder:
         fp32 = model
-        if model.suffix.lower() == ".safetensors":
+        if is_checkpoint:
             fp32 = Path(folder) / "fp32.onnx"
-            export_onnx(model, fp32, FirstSamples(calibration, 4))
+            export_onnx(model, fp32, FirstSamples(calibration, 4), input_scale=input_scale)
         result = export_int8(
             fp32, target, calibration, drop_on, 0.5 if max_drop is None else max_drop, score_on,
             lambda line: print(line, file=sys.stderr, flush=True),

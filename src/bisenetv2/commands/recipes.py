@@ -62,10 +62,10 @@ def _show(name: str, named: NamedRecipe) -> None:
 
 
 def _crop(named: NamedRecipe) -> str:
-    """Width×height, and what the crop is scaled down to."""
-    (height, width), shrink = named.recipe.crop, named.recipe.shrink
+    """Width×height, and what the crop is scaled to."""
+    (height, width), scale = named.recipe.crop, named.recipe.input_scale
     text = f"{width}×{height}"
-    return text if shrink == 1 else f"{text} → {width // shrink}×{height // shrink}"
+    return text if scale == 1 else f"{text} → {width * scale:.0f}×{height * scale:.0f}"
 
 
 def _as_json(chosen: dict[str, NamedRecipe]) -> str:

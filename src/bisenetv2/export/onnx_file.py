@@ -35,7 +35,12 @@ LEAST_AGREEMENT = 0.999
 
 
 def export_onnx(
-    checkpoint: Path, output: Path, frames: Dataset, score_on: Dataset | None = None
+    checkpoint: Path,
+    output: Path,
+    frames: Dataset,
+    score_on: Dataset | None = None,
+    *,
+    input_scale: float | None = None,
 ) -> Agreement:
     """Exports a checkpoint, runs the file, and compares the masks of both.
 
@@ -44,18 +49,23 @@ def export_onnx(
         output: `.onnx` to write; only appears if the agreement holds.
         frames: Frames to compare on; their truth is not used.
         score_on: Data to score the file on; the figure of merit goes into its card.
+        input_scale: Side of the network's input over a frame's, for the file's card; `None`: the
+            checkpoint's.
 
     Returns:
         The agreement, at least `LEAST_AGREEMENT`.
 
     Raises:
         UserError: If the checkpoint cannot be read, the output has another ending or cannot be
-            written, there is no frame, or the file disagrees with the checkpoint.
+            written, the scale is out of range, there is no frame, or the file disagrees with the
+            checkpoint.
     """
     if output.suffix.lower() != ".onnx":
         raise UserError(f"{output}: model files end in .onnx")
     model, card = load_checkpoint(checkpoint)
     model = FrameNetwork(model.network.without_boosters(), model.normalization).eval()
+    if input_scale not in (None, card.input_scale):
+        card = replace(card, input_scale=input_scale, merit="")  # which is of another scale
     card = replace(card, version=__version__)
     with atomic_path(output) as temporary:
         proto = to_onnx(model, card)

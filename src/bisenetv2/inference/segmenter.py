@@ -65,7 +65,7 @@ class Segmenter:
             engine: What runs it; see `open_engine`.
             threads: CPU threads to compute with; `None` leaves the choice to the engine.
             scale: Factor from the frame's sides to the network's, 0.01 to 8; less is faster and
-                sees less. `None`: as many pixels as in training, never more than the frame has.
+                sees less. `None`: as many pixels as in training, a frame never enlarged by more.
 
         Raises:
             UserError: If the model or a value cannot be used.
@@ -228,8 +228,8 @@ def network_size(
         frame_size: Height and width of the frame in pixels.
         card: Card of the model.
         scale: Factor from the frame's sides to the network's. `None`: about as many pixels as in
-            training, since the network knows things at the size they had there, but never more
-            than the frame has.
+            training, since the network knows things at the size they had there, but a frame is not
+            enlarged by more than frames were there.
 
     Returns:
         Height and width, each the nearest multiple of 32 and at least 32; the shape of the frame
@@ -242,9 +242,13 @@ def network_size(
 
 
 def training_scale(frame_size: tuple[int, int], card: ModelCard) -> float:
-    """Returns the factor that gives a frame as many pixels as in training, 1 at most."""
+    """Returns the factor that gives a frame as many pixels as in training.
+
+    It is 1 at most, or what frames were enlarged by in training.
+    """
     pixels_in_training = math.prod(card.frame_size) * card.input_scale**2
-    return min(1.0, math.sqrt(pixels_in_training / math.prod(frame_size)))
+    factor = math.sqrt(pixels_in_training / math.prod(frame_size))
+    return min(max(1.0, card.input_scale), factor)
 
 
 def _resize(frame: Image, height: int, width: int) -> Image:

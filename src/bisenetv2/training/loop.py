@@ -324,7 +324,7 @@ def _card(recipe: Recipe, dataset: Dataset, start: ModelCard | None) -> ModelCar
     return ModelCard(
         labels=dataset.labels,
         frame_size=(height, width),
-        input_scale=1 / recipe.shrink,
+        input_scale=recipe.input_scale,
         logits_stride=recipe.network.logits_stride,
         data=data,
         data_licence=licence,

@@ -107,8 +107,10 @@ def batches_from(
 def _augmentation(recipe: Recipe, dataset: Dataset) -> Augmentation:
     rare = tuple(dataset.labels.index(name) for name in recipe.rare_classes)
     augmentation = Augmentation(
-        crop=_rounded_up((recipe.crop[0] / recipe.shrink, recipe.crop[1] / recipe.shrink)),
-        scales=tuple(scale / recipe.shrink for scale in recipe.scales),
+        crop=_rounded_up(
+            (recipe.crop[0] * recipe.input_scale, recipe.crop[1] * recipe.input_scale)
+        ),
+        scales=tuple(scale * recipe.input_scale for scale in recipe.scales),
         continuous=recipe.continuous_scales,
         brightness=recipe.jitter,
         contrast=recipe.jitter,
@@ -125,7 +127,7 @@ def _augmentation(recipe: Recipe, dataset: Dataset) -> Augmentation:
     if recipe.overfit:
         return Augmentation(
             crop=augmentation.crop,
-            scales=(1 / recipe.shrink,),
+            scales=(recipe.input_scale,),
             flip=0.0,
             ignore_index=augmentation.ignore_index,
         )

@@ -46,7 +46,7 @@ _PAPER = Recipe(
     dataset="cityscapes",
     iterations=150_000,
     crop=(1024, 2048),
-    shrink=2,
+    input_scale=0.5,
     ohem=True,
     average=0.0,
     val_every=5000,
@@ -62,10 +62,10 @@ def _paper() -> dict[str, NamedRecipe]:
     """Cityscapes, CamVid and COCO-Stuff-10k (Tables 7, 8 and 9)."""
     camvid = replace(
         _PAPER, dataset="camvid", split="trainval", val_split="", iterations=10_000,
-        crop=(720, 960), shrink=1, save_every=500,
+        crop=(720, 960), input_scale=1.0, save_every=500,
     )  # fmt: skip
     coco = replace(
-        _PAPER, dataset="coco-stuff-10k", iterations=20_000, crop=(640, 640), shrink=1,
+        _PAPER, dataset="coco-stuff-10k", iterations=20_000, crop=(640, 640), input_scale=1.0,
         weight_decay=1e-4, val_every=2000, save_every=500,
     )  # fmt: skip
     camvid_doubts = (
