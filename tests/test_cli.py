@@ -215,6 +215,7 @@ def test_demo_writes_pictures_and_prints_times_and_scores(capsys, tmp_path):
         assert word in out
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= {"street_0.png", "street_0_mask.png", "street_0_overlay.png"}
+    assert all(str(tmp_path / name) in out for name in names)
 
 
 class TestBadInput:

@@ -128,6 +128,21 @@ def test_an_unlabelled_test_folder_is_no_obstacle(tmp_path: Path) -> None:
     assert "unknown split 'test'" in complaint(tmp_path, "test")
 
 
+@pytest.mark.parametrize("lists", [("test",), ("train", "val", "test")])
+def test_a_list_of_withheld_test_images_is_no_obstacle(
+    lists: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stem in "abc":
+        add(tmp_path, f"images/{stem}.png", f"masks/{stem}.png")
+    write_image(tmp_path / "images/x.png", np.zeros((4, 4, 3), np.uint8))
+    for split in lists:
+        content = {"train": "a\nb\n", "val": "c\n", "test": "x\n"}[split]
+        (tmp_path / f"{split}.txt").write_text(content)
+    assert names(tmp_path, "trainval") == [f"images/{stem}.png" for stem in "abc"]
+    assert "test: left out, as none of its images (1) has a mask" in capsys.readouterr().err
+    assert "unknown split 'test'" in complaint(tmp_path, "test")
+
+
 def test_a_colored_rendering_beside_a_mask_is_passed_over(tmp_path: Path) -> None:
     for stem in ("a", "b"):
         add(tmp_path, f"images/{stem}.png", f"masks/{stem}.png")

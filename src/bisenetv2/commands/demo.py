@@ -50,9 +50,10 @@ def demo(
     runs = [time_stages(segmenter, street.image).seconds for _ in range(5)]
 
     name = f"street_{seed}"
+    image, truth = output / f"{name}.png", output / f"{name}_truth.png"
+    write_image(image, street.image)
+    write_mask(truth, street.mask)
     pictures = write_pictures(output / name, street.image, mask, segmenter.labels, 0.5)
-    write_image(output / f"{name}.png", street.image)
-    write_mask(output / f"{name}_truth.png", street.mask)
 
     print(f"rendered street of {size[1]}×{size[0]} pixels, model trained on {segmenter.card.data}")
     for stage in runs[0]:
@@ -66,5 +67,5 @@ def demo(
         print(f"  {'mean':16s} {100 * matrix.mean_iou:8.1f} % IoU on this rendered street")
     else:
         print("  no IoU: the street is labelled in CamVid's classes, the model has others")
-    print("wrote " + ", ".join(str(path) for path in pictures))
+    print("wrote " + ", ".join(map(str, (image, truth, *pictures))))
     return 0

@@ -89,7 +89,11 @@ def infer_description(data: Path) -> Description:
     """
     root = data.parent if data.is_file() else data
     splits = find_in_list(root, data) if data.is_file() else find_splits(root)
-    pairs = {split: match(root, source).pairs for split, source in splits.items()}
+    matches = {split: match(root, source) for split, source in splits.items()}
+    pairs = {split: found.pairs for split, found in matches.items()}
+    withheld = matches["test"].images_alone if "test" in pairs and not pairs["test"] else ()
+    if withheld:
+        del splits["test"], pairs["test"]
     masks = sorted({mask for found in pairs.values() for _, mask in found})
     if not masks:
         raise UserError(f"{data}: no image has a mask; give both the same name")
@@ -99,6 +103,8 @@ def infer_description(data: Path) -> Description:
     inferred = infer(found, named, source)
     counts = ", ".join(f"{len(found)} {split}" for split, found in pairs.items())
     notes = [*map(_layout, splits.items()), f"pairs of image and mask: {counts}"]
+    if withheld:
+        notes.append(f"test: left out, as none of its images ({len(withheld)}) has a mask")
     if "val" not in splits and len(pairs.get("train", ())) > 1:
         kept, out = held_out(pairs["train"], root, dataset_yaml.VAL_SHARE)
         notes.append(
