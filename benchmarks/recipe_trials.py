@@ -16,15 +16,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bisenetv2.data.catalogue import open_dataset
 from bisenetv2.inference.machine import describe_machine
+from bisenetv2.network.config import BiSeNetV2Config
 from bisenetv2.training.phases import plan_phases
 from bisenetv2.training.recipes import RECIPES
 
@@ -40,6 +42,8 @@ class Trial:
     rows: dict[str, dict[str, Any]]
     """Fields of each, by what the table calls it."""
 
+
+V2 = RECIPES["camvid"].network
 
 SHORT: dict[str, Any] = {"warmup": 40, "average": 0.98, "streets_share": 0.0, "lovasz": 0.0}
 
@@ -66,6 +70,16 @@ TRIALS = {
         {**SHORT, "progressive_share": 0.45},
         {"without": {"lovasz": 0.0}, "at factor 1, the recipe's": {"lovasz": 1.0}},
     ),
+    "network": Trial(
+        "networks of the paper; 0.75 of the steps on small frames",
+        {**SHORT, "progressive_share": 0.75, "lovasz": 1.0},
+        {
+            "V2, the recipe's": {},
+            "V2 without boosters": {"network": replace(V2, boosters=())},
+            "V2, printed-cost reading": {"network": BiSeNetV2Config.preset("printed-cost")},
+            "V2-Large": {"network": BiSeNetV2Config.preset("figures", "large")},
+        },
+    ),
 }
 
 
@@ -84,7 +98,7 @@ def main() -> None:
     scores: dict[str, list[float]] = {name: [] for name in plans}
     for seed in range(options.seeds):
         for name, fields in plans.items():
-            stem = "_".join(f"{key}={value}" for key, value in trial.rows[name].items())
+            stem = re.sub(r"\W+", "-", name)
             run = options.runs / f"{options.trial}_{options.budget}_{stem}_{seed}"
             scores[name].append(trained(run, fields | {"seed": seed}, options.data))
             print(f"{name}, seed {seed}: {100 * scores[name][-1]:.1f} %", file=sys.stderr)
@@ -127,7 +141,7 @@ def trained(run: Path, fields: dict[str, Any], data: str) -> float:
         words = [sys.executable, "-m", "bisenetv2", "train", "camvid", "--data", data]
         words += ["--run", str(run), "--val-every", str(steps), "--no-check"]
         for name, value in fields.items():
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += options_of(value) if name == "network" else [option(name), str(value)]
         if run.exists():
             words.append("--resume")
         done = subprocess.run(words, capture_output=True, text=True)
@@ -136,6 +150,25 @@ def trained(run: Path, fields: dict[str, Any], data: str) -> float:
     score = last_score(metrics, steps)
     assert score is not None, f"{run}: no score at step {steps}"
     return score
+
+
+def options_of(network: BiSeNetV2Config) -> list[str]:
+    """Returns the options that make the recipe's network this one."""
+    words, usual = [], asdict(V2)
+    for name, value in asdict(network).items():
+        if value == usual[name]:
+            continue
+        if isinstance(value, bool):
+            words.append(option(f"network.{name}" if value else f"network.no_{name}"))
+        else:
+            words.append(option(f"network.{name}"))
+            words += map(str, value if isinstance(value, tuple) else (value,))
+    return words
+
+
+def option(name: str) -> str:
+    """Spells a field of the recipe as the command line has it."""
+    return f"--{name.replace('_', '-')}"
 
 
 def last_score(metrics: Path, steps: int) -> float | None:

@@ -4,7 +4,8 @@
 
 It takes up to forty minutes on two cores; leave the machine alone meanwhile. A name or several run
 only those sections and leave the others as they are: `python benchmarks/write_results.py training`.
-Trials of recipes, `losses` and `progressive`, take half an hour each and run by name alone.
+Trials of recipes, `losses`, `progressive` and `networks`, take half an hour each and run by name
+alone.
 `--to RESULTS_AVX2.md` keeps the figures of another kind of machine beside these. On an NVIDIA GPU:
 `python benchmarks/write_results.py gpu-frame gpu-large gpu-training --to RESULTS_GPU.md`.
 """
@@ -108,6 +109,13 @@ SECTIONS = {
         "Progressive resolution",
         "How much of a run to spend on it: short runs on CamVid's train, scored on its val.",
         "python benchmarks/recipe_trials.py progressive --budget 200",
+        long=True,
+    ),
+    "networks": Section(
+        "Networks of the paper",
+        "V2, without boosters, in the printed-cost reading, and V2-Large: short runs on CamVid's "
+        "train from scratch, scored on its val.",
+        "python benchmarks/recipe_trials.py network --budget 200",
         long=True,
     ),
     "evaluation": Section(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -441,6 +442,17 @@ class TestScripts:
             pixels = early * small + (run["iterations"] - early) * full
             assert pixels == pytest.approx(1000 * full, rel=0.002)
         assert "| none | 1000 | 10.0 ± 0.0 | 10.0, 10.0 |" in capsys.readouterr().out
+
+    def test_recipe_trials_name_each_network_to_the_command(self):
+        pytest.importorskip("torch")
+        script = self.load("recipe_trials")
+        rows = script.TRIALS["network"].rows.values()
+        networks = [row["network"] for row in rows if row]
+        assert len(networks) == 3
+        for network in networks:
+            words, usual = script.options_of(network), script.RECIPES["camvid"]
+            recipe = tyro.cli(type(usual), default=usual, args=words)
+            assert recipe.network == network != script.V2
 
     def test_written_results_keep_the_sections_that_were_not_run(self, tmp_path):
         script, results = self.load("write_results"), tmp_path / "RESULTS.md"
