@@ -135,9 +135,9 @@ def lovasz_softmax(
         logits: `float32` B, C, h, w.
         targets: Class indices `int64` B, h, w.
         ignore_index: Target of pixels that do not count.
-        sparse: Whether to sort only the classes that occur and the pixels that count: less work,
-            but how much is known only when it is done, for which a GPU would be waited for.
-            `None`: everywhere but on one.
+        sparse: Whether to sort only for the classes that occur: less work, but how much is known
+            only when it is done, for which a GPU would be waited for. `None`: everywhere but on
+            one.
 
     Returns:
         Mean over the classes that occur, 0 to 1; zero where every pixel is ignored.
@@ -146,21 +146,31 @@ def lovasz_softmax(
     probabilities = logits.softmax(1).transpose(0, 1).flatten(1)  # C, pixels
     truth, classes = targets.flatten(), torch.arange(logits.shape[1], device=logits.device)
     if not logits.is_cuda if sparse is None else sparse:
-        truth = truth[counted]
-        classes = truth.bincount().nonzero().flatten()  # K of C
-        probabilities = probabilities[:, counted][classes]
-        counted = counted[counted]
+        classes = truth[counted].bincount().nonzero().flatten()  # K of C
         if not len(classes):
             return logits.sum() * 0
+        probabilities = probabilities.index_select(0, classes)
     foreground = ((truth == classes[:, None]) & counted).float()  # K, pixels
-    # In one call, which sorts classes side by side; what does not count comes last.
     distances = (foreground - probabilities).abs().masked_fill(~counted, 0)
-    errors, order = distances.sort(dim=1, descending=True)
+    order = _descending(distances.detach())  # what does not count comes last
+    errors = distances.gather(1, order)
     found = foreground.gather(1, order).cumsum(1)  # true pixels among the largest errors
     total, count = found[:, -1:], torch.arange(1, len(truth) + 1, device=found.device)
     jaccard = 1 - (total - found) / (total + count - found)
     growth = torch.diff(jaccard, prepend=jaccard.new_zeros(len(classes), 1))
     return _mean_of((errors * growth).sum(1), total[:, 0] > 0)
+
+
+def _descending(values: Tensor) -> Tensor:
+    """Returns the order of each row's values, none of them negative, from the largest on."""
+    if values.device.type != "cpu":
+        return values.argsort(dim=1, descending=True)
+    # NumPy sorts bare integers several times as fast as PyTorch sorts values and keeps their
+    # places. The bits of values that are not negative order as they do; the place goes below them.
+    bits = (~values.view(torch.int32)).long()
+    keys = (bits << 32) | torch.arange(values.shape[1])
+    keys.numpy().sort(axis=1)
+    return keys & 0xFFFFFFFF
 
 
 def _mean_of(values: Tensor, chosen: Tensor) -> Tensor:
