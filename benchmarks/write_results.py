@@ -4,8 +4,8 @@
 
 It takes up to forty minutes on two cores; leave the machine alone meanwhile. A name or several run
 only those sections and leave the others as they are: `python benchmarks/write_results.py training`.
-Trials of recipes, `losses`, `progressive` and `networks`, take half an hour each and run by name
-alone.
+Trials of recipes, `losses`, `progressive` and `networks`, take half an hour each or more and run by
+name alone.
 `--to RESULTS_AVX2.md` keeps the figures of another kind of machine beside these. On an NVIDIA GPU:
 `python benchmarks/write_results.py gpu-frame gpu-large gpu-training --to RESULTS_GPU.md`.
 """
@@ -32,8 +32,9 @@ HEADER = """\
 
 What the commands printed. Everything compared was run in turn in one process on the machine named;
 other machines, other figures. `python benchmarks/write_results.py` writes this file: `RESULTS.md`
-is of a CPU with AMX, `RESULTS_AVX512.md` of one with AVX-512 (VNNI and bfloat16), `RESULTS_AVX2.md`
-of one with AVX2 and no more, `RESULTS_GPU.md` of an NVIDIA GPU.
+is of a CPU with AMX, `RESULTS_ZEN5.md` and `RESULTS_AVX512.md` of two with AVX-512 (VNNI and
+bfloat16; Zen 5, and Zen 4 with half its width), `RESULTS_AVX2.md` of one with AVX2 and no more,
+`RESULTS_GPU.md` of an NVIDIA GPU.
 """
 
 
@@ -115,7 +116,7 @@ SECTIONS = {
         "Networks of the paper",
         "V2, without boosters, in the printed-cost reading, and V2-Large: short runs on CamVid's "
         "train from scratch, scored on its val.",
-        "python benchmarks/recipe_trials.py network --budget 200",
+        "python benchmarks/recipe_trials.py networks --budget 200",
         long=True,
     ),
     "evaluation": Section(

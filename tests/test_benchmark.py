@@ -446,7 +446,7 @@ class TestScripts:
     def test_recipe_trials_name_each_network_to_the_command(self):
         pytest.importorskip("torch")
         script = self.load("recipe_trials")
-        rows = script.TRIALS["network"].rows.values()
+        rows = script.TRIALS["networks"].rows.values()
         networks = [row["network"] for row in rows if row]
         assert len(networks) == 3
         for network in networks:

@@ -19,10 +19,11 @@ pytest.importorskip("onnxscript")
 from bisenetv2 import __version__  # noqa: E402
 from bisenetv2.card import METADATA_KEY, ModelCard  # noqa: E402
 from bisenetv2.cli import main  # noqa: E402
+from bisenetv2.data import catalogue  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.evaluation.evaluate import evaluate  # noqa: E402
-from bisenetv2.export import onnx_file  # noqa: E402
+from bisenetv2.export import int8_file, onnx_file  # noqa: E402
 from bisenetv2.export.agreement import Agreement, compare  # noqa: E402
 from bisenetv2.export.onnx_file import LEAST_AGREEMENT, export_onnx  # noqa: E402
 from bisenetv2.images import Image  # noqa: E402
@@ -150,6 +151,25 @@ def test_another_input_scale_holds_for_whoever_runs_the_file(
     assert read_card(same).merit == ""  # it was another scale's
 
 
+@pytest.mark.parametrize("words", [[], ["--int8", "--calibrate", "streets"]])
+def test_the_command_sets_the_input_scale(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    cards = []
+
+    def quantised(fp32: Path, *_: object) -> None:
+        cards.append(read_card(fp32))
+        raise UserError("far enough")
+
+    monkeypatch.setattr(int8_file, "export_int8", quantised)
+    monkeypatch.setattr(catalogue, "open_dataset", lambda *_: STREETS)
+    out = tmp_path / "out.onnx"
+    command = ["export", str(exported.checkpoint), "-o", str(out), "--input-scale", "2", *words]
+    assert main(command) == (2 if words else 0)
+    card = cards[0] if words else read_card(out)
+    assert card.input_scale == 2
+
+
 def test_an_input_scale_goes_with_a_checkpoint(
     exported: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,7 +177,7 @@ def test_an_input_scale_goes_with_a_checkpoint(
     for model in (exported.file, exported.checkpoint):
         assert main(["export", str(model), "-o", str(out), "--input-scale", "9"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert "small.onnx has one; give the checkpoint" in lines[0]
+    assert "small.onnx keeps its own; give the checkpoint it was exported from" in lines[0]
     assert "input scale 9.0: expected 0.01 to 8" in lines[1]
     assert list(tmp_path.iterdir()) == []
 

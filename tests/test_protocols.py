@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -70,6 +71,17 @@ def test_every_scale_is_mirrored_too_on_demand():
     looks = protocol("multiscale-flip").looks((96, 128))
     assert len(looks) == 2 * len(RATIOS)
     assert [look.mirrored for look in looks] == [False, True] * len(RATIOS)
+
+
+def test_frames_that_were_enlarged_in_training_are_so_again():
+    segmenter = Segmenter.from_engine(BrightRed(), replace(CARD, input_scale=1.5))
+    sizes = {
+        name: [look.size for look in FrameProtocol(segmenter, name).looks((96, 128))]
+        for name in ("resized", "full", "multiscale")
+    }
+    assert sizes["resized"] == [(160, 192)]  # 144 × 192
+    assert sizes["full"] == [(96, 128)]
+    assert sizes["multiscale"][-1] == (256, 352)  # 1.75 times: 252 × 336
 
 
 def test_a_scale_given_is_the_base_of_the_others():

@@ -132,7 +132,10 @@ def test_a_recipe_survives_its_configuration(tmp_path: Path) -> None:
     for recipe in RECIPES.values():
         content = json.loads(json.dumps({"recipe": asdict(recipe)}))["recipe"]
         assert Recipe.from_fields(content) == recipe
+    before = {name: value for name, value in content.items() if name != "input_scale"}
+    assert Recipe.from_fields({**before, "shrink": 2}).input_scale == 0.5  # as runs once had it
     for change, message in (
+        ({"shrink": 0}, "unknown options shrink"),
         ({"speed": 3}, "unknown options speed"),
         ({"rate": "1e-3"}, "rate '1e-3': expected a number such as 1.0e-3"),  # as YAML reads 1e-3
         ({"iterations": 2.5}, "iterations 2.5: expected a whole number"),

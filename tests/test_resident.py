@@ -127,16 +127,19 @@ def test_a_gpu_keeps_what_fits_into_its_memory_and_the_machine_s(
     size = STREETS[0].image.nbytes + STREETS[0].mask.nbytes
     monkeypatch.setattr(ResidentData, "of", lambda data, *_: kept.append(data) or HERE)
 
-    def keeps(samples: InMemory, free: float, batch: int = 2) -> bool:
+    def keeps(
+        samples: InMemory, free: float, batch: int = 2, crop: tuple[int, int] = (72, 96)
+    ) -> bool:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free), int(free)))
-        return resident(samples, gpu, batch, 2) is not None
+        return resident(samples, gpu, batch, crop, 2) is not None
 
     assert keeps(STREETS, 1e9)
     assert keeps(STREETS, 150 * size)
     assert not keeps(STREETS, 100 * size)  # of which 30 have to hold the data and two batches
     assert not keeps(STREETS, 150 * size, batch=16)
+    assert not keeps(STREETS, 150 * size, crop=(144, 192))
     assert not keeps(InMemory(STREETS.dataset, budget=5 * size), 1e9)
-    assert resident(STREETS, CPU, 2, 2) is None
+    assert resident(STREETS, CPU, 2, (72, 96), 2) is None
     assert len(kept) == 2
 
 

@@ -433,6 +433,31 @@ def test_samples_are_drawn_and_augmented_as_the_recipe_says() -> None:
         assert (len(batches.dataset), len(batches.mixed or ())) == (3, 2)
 
 
+@pytest.mark.parametrize("overfit", [0, 2])
+def test_frames_may_be_seen_enlarged(overfit: int) -> None:
+    recipe = tiny(crop=(64, 90), input_scale=1.5, scales=(0.5, 2.0), overfit=overfit)
+    (phase,) = plan_phases(recipe, RenderedStreets(2))
+    augmentation = phase.batches.augmentation
+    assert augmentation.crop == (96, 160)  # of 96 × 135
+    assert augmentation.scales == ((1.5,) if overfit else (0.75, 3.0))
+    exact = tiny(crop=(1600, 1600), input_scale=1.1)  # 1760 is a multiple of 32
+    assert plan_phases(exact, RenderedStreets(2))[0].batches.augmentation.crop == (1760, 1760)
+    with pytest.raises(UserError, match=r"crop .* at most 16384 pixels, scaled ones too"):
+        tiny(crop=(9000, 64), input_scale=2.0)
+
+
+def test_a_checkpoint_knows_at_which_scale_it_was_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = run(tiny(input_scale=1.5, iterations=2), tmp_path / "first")
+    assert load_checkpoint(best)[1].input_scale == 1.5
+    assert "--input-scale" not in capsys.readouterr().err
+    run(tiny(input_scale=1.5, iterations=1), tmp_path / "same", init=best)
+    assert "--input-scale" not in capsys.readouterr().err
+    run(tiny(iterations=1), tmp_path / "other", init=best)
+    assert "seen at 1 times their sides" in capsys.readouterr().err
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(tmp_path: Path) -> None:
     init = checkpoint(tmp_path / "start.safetensors", poison=True)
     with pytest.raises(UserError) as caught:
@@ -538,6 +563,7 @@ def test_mistakes_are_found_before_anything_is_written(tmp_path: Path, mistake: 
         ("booster_stride", 64, "1, 2, 4"),
         ("accumulate", 0, "1 or more"),
         ("input_scale", 0.0, "0.01 to 8"),
+        ("input_scale", 8.5, "0.01 to 8"),
         ("clip", -1.0, "0 or more"),
         ("backbone_rate", 2.0, "0 to 1"),
         ("progressive", (0.5, 1.5), "factors above 0, at most 1"),

@@ -59,7 +59,7 @@ def benchmark(
             is timed by default), camvid, 960×720, or coco-stuff, 640×640.
         frame: Height and width in pixels of the frames, in place of a preset.
         image: An image to segment, in place of rendered streets.
-        scale: Side of the network's input over the frame's; the preset's, else as in training.
+        scale: Side of the network's input over the frame's; the preset's, else the model's.
         size: Time an untrained network: V2 (base) or V2-Large (large).
         reading: Time an untrained network of this reading of the paper.
         classes: Time an untrained network of so many classes; the preset's data's by default.

@@ -55,7 +55,7 @@ def evaluate(
         split: train, val, trainval or test; the truth of some test splits is not public.
         engine: What runs the network.
         threads: CPU threads; by default one for each physical core.
-        scale: Side of the network's input over the frame's; by default as in training.
+        scale: Side of the network's input over the frame's; by default as the model's card says.
         protocol: How the model looks at a frame: resized to the network's scale, at full
             resolution, through sliding windows at full resolution, at several scales, with its
             mirror image.

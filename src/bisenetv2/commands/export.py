@@ -51,7 +51,8 @@ def export(
         frames: Number of frames to compare on (8), or to calibrate on (64).
         score_split: Split to score the finished file on; the figure goes into its card.
         input_scale: Side of the network's input over that of a frame of the training's size, 0.01
-            to 8; by default the checkpoint's. `evaluate --scale` tells which is best.
+            to 8; by default the checkpoint's. `evaluate --scale` on such frames tells which is
+            best.
         int8: Quantise the convolutions.
         calibrate: INT8: data folder, or `streets`, that calibrates and scores.
         drop_split: INT8: split on which mIoU may drop (val).
@@ -70,7 +71,10 @@ def export(
         raise UserError(f"--data {data}: INT8 takes its frames from --calibrate alone")
     is_checkpoint = model.suffix.lower() == ".safetensors"
     if input_scale is not None and not is_checkpoint:
-        raise UserError(f"--input-scale {input_scale:g}: {model} has one; give the checkpoint")
+        raise UserError(
+            f"--input-scale {input_scale:g}: {model} keeps its own; give the checkpoint it was "
+            "exported from"
+        )
     target = output or model.with_suffix(".int8.onnx" if int8 else ".onnx")
     if target.resolve() == model.resolve():
         raise UserError(f"{target}: is the model itself; name another file with --output")

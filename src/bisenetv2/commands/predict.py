@@ -62,7 +62,7 @@ def predict(
             source, also of a folder of images.
         engine: What runs the network.
         threads: CPU threads; by default one for each physical core.
-        scale: Side of the network's input over the frame's; by default as in training.
+        scale: Side of the network's input over the frame's; by default as the model's card says.
         alpha: Opacity of the colours in the overlay, 0 to 1.
         overlay: Write a video with overlay.
         masks: Write a video's masks: png, a folder NAME_masks of numbered PNG files; ffv1, a

@@ -242,7 +242,7 @@ def card_section(heading: str, circumstances: Circumstances) -> str:
                 ("model", circumstances.model),
                 ("trained on", card.data),
                 ("terms of the data", card.data_licence),
-                ("frames", f"{width}×{height}, network at {card.input_scale:g} of their sides"),
+                ("frames", f"{width}×{height}, network at {card.input_scale:g} times their sides"),
                 ("recipe", card.recipe),
                 ("figure of merit", card.merit),
                 ("INT8", card.quantization),

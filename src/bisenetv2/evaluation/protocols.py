@@ -104,9 +104,9 @@ class FrameProtocol:
     segmenter: Segmenter
 
     name: ProtocolName = "resized"
-    """`resized`: the frame at the network's scale. `full`: at its own. `sliding`: windows of it at
-    its own scale. `multiscale`: at `RATIOS` times the network's scale. `flip`: resized, and
-    mirrored. `multiscale-flip`: each scale mirrored too."""
+    """`resized`: the frame at the network's scale. `full`: at its own, even if the network was to
+    see it enlarged. `sliding`: windows of it at its own scale. `multiscale`: at `RATIOS` times the
+    network's scale. `flip`: resized, and mirrored. `multiscale-flip`: each scale mirrored too."""
 
     window: tuple[int, int] | None = None
     """Height and width of sliding windows in pixels; `None`: as the network saw in training."""

@@ -64,7 +64,7 @@ def export_onnx(
         raise UserError(f"{output}: model files end in .onnx")
     model, card = load_checkpoint(checkpoint)
     model = FrameNetwork(model.network.without_boosters(), model.normalization).eval()
-    if input_scale not in (None, card.input_scale):
+    if input_scale is not None and input_scale != card.input_scale:
         card = replace(card, input_scale=input_scale, merit="")  # which is of another scale
     card = replace(card, version=__version__)
     with atomic_path(output) as temporary:

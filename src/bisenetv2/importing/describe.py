@@ -31,7 +31,7 @@ FRAME_SIZES = {"coco-stuff": (640, 640), "ade20k": (640, 640), "voc": (640, 640)
 
 FULL_SIZE = (1024, 2048)
 """Cityscapes's frames, which all these projects evaluate whole. For other data it bounds the work:
-smaller frames are taken as they are."""
+smaller frames are taken as they are unless a scale is given."""
 
 
 def find_labels(named: str | None, classes: int) -> tuple[str, Labels]:

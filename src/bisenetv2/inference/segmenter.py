@@ -65,7 +65,8 @@ class Segmenter:
             engine: What runs it; see `open_engine`.
             threads: CPU threads to compute with; `None` leaves the choice to the engine.
             scale: Factor from the frame's sides to the network's, 0.01 to 8; less is faster and
-                sees less. `None`: as many pixels as in training, a frame never enlarged by more.
+                sees less. `None`: as many pixels as its card says, the frame enlarged only if, and
+                no more than, the card says that.
 
         Raises:
             UserError: If the model or a value cannot be used.
@@ -228,8 +229,8 @@ def network_size(
         frame_size: Height and width of the frame in pixels.
         card: Card of the model.
         scale: Factor from the frame's sides to the network's. `None`: about as many pixels as in
-            training, since the network knows things at the size they had there, but a frame is not
-            enlarged by more than frames were there.
+            training, since the network knows things at the size they had there, but the frame is
+            enlarged only if frames were there, and no more than they.
 
     Returns:
         Height and width, each the nearest multiple of 32 and at least 32; the shape of the frame

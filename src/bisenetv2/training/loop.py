@@ -131,6 +131,12 @@ def train(
             print(line, file=sys.stderr)
     elif world.writes and start.summary:
         print(start.summary, file=sys.stderr)
+        if start.card is not None and start.card.input_scale != recipe.input_scale:
+            print(
+                f"frames are seen at {recipe.input_scale:g} times their sides, those of {init} "
+                f"were at {start.card.input_scale:g} (--input-scale)",
+                file=sys.stderr,
+            )
     steps = Steps(
         recipe,
         dataset.labels.ignore_index,
@@ -138,7 +144,8 @@ def train(
         world,
         weights_of(samples) if recipe.class_weights == "log" else (),
     )
-    on_device = resident(samples, world.device, recipe.batch, world.loaders)
+    crop = phases[-1].batches.augmentation.crop
+    on_device = resident(samples, world.device, recipe.batch, crop, world.loaders)
     card = _card(recipe, samples, start.card)
     session = _Session(recipe, state, steps, folder, card, world, on_device)
     with folder.held() if world.writes else nullcontext():

@@ -136,7 +136,8 @@ def _augmentation(recipe: Recipe, dataset: Dataset) -> Augmentation:
 
 def _rounded_up(sides: tuple[float, float]) -> tuple[int, int]:
     """Sides of the network's input for a crop."""
-    height, width = (STRIDE * math.ceil(side / STRIDE) for side in sides)
+    # Not up by what a product in floating point has too much.
+    height, width = (STRIDE * math.ceil(round(side / STRIDE, 6)) for side in sides)
     return height, width
 
 

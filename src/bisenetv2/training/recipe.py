@@ -41,8 +41,8 @@ class Recipe:
     """Split to validate on; empty for none."""
 
     overfit: int = 0
-    """Sanity mode: train and validate on this many samples, cut to the crop and not altered
-    otherwise; 0 turns it off."""
+    """Sanity mode: train and validate on this many samples, brought to the network's size, cut to
+    the crop and not altered otherwise; 0 turns it off."""
 
     from_checkpoint: bool = False
     """Whether it makes sense only with --init."""
@@ -64,9 +64,9 @@ class Recipe:
     """Height and width of the crop in pixels."""
 
     input_scale: float = 1.0
-    """Factor by which the crop is then scaled, and a frame that is segmented, 0.01 to 8; the
-    network's sides are rounded up to multiples of 32. Above 1 the network sees small frames
-    enlarged: finer logits, at more cost (paper: 0.5 on Cityscapes, second-hand)."""
+    """Side of the network's input over the frame's, 0.01 to 8, in training and when frames are
+    segmented: crop and scales are multiplied by it, the crop's sides then rounded up to multiples
+    of 32. Above 1 frames are enlarged (paper: 0.5 on Cityscapes, second-hand)."""
 
     scales: tuple[float, ...] = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
     """Scale factors one of which is drawn (paper, second-hand: this set)."""
@@ -214,8 +214,9 @@ class Recipe:
             self._check(name, 0 <= getattr(self, name) < math.inf, "0 or more")
         self._check("seed", self.seed < 2**63, "less than 2^63")
         self._check("input_scale", 0.01 <= self.input_scale <= 8, "0.01 to 8")
-        fits = all(0 < side <= LARGEST_CROP for side in self.crop)
-        self._check("crop", fits, f"sides of at most {LARGEST_CROP} pixels")
+        larger = max(1.0, self.input_scale)
+        fits = all(0 < side * larger <= LARGEST_CROP for side in self.crop)
+        self._check("crop", fits, f"sides of at most {LARGEST_CROP} pixels, scaled ones too")
         for name in (
             "progressive_share", "jitter", "cast", "gamma", "stretch", "cutmix", "rare_share",
             "streets_share", "hold", "backbone_rate", "ohem_threshold", "ohem_share",
@@ -260,6 +261,9 @@ class Recipe:
             UserError: If a field is unknown or out of range, or there is no network.
         """
         known = {field.name for field in fields(cls)}
+        content = dict(content)
+        if isinstance(content.get("shrink"), int) and content["shrink"] >= 1:
+            content["input_scale"] = 1 / content.pop("shrink")  # what runs of 2026 called it
         unknown = sorted(content.keys() - known)
         if unknown:
             raise UserError(

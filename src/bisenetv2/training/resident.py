@@ -229,7 +229,7 @@ def _pasted(tensors: tuple[Tensor, Tensor], parts: Sequence[Part]) -> tuple[Tens
 
 
 def resident(
-    dataset: InMemory, device: torch.device, batch: int, workers: int
+    dataset: InMemory, device: torch.device, batch: int, crop: tuple[int, int], workers: int
 ) -> ResidentData | None:
     """Puts a dataset on a GPU.
 
@@ -237,6 +237,7 @@ def resident(
         dataset: What batches are drawn from, which asks for its masks time and again.
         device: Where the training computes.
         batch: Frames a step.
+        crop: Height and width of the largest crop.
         workers: Threads that read it.
 
     Returns:
@@ -247,7 +248,7 @@ def resident(
         return None
     sample = sum(array.nbytes for array in dataset[0])
     # A batch's whole frames are there in `float32`, twice as many with CutMix, and once more cut.
-    needed = len(dataset) * sample + 16 * batch * sample
+    needed = len(dataset) * sample + 8 * batch * (sample + 4 * math.prod(crop))
     if len(dataset) * sample > dataset.budget:
         return None
     if needed > MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
