@@ -109,7 +109,7 @@ class Run:
         steps = Steps(self.recipe, ignore_index, state, self.world, record=record)
         data = self.data if resident else None
         for found in batches_from(self.phases, 0, self.world.loaders, data):
-            steps.take(found if isinstance(found, Batch) else found.make())
+            steps.take(found if isinstance(found, Batch) else found())
             if state.step % 20 == 0:
                 steps.loss()
             yield

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bisenetv2.builtin_labels import ADE20K, BUILTIN, CITYSCAPES, COCO_STUFF, VOC, builtin_labels
+from bisenetv2.builtin_labels import ADE20K, BUILTIN, CITYSCAPES, COCO_STUFF, VOC
 from bisenetv2.errors import UserError
 from bisenetv2.labels import CAMVID, IGNORE_INDEX, Labels
 
@@ -171,7 +171,7 @@ def test_text_that_is_no_labels_json_is_refused(text: str) -> None:
     ("name", "count"), [("camvid", 11), ("cityscapes", 19), ("coco-stuff", 171)]
 )
 def test_built_in_labels_have_their_classes_in_distinct_colours(name: str, count: int) -> None:
-    labels = builtin_labels(name)
+    labels = BUILTIN[name]
     assert len(labels) == count
     assert len(set(labels.palette)) == count
     assert (0, 0, 0) not in labels.palette
@@ -213,11 +213,6 @@ def test_voc_has_its_21_classes_in_the_colours_of_its_palette() -> None:
     known |= {7: (128, 128, 128), 15: (192, 128, 128), 20: (0, 64, 128)}
     assert {index: VOC.palette[index] for index in known} == known
     np.testing.assert_array_equal(VOC.from_raw(np.array([[0, 20, 255]], np.uint8)), [[0, 20, 255]])
-
-
-def test_an_unknown_built_in_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(UserError, match="'kitti': take one of camvid, cityscapes, coco-stuff"):
-        builtin_labels("kitti")
 
 
 def test_camvid_ignores_the_twelfth_id() -> None:

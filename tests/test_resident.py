@@ -148,7 +148,7 @@ def test_the_batches_of_a_run_are_made_there() -> None:
                     progressive_share=0.5, progressive_batch=3)  # fmt: skip
     phases = plan_phases(recipe, STREETS)
     usual = list(batches_from(phases, 3))
-    found = [drawn.make() for drawn in batches_from(phases, 3, resident=HERE)]
+    found = [drawn() for drawn in batches_from(phases, 3, resident=HERE)]
     assert [b.names for b in found] == [b.names for b in usual]
     assert [tuple(b.images.shape) for b in found] == [b.images.shape for b in usual]
 
@@ -161,7 +161,7 @@ def test_samples_of_a_second_dataset_are_sent_along() -> None:
     names = [name for batch in usual for name in batch.names]
     assert 4 < sum(name.startswith("rendered street 9/") for name in names) < 20
     for drawn, batch in zip(batches_from(phases, 0, resident=HERE), usual, strict=True):
-        found = drawn.make()
+        found = drawn()
         assert found.names == batch.names
         np.testing.assert_array_equal(found.images.numpy(), batch.images)
         np.testing.assert_array_equal(found.masks.numpy(), batch.masks)
@@ -261,7 +261,7 @@ def test_a_recorded_step_is_the_step_itself(option: str) -> None:
         )  # fmt: skip
         curve = []
         for drawn in batches_from(plan_phases(recipe, STREETS), 0, resident=data):
-            steps.take(drawn.make())
+            steps.take(drawn())
             curve.append(steps.loss())
             if state.step == 1:
                 grads = [p.grad for p in state.model.parameters() if p.grad is not None]

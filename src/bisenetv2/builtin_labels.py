@@ -12,20 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from bisenetv2.errors import UserError
 from bisenetv2.labels import CAMVID, IGNORE_INDEX, Color, Labels
-
-
-def builtin_labels(name: str) -> Labels:
-    """Returns the labels of the data set called `name`, a key of `BUILTIN`.
-
-    Raises:
-        UserError: If no such data set is built in.
-    """
-    if name not in BUILTIN:
-        raise UserError(f"no built-in labels {name!r}: take one of {', '.join(BUILTIN)}")
-    return BUILTIN[name]
-
 
 _CITYSCAPES_CLASSES: tuple[tuple[int, str, Color], ...] = (
     (7, "road", (128, 64, 128)),

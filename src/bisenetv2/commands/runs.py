@@ -89,7 +89,9 @@ def _row(path: Path) -> dict[str, Any]:
 
 def _compare(rows: Sequence[dict[str, Any]]) -> None:
     """Prints the settings in which the runs differ, one a line."""
-    settings = [_flat({**row["recipe"], "data": row["data"], "init": row["init"]}) for row in rows]
+    from bisenetv2.training.resumed import flat
+
+    settings = [flat({**row["recipe"], "data": row["data"], "init": row["init"]}) for row in rows]
     names = list(dict.fromkeys(name for one in settings for name in one))
     different = [name for name in names if len({repr(one.get(name)) for one in settings}) > 1]
     print("\nthey differ in" if different else "\nthey differ in nothing")
@@ -98,13 +100,3 @@ def _compare(rows: Sequence[dict[str, Any]]) -> None:
             f"{row['run']} {one.get(name)}" for row, one in zip(rows, settings, strict=True)
         )
         print(f"  {name}: {values}")
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in content.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat

@@ -76,12 +76,7 @@ class ChosenSamples(DatasetView):
     """Some samples of another dataset, in a given order."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
-        """Wraps a dataset.
-
-        Args:
-            dataset: Where the samples come from.
-            indices: Which of them.
-        """
+        """Takes the samples of these indices, in this order."""
         super().__init__(dataset)
         self.indices = indices
 
@@ -100,11 +95,7 @@ class FirstSamples(ChosenSamples):
     """The first samples of another dataset."""
 
     def __init__(self, dataset: Dataset, count: int) -> None:
-        """Wraps a dataset.
-
-        Args:
-            dataset: Where the samples come from.
-            count: How many; all there are, if there are fewer.
+        """Takes `count` of them, or all there are if there are fewer.
 
         Raises:
             UserError: If fewer than one sample is asked for.
@@ -116,11 +107,7 @@ class SpreadSamples(ChosenSamples):
     """Samples of another dataset, evenly spread over it: neighbours are much alike in a video."""
 
     def __init__(self, dataset: Dataset, count: int) -> None:
-        """Wraps a dataset.
-
-        Args:
-            dataset: Where the samples come from.
-            count: How many; all there are, if there are fewer.
+        """Takes `count` of them, or all there are if there are fewer.
 
         Raises:
             UserError: If fewer than one sample is asked for.
@@ -139,11 +126,5 @@ class SharedSamples(ChosenSamples):
     """The samples of another dataset that fall to one of several processes."""
 
     def __init__(self, dataset: Dataset, rank: int, size: int) -> None:
-        """Wraps a dataset.
-
-        Args:
-            dataset: Where the samples come from.
-            rank: Which process, 0 to size - 1: it takes sample `rank` and every `size`-th after it.
-            size: Number of processes.
-        """
+        """Takes sample `rank`, 0 to size - 1, and every `size`-th after it."""
         super().__init__(dataset, range(rank, len(dataset), size))

@@ -6,7 +6,6 @@ size, their arg-max.
 
 from __future__ import annotations
 
-import colorsys
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import Tensor
 
-from bisenetv2.builtin_labels import BUILTIN
+from bisenetv2.builtin_labels import BUILTIN, voc_color
 from bisenetv2.card import ModelCard
 from bisenetv2.errors import UserError
 from bisenetv2.export.onnx_file import to_onnx
@@ -203,6 +202,6 @@ def open_in_torch(path: Path, threads: int | None) -> TorchEngine:
 
 
 def _numbered_labels(count: int) -> Labels:
-    hues = [colorsys.hsv_to_rgb(index / count, 0.7, 0.9) for index in range(count)]
-    palette = tuple((int(255 * r), int(255 * g), int(255 * b)) for r, g, b in hues)
-    return Labels(tuple(f"class {index}" for index in range(count)), palette)
+    return Labels(
+        tuple(f"class {index}" for index in range(count)), tuple(map(voc_color, range(count)))
+    )

@@ -212,7 +212,13 @@ class BiSeNetV2Config:
         return replace(config, **overrides)
 
 
-_RELUS: dict[str, Any] = {"gather_relu": True, "aggregation_relu": True}
+_COMMON: dict[str, Any] = {
+    "gather_relu": True,
+    "aggregation_relu": True,
+    "context_tail": "bn-relu",
+    "upsample": "nearest",
+    "head_width": 1024,
+}
 
 PRESETS: dict[Reading, dict[str, Any]] = {
     "figures": {},
@@ -222,44 +228,17 @@ PRESETS: dict[Reading, dict[str, Any]] = {
         "stem_fuse_kernel": 1,
         "refine": True,
     },
-    "common-code": {
-        **_RELUS,
-        "context_tail": "bn-relu",
-        "upsample": "nearest",
-        "head_width": 1024,
-    },
+    "common-code": _COMMON,
     "coincheung-first": {
         "context_tail": "bn-relu",
         "upsample": "bilinear-corners",
         "head_width": 256,
         "booster_width": (32, 64, 128, 256),
     },
-    "coincheung-2020-05": {
-        **_RELUS,
-        "context_tail": "bn-relu",
-        "upsample": "bilinear-corners",
-        "head_width": 1024,
-        "booster_width": 128,
-    },
-    "coincheung-2020-09": {
-        **_RELUS,
-        "context_tail": "bn-relu",
-        "upsample": "nearest",
-        "head_width": 1024,
-        "logits_stride": 1,
-    },
-    "coincheung-2021-07": {
-        **_RELUS,
-        "context_tail": "bn-relu",
-        "upsample": "nearest",
-        "head_width": 1024,
-    },
-    "mmseg": {
-        **_RELUS,
-        "context_tail": "bn-relu",
-        "pointwise_bias": True,
-        "head_width": 1024,
-    },
+    "coincheung-2020-05": {**_COMMON, "upsample": "bilinear-corners", "booster_width": 128},
+    "coincheung-2020-09": {**_COMMON, "logits_stride": 1},
+    "coincheung-2021-07": _COMMON,
+    "mmseg": {**_COMMON, "upsample": "bilinear", "pointwise_bias": True},
     "paddleseg": {
         "conv_bias": True,
         "stride2_padding": "end",

@@ -183,7 +183,7 @@ class _Session:
             if recipe.patience and state.worse >= recipe.patience:
                 break
             with _enough_memory(recipe):
-                batch = found if isinstance(found, Batch) else found.make()
+                batch = found if isinstance(found, Batch) else found()
                 self.steps.take(batch)
             clock.trained += len(batch.names) * self.world.size
             done = state.step == recipe.iterations

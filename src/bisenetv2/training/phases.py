@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from bisenetv2.data.augment import Augmentation
@@ -13,7 +14,7 @@ from bisenetv2.errors import UserError
 from bisenetv2.network.bisenetv2 import STRIDE
 from bisenetv2.training.loader import Batch, Batches, InMemory
 from bisenetv2.training.recipe import Recipe
-from bisenetv2.training.resident import DrawnBatch, ResidentData
+from bisenetv2.training.resident import DeviceBatch, ResidentData
 
 
 class Phase(NamedTuple):
@@ -86,14 +87,15 @@ def plan_phases(
 
 def batches_from(
     phases: Iterable[Phase], start: int, workers: int = 2, resident: ResidentData | None = None
-) -> Iterator[Batch | DrawnBatch]:
+) -> Iterator[Batch | Callable[[], DeviceBatch]]:
     """Yields the batches from step `start` on.
 
     Args:
         phases: What `plan_phases` planned.
         start: First step.
         workers: Threads that prepare batches.
-        resident: The phases' dataset on a GPU, where it is. There batches are then to be made.
+        resident: The phases' dataset on a GPU, where it is. Calling what is yielded then makes the
+            batch there.
     """
     for phase in phases:
         steps = max(phase.start, start), phase.stop
@@ -101,7 +103,7 @@ def batches_from(
             yield from phase.batches.prefetch(*steps, workers)
         else:
             for plan in phase.batches.plans(*steps, workers):
-                yield DrawnBatch(resident, plan, phase.batches.augmentation)
+                yield partial(resident.make, plan, phase.batches.augmentation)
 
 
 def _augmentation(recipe: Recipe, dataset: Dataset) -> Augmentation:

@@ -26,18 +26,6 @@ MEMORY_SHARE = 0.3
 """Most of a GPU's free memory that data and making batches may take; training needs the rest."""
 
 
-class DrawnBatch(NamedTuple):
-    """A batch that is yet to be made."""
-
-    data: ResidentData
-    plan: Plan
-    augmentation: Augmentation
-
-    def make(self) -> DeviceBatch:
-        """Has it made."""
-        return self.data.make(self.plan, self.augmentation)
-
-
 class DeviceBatch(NamedTuple):
     """What one step trains on, on the device."""
 

@@ -75,7 +75,7 @@ def changed(recorded: RunConfig | None, recipe: Recipe, run: Path) -> str:
     """Says in a line which settings are not the run's own; empty if none."""
     if recorded is None:
         return ""
-    before, now = _flat(asdict(recorded.recipe)), _flat(asdict(recipe))
+    before, now = flat(asdict(recorded.recipe)), flat(asdict(recipe))
     differ = [f"{k} {now[k]} (was {before[k]})" for k in now if now[k] != before.get(k, now[k])]
     if not differ:
         return ""
@@ -85,7 +85,7 @@ def changed(recorded: RunConfig | None, recipe: Recipe, run: Path) -> str:
     )
 
 
-def _flat(fields: dict[str, Any]) -> dict[str, Any]:
+def flat(fields: dict[str, Any]) -> dict[str, Any]:
     """Puts the fields of the network beside the others."""
     own = {f"network.{name}": value for name, value in fields["network"].items()}
     return {name: value for name, value in fields.items() if name != "network"} | own

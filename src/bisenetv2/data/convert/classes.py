@@ -12,7 +12,6 @@ from bisenetv2.builtin_labels import (
     BUILTIN,
     CAMVID_COLORS,
     CITYSCAPES_COLORS,
-    builtin_labels,
     voc_color,
 )
 from bisenetv2.data.encodings import Encoding
@@ -58,7 +57,7 @@ def find_class_list(given: str | None, *folders: Path) -> ClassList | None:
         UserError: If the list is unreadable or unknown.
     """
     if given is not None and given in BUILTIN:
-        labels = builtin_labels(given)
+        labels = BUILTIN[given]
         colors = [(color, index) for index, color in enumerate(labels.palette)]
         colors += [
             c

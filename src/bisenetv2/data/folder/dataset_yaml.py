@@ -11,7 +11,7 @@ from typing import Any, cast, get_args
 
 import yaml
 
-from bisenetv2.builtin_labels import BUILTIN, builtin_labels, voc_color
+from bisenetv2.builtin_labels import BUILTIN, voc_color
 from bisenetv2.data.encodings import Encoding, Kind
 from bisenetv2.data.folder.matching import Source
 from bisenetv2.errors import UserError
@@ -75,7 +75,7 @@ class Description:
         """Names, colours and raw ids."""
         ignored = [i for i in self.ignore if isinstance(i, int)]
         if isinstance(self.classes, str):
-            return builtin_labels(self.classes)
+            return BUILTIN[self.classes]
         ids = [
             (raw, index)
             for index, entry in enumerate(self.classes)

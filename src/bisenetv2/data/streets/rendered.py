@@ -19,7 +19,7 @@ from bisenetv2.data.streets.scene import Lens, Scene, Sky, draw_scene
 from bisenetv2.data.streets.tiles import cloud_tile
 from bisenetv2.errors import UserError
 from bisenetv2.images import Image
-from bisenetv2.labels import CAMVID, IGNORE_INDEX, Labels
+from bisenetv2.labels import CAMVID, IGNORE_INDEX
 
 
 @dataclass(frozen=True)
@@ -39,25 +39,14 @@ class RenderedStreets:
     seed: int = 0
     """Which streets: other seeds, other streets; 0 or above."""
 
+    name = "rendered streets"
+    licence = "MIT (rendered by bisenetv2)"
+    labels = CAMVID
+
     def __post_init__(self) -> None:
         if self.count < 1:
             raise UserError(f"{self.count} rendered streets: ask for at least 1")
         _check(self.seed, self.size)
-
-    @property
-    def name(self) -> str:
-        """Name for reports and model cards."""
-        return "rendered streets"
-
-    @property
-    def licence(self) -> str:
-        """Terms under which the samples may be used."""
-        return "MIT (rendered by bisenetv2)"
-
-    @property
-    def labels(self) -> Labels:
-        """CamVid's 11 classes."""
-        return CAMVID
 
     def __len__(self) -> int:
         return self.count
