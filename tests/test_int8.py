@@ -27,6 +27,7 @@ from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate  # noqa: E402
 from bisenetv2.export import int8_file  # noqa: E402
 from bisenetv2.export.depthwise import is_depthwise, repeat_inputs  # noqa: E402
+from bisenetv2.export.fit import correct_biases, tighten  # noqa: E402
 from bisenetv2.export.int8_file import export_int8  # noqa: E402
 from bisenetv2.export.onnx_file import to_onnx  # noqa: E402
 from bisenetv2.export.quantize import (  # noqa: E402
@@ -160,7 +161,8 @@ def test_all_layers_released_is_the_fp32_file_again(
     fp32: Path, int8: onnx.ModelProto, frames: list[Any], tmp_path: Path
 ) -> None:
     original = repeat_inputs(onnx.load(fp32))
-    back = release(int8, original, list(layer_names(original)))
+    fitted = correct_biases(tighten(int8, original, frames[:1]), original, frames)
+    back = release(fitted, original, list(layer_names(original)))
     counts = Counter(node.op_type for node in back.graph.node)
     assert counts == Counter(node.op_type for node in original.graph.node)
     found = logits(back, frames[1], tmp_path, "onnxruntime")
@@ -226,6 +228,56 @@ def test_openvino_rounds_once_what_is_repeated(int8: onnx.ModelProto, tmp_path: 
         assert source.get_type_name() == "FakeQuantize"
         (reader,) = node.output(0).get_target_inputs()
         assert reader.get_node().get_type_name() == "GroupConvolution"
+
+
+def distance(model: onnx.ModelProto, fp32: Path, frame: Any, folder: Path) -> float:
+    """Mean squared distance of logits from those in FP32."""
+    expected = open_engine(fp32, "onnxruntime").logits(frame)
+    return float(np.square(logits(model, frame, folder, "onnxruntime") - expected).mean())
+
+
+def changed(
+    model: onnx.ModelProto, layer: str, original: onnx.ModelProto, place: int, by: Any
+) -> tuple[onnx.ModelProto, Any]:
+    """A copy in which a constant next to a layer is another, and that constant."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    node = next(n for n in copy.graph.node if n.name == layer_names(original)[layer].name)
+    producers = {tensor: n for n in copy.graph.node for tensor in n.output}
+    name = producers[node.input[0]].input[1] if place == 0 else node.input[place]
+    constant = next(t for t in copy.graph.initializer if t.name == name)
+    value = by(numpy_helper.to_array(constant)).astype(np.float32)
+    constant.CopyFrom(numpy_helper.from_array(value, name))
+    return copy, constant
+
+
+def test_a_scale_that_is_too_large_is_lowered(
+    fp32: Path, int8: onnx.ModelProto, frames: list[Any], tmp_path: Path
+) -> None:
+    original = repeat_inputs(onnx.load(fp32))
+    coarse, scale = changed(int8, "detail.S1.1", original, 0, lambda value: 8 * value)
+    before, kept = coarse.SerializeToString(), float(numpy_helper.to_array(scale))
+    fitted = tighten(coarse, original, frames[:1])
+    assert coarse.SerializeToString() == before
+    found = next(t for t in fitted.graph.initializer if t.name == scale.name)
+    assert float(numpy_helper.to_array(found)) < kept / 2
+    errors = [distance(model, fp32, frames[0], tmp_path) for model in (fitted, coarse)]
+    assert errors[0] < errors[1] / 2
+    for before, after in scales_around_relus(fitted):
+        assert before == after  # what a ReLU reads has the scale of what it puts out
+
+
+def test_a_bias_that_is_off_is_moved_back(
+    fp32: Path, int8: onnx.ModelProto, frames: list[Any], tmp_path: Path
+) -> None:
+    original = repeat_inputs(onnx.load(fp32))
+    off, bias = changed(int8, "detail.S2.1", original, 2, lambda value: value + 0.5)
+    fitted = correct_biases(off, original, frames)
+    found = next(t for t in fitted.graph.initializer if t.name == bias.name)
+    true = next(t for t in original.graph.initializer if t.name == bias.name)
+    values = [numpy_helper.to_array(tensor) for tensor in (found, true, bias)]
+    assert np.abs(values[0] - values[1]).mean() < 0.1 * np.abs(values[2] - values[1]).mean()
+    assert distance(fitted, fp32, frames[0], tmp_path) < distance(off, fp32, frames[0], tmp_path)
 
 
 def test_the_most_sensitive_layer_comes_first(

@@ -18,6 +18,7 @@ from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate
 from bisenetv2.export.agreement import Agreement, compare
 from bisenetv2.export.depthwise import repeat_inputs
+from bisenetv2.export.fit import correct_biases, tighten
 from bisenetv2.export.onnx_file import save_model, write_card
 from bisenetv2.export.quantize import by_sensitivity, quantize, release
 from bisenetv2.files import atomic_path
@@ -26,6 +27,9 @@ from bisenetv2.inference.engines import EngineName, Frames
 from bisenetv2.inference.machine import describe_machine
 from bisenetv2.inference.model_file import find_model
 from bisenetv2.inference.segmenter import Segmenter
+
+FITTING_FRAMES = 6
+"""Frames on which scales are lowered and biases corrected."""
 
 SENSITIVITY_FRAMES = 4
 """Frames on which the layers' errors are measured."""
@@ -93,6 +97,9 @@ def export_int8(
     original = repeat_inputs(onnx.load(source))
     tell(f"calibrating on {len(calibration)} frames of {calibration.name}")
     quantised = quantize(original, _prepared(fp32, calibration))
+    tell("fitting scales and biases")
+    few = list(_prepared(fp32, SpreadSamples(calibration, FITTING_FRAMES)))
+    quantised = correct_biases(tighten(quantised, original, few), original, few)
     before = evaluate(fp32, drop_on)
     if math.isnan(before.matrix.mean_iou):
         raise UserError(f"{drop_on.name}: has no labelled pixel to measure the drop on")
