@@ -269,7 +269,7 @@ class TestCommand:
         assert code == 0
         for stage in ALL_STAGES[1:]:
             assert stage in out
-        assert "frame 96×64 → network 96×64 → mask 96×64" in out
+        assert "frame 96×64 → network 160×96 → mask 96×64" in out  # 1.5 times the sides
         assert "head width 128" in out
         assert "GMAC" in out
         assert machine.describe_machine().processor in out
@@ -280,7 +280,7 @@ class TestCommand:
         code, out, _ = run(capsys, "benchmark", *SMALL, "--threads", "1", "--json")
         result = json.loads(out)
         assert code == 0
-        assert result["frame"] == result["network_input"] == [64, 96]
+        assert (result["frame"], result["network_input"]) == ([64, 96], [96, 160])
         assert (result["runs"], result["warmup"], result["threads"]) == (2, 1, 1)
         (road,) = result["roads"]
         assert list(road["stages"]) == ALL_STAGES
