@@ -162,6 +162,12 @@ def test_all_layers_released_is_the_fp32_file_again(
 ) -> None:
     original = repeat_inputs(onnx.load(fp32))
     fitted = correct_biases(tighten(int8, original, frames[:1]), original, frames)
+    one = release(fitted, original, ["detail.S2.1"])
+    own = layer_names(original)["detail.S2.1"].input[2]
+    constants = [{t.name: t for t in model.graph.initializer} for model in (one, fitted, original)]
+    assert constants[0][own] == constants[2][own]
+    others = [n for n in constants[0].keys() & constants[1].keys() if n != own]
+    assert len(others) > 50 and all(constants[0][n] == constants[1][n] for n in others)
     back = release(fitted, original, list(layer_names(original)))
     counts = Counter(node.op_type for node in back.graph.node)
     assert counts == Counter(node.op_type for node in original.graph.node)
@@ -256,9 +262,9 @@ def test_a_scale_that_is_too_large_is_lowered(
 ) -> None:
     original = repeat_inputs(onnx.load(fp32))
     coarse, scale = changed(int8, "detail.S1.1", original, 0, lambda value: 8 * value)
-    before, kept = coarse.SerializeToString(), float(numpy_helper.to_array(scale))
+    given, kept = coarse.SerializeToString(), float(numpy_helper.to_array(scale))
     fitted = tighten(coarse, original, frames[:1])
-    assert coarse.SerializeToString() == before
+    assert coarse.SerializeToString() == given
     found = next(t for t in fitted.graph.initializer if t.name == scale.name)
     assert float(numpy_helper.to_array(found)) < kept / 2
     errors = [distance(model, fp32, frames[0], tmp_path) for model in (fitted, coarse)]
@@ -329,7 +335,18 @@ def with_drops(monkeypatch: pytest.MonkeyPatch, needed: int) -> list[int]:
 def test_an_export_reports_both_and_leaves_a_documented_file(fp32: Path, tmp_path: Path) -> None:
     output = tmp_path / "int8.onnx"
     calibration = SpreadSamples(STREETS, 3)
-    result = export_int8(fp32, output, calibration, STREETS, 100, score_on=STREETS)
+    told: list[str] = []
+    result = export_int8(fp32, output, calibration, STREETS, 100, STREETS, told.append)
+    assert [line.partition(" ")[0] for line in told] == [
+        "calibrating", "fitting", "points", "scoring"
+    ]  # fmt: skip
+    shipped = {t.name: t for t in onnx.load(output).graph.initializer}
+    plain = quantize(
+        repeat_inputs(onnx.load(fp32)),
+        [Segmenter(fp32).prepare(calibration[k].image) for k in range(3)],
+    )
+    kept = [t.name for t in plain.graph.initializer if t == shipped[t.name]]
+    assert 0 < len(kept) < len(shipped)  # scales or biases are others
     card = read_card(output)
     assert card.quantization.startswith(f"INT8, calibrated on 3 frames of {STREETS.name}; ")
     assert f"points of mIoU lost on {STREETS.name} by openvino and onnxruntime" in card.quantization

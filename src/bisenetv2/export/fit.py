@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,23 @@ from bisenetv2.inference.engines import Frames
 
 STEP = 0.8
 """Factor by which a scale is lowered at a time."""
+
+
+def fit(
+    quantised: onnx.ModelProto, original: onnx.ModelProto, frames: Sequence[Frames]
+) -> onnx.ModelProto:
+    """Lowers scales, then corrects biases if that brings the logits nearer FP32 too.
+
+    Args:
+        quantised: What `quantize` made of `original`.
+        original: FP32 model.
+        frames: A few frames `uint8` 1×H×W×3.
+    """
+    tightened = tighten(quantised, original, frames)
+    corrected = correct_biases(tightened, original, frames)
+    expected = logits_of(original, frames)
+    before, after = (logits_error(m, frames, expected) for m in (tightened, corrected))
+    return corrected if after < before else tightened
 
 
 def tighten(
@@ -64,20 +82,21 @@ def correct_biases(
     read with those before it corrected. Biases are in FP32: it costs nothing.
 
     Args:
-        quantised: What `quantize` made of `original`.
+        quantised: What `quantize` made of `original`, its scales lowered or not.
         original: FP32 model.
         frames: A few frames `uint8` 1×H×W×3.
     """
     model = onnx.ModelProto()
     model.CopyFrom(quantised)
+    readers = Counter(tensor for node in model.graph.node for tensor in node.input)
     nodes = {node.name: node for node in model.graph.node}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     layers = layer_names(original).values()
     expected = _channel_means(original, [layer.output[0] for layer in layers], frames)
     for layer, wanted in zip(layers, expected, strict=True):
         node = nodes[layer.name]
-        if len(node.input) < 3:
-            continue  # it has no bias
+        if len(node.input) < 3 or readers[node.input[2]] > 1:
+            continue  # it has no bias, or one that is another layer's too
         (found,) = _channel_means(model, [node.output[0]], frames)
         bias = constants[node.input[2]]
         moved = numpy_helper.to_array(bias) + (wanted - found)

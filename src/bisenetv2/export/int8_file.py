@@ -18,7 +18,7 @@ from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate
 from bisenetv2.export.agreement import Agreement, compare
 from bisenetv2.export.depthwise import repeat_inputs
-from bisenetv2.export.fit import correct_biases, tighten
+from bisenetv2.export.fit import fit
 from bisenetv2.export.onnx_file import save_model, write_card
 from bisenetv2.export.quantize import by_sensitivity, quantize, release
 from bisenetv2.files import atomic_path
@@ -95,14 +95,14 @@ def export_int8(
     if fp32.card.quantization:
         raise UserError(f"{source}: is INT8 already; give the FP32 file or the checkpoint")
     original = repeat_inputs(onnx.load(source))
-    tell(f"calibrating on {len(calibration)} frames of {calibration.name}")
-    quantised = quantize(original, _prepared(fp32, calibration))
-    tell("fitting scales and biases")
-    few = list(_prepared(fp32, SpreadSamples(calibration, FITTING_FRAMES)))
-    quantised = correct_biases(tighten(quantised, original, few), original, few)
     before = evaluate(fp32, drop_on)
     if math.isnan(before.matrix.mean_iou):
         raise UserError(f"{drop_on.name}: has no labelled pixel to measure the drop on")
+    tell(f"calibrating on {len(calibration)} frames of {calibration.name}")
+    quantised = quantize(original, _prepared(fp32, calibration))
+    tell("fitting scales and biases, which takes a minute or several")
+    few = list(_prepared(fp32, SpreadSamples(calibration, FITTING_FRAMES)))
+    quantised = fit(quantised, original, few)
     engines = [name for name in ENGINES if find_spec(name)]
     note = f"INT8, calibrated on {len(calibration)} frames of {calibration.name}"
     with atomic_path(output) as temporary, TemporaryDirectory(prefix="bisenetv2-int8-") as folder:

@@ -90,7 +90,8 @@ def release(
     """Returns a quantised model with some of its layers back in floating point.
 
     Args:
-        quantised: What `quantize` made of `original`.
+        quantised: What `quantize` made of `original`, fitted or not; the layers' own weights and
+            biases come back.
         original: FP32 model.
         names: Layers by the names of `layer_names` (of the original).
     """

@@ -42,7 +42,7 @@ class Segmenter:
     Attributes:
         card: What the model was trained on.
         engine: What runs the model.
-        scale: Side of the network's input over the frame's, or `None` for as in training.
+        scale: Side of the network's input over the frame's, or `None` for as the card says.
     """
 
     card: ModelCard
@@ -243,7 +243,7 @@ def network_size(
 
 
 def training_scale(frame_size: tuple[int, int], card: ModelCard) -> float:
-    """Returns the factor that gives a frame as many pixels as in training.
+    """Returns the factor that gives a frame as many pixels as in training, by the card.
 
     It is 1 at most, or what frames were enlarged by in training.
     """
