@@ -263,7 +263,7 @@ class Recipe:
         known = {field.name for field in fields(cls)}
         content = dict(content)
         if isinstance(content.get("shrink"), int) and content["shrink"] >= 1:
-            content["input_scale"] = 1 / content.pop("shrink")  # what runs of 2026 called it
+            content["input_scale"] = 1 / content.pop("shrink")  # as earlier versions wrote it
         unknown = sorted(content.keys() - known)
         if unknown:
             raise UserError(
