@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bisenetv2.cli import main
-from bisenetv2.commands.predict_video import stop_on_signal
+from bisenetv2.commands.signals import stop_on_signal
 from bisenetv2.images import read_mask, write_image
 from bisenetv2.inference.video.pipeline import Tally
 from clips import picture, read_clip, red_segmenter, write_clip

@@ -22,6 +22,7 @@ bisenetv2: real-time semantic segmentation with BiSeNet V2
   bisenetv2 demo                                        segment a rendered street: no data needed
   bisenetv2 predict street.jpg -o out                   segment an image, a folder or a glob
   bisenetv2 predict clip.mp4 -o out                     segment a video, camera:0, rtsp://…
+  bisenetv2 serve                                       segment images that come over HTTP
   bisenetv2 evaluate --data ../shared/camvid            score a model on CamVid's test split
   bisenetv2 compare camvid-fp32 camvid --data DATA      two models on the same frames
   bisenetv2 check ../shared/camvid                      what is wrong with a data set
@@ -40,8 +41,8 @@ Exit codes: 0 done, 1 done in part, 2 a mistake in what was given.
 """
 
 VERBS = (
-    "demo", "predict", "evaluate", "compare", "check", "train", "recipes", "cooldown", "runs",
-    "export", "import", "convert-labels", "benchmark",
+    "demo", "predict", "serve", "evaluate", "compare", "check", "train", "recipes", "cooldown",
+    "runs", "export", "import", "convert-labels", "benchmark",
 )  # fmt: skip
 
 MODULES = {"import": "import_checkpoint", "convert-labels": "convert_labels"}

@@ -112,8 +112,12 @@ def read_image(path: str | Path, *, reduced: bool = False) -> Image:
     Raises:
         UserError: If the file is missing, truncated, no image, or of more than 178 megapixels.
     """
-    data = read_bytes(path)
-    with _opened(path, BytesIO(data)) as header:
+    return decode_image(read_bytes(path), path, reduced=reduced)
+
+
+def decode_image(data: bytes, name: str | Path, *, reduced: bool = False) -> Image:
+    """Decodes the bytes of an image file, as `read_image` does; `name` is for its errors."""
+    with _opened(name, BytesIO(data)) as header:
         # Some versions of OpenCV paint the missing half of a JPEG instead of refusing it; Pillow
         # refuses. Its slower decoding is spent only on files that do not end as they should.
         ending = _ENDINGS.get(header.format or "", b"")
@@ -125,7 +129,7 @@ def read_image(path: str | Path, *, reduced: bool = False) -> Image:
     except cv2.error:
         image = None
     if image is None:
-        raise UserError(f"{path}: a damaged image, or a kind OpenCV cannot decode; save it anew")
+        raise UserError(f"{name}: a damaged image, or a kind OpenCV cannot decode; save it anew")
     if reduced:  # OpenCV offers no reduced RGB
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return np.ascontiguousarray(image, np.uint8)  # H, W, 3
@@ -290,14 +294,23 @@ def write_image(path: str | Path, image: npt.NDArray[np.uint8]) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise UserError(f"{path}: unknown image format; use one of {', '.join(IMAGE_SUFFIXES)}")
+    write_bytes(path, encode_image(image, suffix, path))
+
+
+def encode_image(image: npt.NDArray[np.uint8], suffix: str, name: str | Path) -> bytes:
+    """Encodes an RGB image (`uint8` H×W×3) in one of the formats of `IMAGE_SUFFIXES`.
+
+    Raises:
+        UserError: If the format cannot hold the image; it begins with `name`.
+    """
     try:
         done, encoded = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]))
     except cv2.error:
         done = False
     if not done:
         size = " × ".join(str(side) for side in image.shape)
-        raise UserError(f"{path}: {suffix} cannot hold an image of {size}; use .png")
-    write_bytes(path, encoded.tobytes())
+        raise UserError(f"{name}: {suffix} cannot hold an image of {size}; use .png")
+    return encoded.tobytes()
 
 
 def write_mask(path: str | Path, mask: npt.NDArray[np.uint8]) -> None:
@@ -308,6 +321,11 @@ def write_mask(path: str | Path, mask: npt.NDArray[np.uint8]) -> None:
     """
     if Path(path).suffix.lower() != ".png":
         raise UserError(f"{path}: masks are written as .png, the lossless format")
+    write_bytes(path, encode_mask(mask))
+
+
+def encode_mask(mask: npt.NDArray[np.uint8]) -> bytes:
+    """Encodes a mask (`uint8` H×W) as `write_mask` writes it."""
     buffer = BytesIO()
     PillowImage.fromarray(mask).save(buffer, format="PNG")
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()

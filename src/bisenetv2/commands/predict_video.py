@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bisenetv2.commands.signals import stop_on_signal
 from bisenetv2.errors import UserError
 
 if TYPE_CHECKING:
@@ -169,32 +168,6 @@ def expected_frames(source: Source, seconds: float | None) -> int | None:
     limit = None if seconds is None else max(1, round(seconds * source.rate))
     counts = [count for count in (source.total, limit) if count is not None]
     return min(counts, default=None)
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """Yields what Ctrl-C or a polite kill sets, so that files are closed; a second one kills."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    signals = signal.SIGINT, signal.SIGTERM
-    before = {number: signal.getsignal(number) for number in signals}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def on_signal(number: int, _: object) -> None:
-        stop.set()
-        restore()
-
-    for number in signals:
-        signal.signal(number, on_signal)
-    try:
-        yield stop
-    finally:
-        restore()
 
 
 def say_what_was_done(
