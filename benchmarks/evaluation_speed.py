@@ -21,7 +21,7 @@ from bisenetv2.data.dataset import SpreadSamples
 from bisenetv2.data.streets import render_street
 from bisenetv2.evaluation.boundary import BoundaryScores
 from bisenetv2.evaluation.calibration import Calibration
-from bisenetv2.evaluation.evaluate import evaluate_protocol
+from bisenetv2.evaluation.evaluate import evaluate
 from bisenetv2.evaluation.protocols import FrameProtocol
 from bisenetv2.evaluation.report import speed
 from bisenetv2.images import write_image, write_mask
@@ -47,7 +47,7 @@ def main() -> None:
         segmenter = Segmenter(options.model)
         rates: dict[str, list[float]] = {"evaluate": [], FRAME_TO_MASK: [], FILE_TO_PICTURE: []}
         for turn in range(1 + options.rounds):
-            result = evaluate_protocol(
+            result = evaluate(
                 FrameProtocol(segmenter),
                 dataset,
                 boundary=BoundaryScores(dataset.labels) if options.everything else None,

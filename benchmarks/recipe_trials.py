@@ -94,12 +94,12 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/trials"))
     options = parser.parse_args()
 
-    trial = TRIALS[options.trial]
+    trial, data = TRIALS[options.trial], str(Path(options.data).resolve())
     plans = {name: planned(trial.common | row, options) for name, row in trial.rows.items()}
     scores: dict[str, list[float]] = {name: [] for name in plans}
     for seed in range(options.seeds):
         for name, fields in plans.items():
-            stem = re.sub(r"\W+", "-", name) + f"_{zlib.crc32(repr(fields).encode()):08x}"
+            stem = re.sub(r"\W+", "-", name) + f"_{zlib.crc32(repr((fields, data)).encode()):08x}"
             run = options.runs / f"{options.trial}_{options.budget}_{stem}_{seed}"
             scores[name].append(trained(run, fields | {"seed": seed}, options.data))
             print(f"{name}, seed {seed}: {100 * scores[name][-1]:.1f} %", file=sys.stderr)

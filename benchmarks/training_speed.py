@@ -4,7 +4,7 @@
     python benchmarks/training_speed.py --data ../shared/camvid --steps 20
 
 All train V2 (figures reading, head width 128, 11 classes) on the same batches: 8 frames of
-352×480, cut and altered as the recipe `camvid` does, and made before the clock starts. The plain
+352×480, cut and scaled as the recipe `camvid` does, and made before the clock starts. The plain
 loop is what one writes first: FP32, PyTorch's own memory layout, all five losses at the frames'
 full resolution. The recipe's step is what `bisenetv2 train camvid` takes, weight average included.
 The rows between lack one of what makes it faster on some machines: the way round that

@@ -118,6 +118,19 @@ def write_sine(container, track, seconds: float) -> None:
     container.mux(track.encode(None))
 
 
+def break_sound(path: Path, last: bool = False) -> None:
+    """Spoils the beginning of one packet of sound, half-way or last."""
+    import av
+
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        starts = [bytes(p)[:12] for p in container.demux(audio=0) if p.size]
+    unique = [start for start in starts if content.count(start) == 1]
+    place = content.index(unique[-1 if last else len(unique) // 2])
+    content[place + 1 : place + 3] = b"\x00\x3f"
+    path.write_bytes(content)
+
+
 def rotate_clip(path: Path, a: int, b: int, c: int, d: int) -> Path:
     """Writes a display matrix into an MP4 of one track, as a phone does."""
     content = bytearray(path.read_bytes())

@@ -359,8 +359,13 @@ def test_rare_crops_hold_the_class_more_often_and_in_proportion_to_their_share()
 
 def test_rare_crops_of_an_image_without_the_class_are_ordinary() -> None:
     sample = blocks(64, 64, side=9)
-    augmentation = Augmentation((16, 16), rare_classes=(77,), rare_share=1)
-    assert augmented(augmentation, sample).mask.shape == (16, 16)
+    aimed, never = (
+        Augmentation((16, 16), rare_classes=(77,), rare_share=share) for share in (1, 0)
+    )
+    for seed in range(20):
+        crop, ordinary = (augmented(each, sample, seed) for each in (aimed, never))
+        np.testing.assert_array_equal(crop.image, ordinary.image)
+        np.testing.assert_array_equal(crop.mask, ordinary.mask)
 
 
 def test_continuous_scales_fill_the_range_and_discrete_ones_do_not() -> None:

@@ -25,6 +25,7 @@ from bisenetv2.inference.benchmark_report import report
 from bisenetv2.inference.model_file import find_model, read_card
 from bisenetv2.inference.segmenter import Segmenter, network_size
 from bisenetv2.inference.upsample import upsample_argmax
+from bisenetv2.network.config import BiSeNetV2Config
 
 SMALL = ("--frame", "64", "96", "--runs", "2", "--warmup", "1")
 STAGES = ["resize", "network", "upsample-argmax", "frame to mask"]
@@ -245,6 +246,27 @@ class TestPlainRoad:
         ours, theirs = segmenter.infer(network_frame), plain.infer(network_frame)
         assert np.abs(ours - theirs).max() < 1e-3 * np.abs(ours).max()
         assert np.mean(segmenter(frame) == plain(frame)) > 0.999
+
+    def test_so_are_those_of_a_network_with_biases_of_its_own(self, plain_road, tmp_path):
+        torch = pytest.importorskip("torch")
+        from bisenetv2.network.checkpoint import load_checkpoint, save_checkpoint
+
+        config = BiSeNetV2Config(num_classes=11, width=0.25, head_width=16, conv_bias=True)
+        plain_road.write_untrained(config, (64, 96), tmp_path / "a.safetensors")
+        trained, card = load_checkpoint(tmp_path / "a.safetensors")
+        with torch.no_grad():
+            for tensor in trained.network.state_dict().values():
+                if tensor.ndim == 1:  # biases and statistics
+                    tensor.uniform_(0.5, 1.5)
+        save_checkpoint(tmp_path / "a.safetensors", trained, card)
+        plain_road.write_exported(tmp_path / "a.safetensors", tmp_path / "a.onnx")
+        network, weights_are_theirs = plain_road.read_network(tmp_path / "a.onnx")
+        assert weights_are_theirs
+        segmenter = Segmenter(tmp_path / "a.safetensors", scale=1.0)
+        plain = plain_road.PlainRoad.of(network, segmenter.card, 1.0, None)
+        network_frame = segmenter.prepare(render_street(0, 0, (64, 96)).image)
+        ours, theirs = segmenter.infer(network_frame), plain.infer(network_frame)
+        assert np.abs(ours - theirs).max() < 1e-3 * np.abs(ours).max()
 
     def test_weights_it_does_not_find_are_not_claimed(self, plain_road, tmp_path):
         onnx = pytest.importorskip("onnx")

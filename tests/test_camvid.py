@@ -205,6 +205,13 @@ def test_catalogue_opens_camvid_by_its_folder_and_streets_by_name(root: Path) ->
     assert streets.sample_name(0) != train_names  # validation shows other streets
 
 
+def test_folders_called_as_camvid_s_with_a_list_of_classes_are_one_s_own(root: Path) -> None:
+    (root / "label_colors.txt").write_text("0 0 0 ground\n9 9 0 crack\n0 99 0 spall\n")
+    dataset = open_dataset(root, "train")
+    assert dataset.labels.names == ("ground", "crack", "spall")
+    assert (len(dataset), dataset.licence) == (3, "unknown")
+
+
 @pytest.mark.parametrize("split", ["train", "val", "trainval", "test"])
 def test_catalogue_knows_the_same_splits_of_streets(split: str) -> None:
     assert len(open_dataset("streets", split)) >= 100

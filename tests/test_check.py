@@ -384,6 +384,86 @@ def test_no_sheet_is_put_among_the_data_unasked(
     assert (code, "written: mine.jpg" in out) == (0, True)
 
 
+@pytest.mark.parametrize("name", ["dataset.yaml", "pairs.csv", "../elsewhere.yaml"])
+def test_no_sheet_is_put_among_data_named_by_a_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    root = tmp_path / "own"
+    for number in range(TRAIN):
+        write_image(root / f"{number}.jpg", picture(number))
+        write_mask(root / f"{number}_mask.png", ids(number))
+    rows = [f"{number}.jpg,{number}_mask.png\n" for number in range(TRAIN)]
+    (root / "pairs.csv").write_text("".join(rows))
+    for place, folder in (("own/dataset.yaml", "."), ("elsewhere.yaml", "own")):
+        splits = "splits: {train: {images: ., masks: ., mask_ending: _mask}}"
+        (tmp_path / place).write_text(f"root: {folder}\nclasses: [a, b, c]\n{splits}\n")
+    monkeypatch.chdir(root)
+    before = sorted(root.rglob("*"))
+    code, out, _ = run(capsys, "check", name)
+    assert (code, "no sheet inside of the data" in out) == (0, True)
+    assert sorted(root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["", "dataset.yaml"])
+@pytest.mark.parametrize("sheet", ["images/train/0.jpg", "link.jpg"])
+def test_a_sheet_replaces_nothing_of_the_data(
+    capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path, name: str, sheet: str
+) -> None:
+    describe(data, "a", "b", "c")
+    image = data / "images/train/0.jpg"
+    before = image.read_bytes()
+    (tmp_path / "link.jpg").symlink_to(image)
+    place = (tmp_path if sheet == "link.jpg" else data) / sheet
+    code, out, err = run(capsys, "check", data / name, "--sheet", place)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{place}: is there, among what is read; name another file" in err
+    assert image.read_bytes() == before
+    for _ in range(2):  # a sheet of an earlier check may be replaced
+        assert run(capsys, "check", data / name, "--sheet", tmp_path / "sheet.jpg")[0] == 0
+
+
+def test_a_sheet_that_nobody_asked_for_may_fail(
+    capsys: pytest.CaptureFixture[str], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bisenetv2.commands.check.SHEET", data / "dataset.yaml" / "check.jpg")
+    describe(data, "a", "b", "c")
+    code, out, err = run(capsys, "check", data)
+    assert (code, err) == (0, "")
+    assert re.search(r"^no sheet: \S+check.jpg: cannot be written", out, re.MULTILINE)
+    code, out, err = run(capsys, "check", data, "--sheet", data / "dataset.yaml" / "x.jpg")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_withheld_truth_of_a_test_split_is_told_beside_a_damaged_mask(
+    capsys: pytest.CaptureFixture[str], data: Path
+) -> None:
+    write_image(data / "images/test/0.jpg", picture(300))
+    cut(data / "masks/train/1.png")
+    code, out, _ = run(capsys, "check", data)
+    assert (code, len(complaints(out))) == (1, 1)
+    assert "test: left out, as none of its images (1) has a mask" in out
+
+
+@pytest.mark.parametrize("reason", ["a name too long", "no permission"])
+def test_a_place_that_cannot_be_looked_at_is_named(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reason: str,
+) -> None:
+    place = tmp_path / ("a" * 300 if reason == "a name too long" else "data")
+    if reason == "no permission":  # which whoever runs the tests may have all the same
+        place.mkdir()
+
+        def forbidden(self: Path) -> None:
+            raise PermissionError(13, "Permission denied", str(self))
+
+        monkeypatch.setattr(Path, "iterdir", forbidden)
+    code, out, err = run(capsys, "check", place)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"bisenetv2 check: {place}: ")
+
+
 def test_masks_beside_images_may_be_without_one_too(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -491,8 +571,11 @@ def test_training_looks_at_its_data_first(
     assert err.count("error: ") == 1
     assert not (tmp_path / "run").exists()
 
+    for path in (data / "masks/train").iterdir():  # whichever comes first
+        write_mask(path, np.zeros((8, 8), np.uint8))
     code, _, err = run(capsys, *words, "--no-check")  # training itself stops at it, later
-    assert "tells all" not in err
+    assert code == 2
+    assert "mask of 8×8 for an image of 64×48 pixels" in err and "tells all" not in err
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -57,6 +58,11 @@ def test_lack_of_memory_is_one_line(capsys, monkeypatch):
 
     monkeypatch.setattr("bisenetv2.inference.segmenter.Segmenter.__call__", fail)
     assert "there is not enough memory for a network on 96×64 pixels" in refused(capsys, "demo")
+
+
+@pytest.mark.parametrize("words", [["predict"], ["check"], ["evaluate", "--data"]])
+def test_a_path_that_cannot_be_looked_at_is_one_line(capsys, words):
+    assert "File name too long" in refused(capsys, *words, "x" * 300)
 
 
 def test_help_shows_a_runnable_line_for_every_verb(capsys):
@@ -153,7 +159,7 @@ def test_predict_overwrites_no_source(capsys, tmp_path):
         write_image(tmp_path / name, np.zeros((32, 32, 3), np.uint8))
     before = (tmp_path / "a_mask.png").read_bytes()
     code, out, err = run(capsys, "predict", str(tmp_path), "-o", str(tmp_path))
-    assert (code, out) == (2, "") and "a_mask.png: is a source itself" in err
+    assert (code, out) == (2, "") and "a_mask.png: is a source" in err
     assert (tmp_path / "a_mask.png").read_bytes() == before
 
 
@@ -168,6 +174,16 @@ def test_predict_fails_where_no_file_is_readable(capsys, tmp_path):
 def test_predict_refuses_sources_without_images(capsys, tmp_path, source):
     (tmp_path / "empty").mkdir()
     assert source in refused(capsys, "predict", tmp_path / source)
+
+
+def test_memorising_a_few_samples_needs_no_split_to_validate_on(capsys, camvid):
+    pytest.importorskip("torch")
+    shutil.rmtree(camvid / "val")
+    shutil.rmtree(camvid / "valannot")
+    words = ("train", "camvid", "--data", camvid, "--run", camvid.parent / "run", "--iterations", 1)
+    small = ("--crop", 32, 32, "--batch", 2, "--progressive-share", 0, "--streets-share", 0)
+    assert "val" in refused(capsys, *words, *small)
+    assert run(capsys, *words, *small, "--overfit", 2, "--val-every", 9)[0] == 0
 
 
 def test_evaluate_prints_a_row_a_class(capsys, camvid):

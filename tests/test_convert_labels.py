@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -281,6 +284,75 @@ def test_texts_that_are_no_labels_leave_masks_what_they_are(capsys, tmp_path):
     assert (tmp_path / "out").exists()
 
 
+def test_a_text_among_masks_makes_no_yolo_labels_of_them(capsys, tmp_path):
+    for folder in ("masks", "labels"):
+        write_mask(tmp_path / folder / "a.png", np.array([[0, 1]], np.uint8))
+    (tmp_path / "masks/notes.txt").write_text("")
+    (tmp_path / "labels/train.txt").write_text("0\n1\n")
+    for folder in ("masks", "labels"):
+        told = done(capsys, tmp_path / folder, "--to", "coco", "-o", tmp_path / f"{folder}_out")
+        assert "1 images, index to coco" in told
+
+
+@pytest.mark.parametrize("source", ["coco", "labelme", "masks"])
+def test_an_image_that_is_missing_is_not_replaced_by_another_clip_s(capsys, tmp_path, source):
+    photo(tmp_path / "im/clip2/0001.png")
+    if source == "coco":
+        coco(tmp_path / "coco.json", [], file_name="clip1/0001.png")
+    elif source == "labelme":
+        labelme(tmp_path / "labelme/clip1/0001.json", [square("car", 0, 0, 3, 3)])
+    else:
+        write_image(tmp_path / "masks/clip1/0001.png", np.full((8, 10, 3), (9, 0, 0), np.uint8))
+        (tmp_path / "masks/classes.txt").write_text("a,0,0,0\nb,9,0,0\n")
+    path = tmp_path / ("coco.json" if source == "coco" else source)
+    told = done(capsys, path, "--images", tmp_path / "im", "-o", tmp_path / "out")
+    assert "no list of pairs, as 1 images are not known" in told
+    assert not (tmp_path / "out/pairs.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "lies"),
+    [
+        ("a.jpg", "clip/day/a.png"),
+        ("train/clip/a.jpg", "clip/a.png"),
+        ("clip/a.jpg", "train/clip/a.png"),
+        ("train2017/a.jpg", "a.png"),
+        (unicodedata.normalize("NFC", "é.jpg"), unicodedata.normalize("NFD", "é.png")),
+    ],
+)
+def test_the_path_of_an_image_may_start_above_or_below_the_folder(capsys, tmp_path, named, lies):
+    photo(tmp_path / "im" / lies)
+    photo(tmp_path / "im/other/b.png")
+    path = coco(tmp_path / "a.json", [], file_name=named)
+    done(capsys, path, "--images", tmp_path / "im", "-o", tmp_path / "out")
+    assert f"../im/{lies}," in (tmp_path / "out/pairs.csv").read_text()
+
+
+@pytest.mark.parametrize("target", ["coco", "labelme"])
+def test_names_of_images_that_are_made_up_are_told(capsys, index_masks, tmp_path, target):
+    photos = tmp_path / "photos"
+    (index_masks / "images").rename(photos)
+    told = done(capsys, index_masks, "--to", target, "-o", tmp_path / "out")
+    assert "names of images end in .png, as 3 images are not known; see --images" in told
+    words = ("--images", photos, "-o", tmp_path / "known")
+    assert "not known" not in done(capsys, index_masks, "--to", target, *words)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("target", ["index", "coco", "labelme"])
+def test_a_name_of_an_old_encoding_is_named_and_nothing_written(capsys, tmp_path, target):
+    name = os.fsdecode(b"caf\xe9")
+    mask = np.full((8, 10), 1, np.uint8)
+    if target == "index":
+        write_image(tmp_path / f"own/masks/{name}.png", np.full((8, 10, 3), (9, 0, 0), np.uint8))
+    else:
+        write_mask(tmp_path / f"own/masks/{name}.png", mask)
+    photo(tmp_path / f"own/images/{name}.png")
+    (tmp_path / "own/classes.txt").write_text("a,0,0,0\nb,9,0,0\n")
+    line = refused(capsys, tmp_path / "out", tmp_path / "own", "--to", target)
+    assert "caf\\udce9.png" in line and "is not UTF-8; rename the file" in line
+
+
 def test_jpeg_masks_take_the_nearest_colour(capsys, tmp_path):
     picture = np.full((16, 32, 3), (200, 0, 7), np.uint8)
     picture[:, 16:] = (10, 20, 30)
@@ -476,6 +548,41 @@ def test_mistakes_in_yolo_files(capsys, tmp_path, text, message):
     assert message in line
 
 
+def test_names_of_yolo_may_be_given_and_another_project_s_file_lie_above(capsys, tmp_path):
+    root = yolo(tmp_path / "p/y", "1 0 0 1 0 1 1\n")
+    (root / "data.yaml").rename(tmp_path / "data.yaml")
+    (tmp_path / "p/helm.yaml").write_text("{{ x }}: [")
+    assert f"{tmp_path}/p/helm.yaml: not YAML" in refused(capsys, tmp_path / "out", root)
+    done(capsys, root, "--classes", tmp_path / "data.yaml", "-o", tmp_path / "out")
+    lines = (tmp_path / "out/classes.txt").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["car", "person"]
+    assert np.unique(read_mask(tmp_path / "out/masks/train/a.png")).tolist() == [1, 255]
+    (tmp_path / "p/data.yaml").write_text("names: [person, car]\n")  # says what the numbers are
+    words = ("--classes", tmp_path / "data.yaml", "-o", tmp_path / "again")
+    done(capsys, root, *words)
+    assert np.unique(read_mask(tmp_path / "again/masks/train/a.png")).tolist() == [0, 255]
+
+
+def test_numbers_of_yolo_are_the_ids_of_a_list_that_gives_them(capsys, tmp_path):
+    root = yolo(tmp_path / "y", "2 0 0 1 0 1 1\n")
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("2 car\n1 bus\n7 tram\n")
+    told = done(capsys, root, "-o", tmp_path / "out")
+    assert "4 classes (background, bus, car, tram)" in told
+    assert np.unique(read_mask(tmp_path / "out/masks/train/a.png")).tolist() == [0, 2]
+    (root / "labels/train/a.txt").write_text("0 0 0 1 0 1 1\n")
+    line = refused(capsys, tmp_path / "again", root)
+    assert "class '0' is none of the 3 that are named, 1-7" in line
+
+
+def test_a_class_may_be_called_by_any_letter(capsys, index_masks, tmp_path):
+    (index_masks / "classes.txt").write_text(CLASSES.replace("road", "🚗 é"), encoding="utf-8")
+    done(capsys, index_masks, "--to", "yolo", "-o", tmp_path / "there")
+    assert '"🚗 é"' in (tmp_path / "there/data.yaml").read_text(encoding="utf-8")
+    words = ("--images", index_masks / "images", "-o", tmp_path / "back")
+    assert "🚗 é" in done(capsys, tmp_path / "there", *words)
+
+
 def test_mistakes_around_yolo_files(capsys, tmp_path):
     root = yolo(tmp_path / "y/y", "0 0 0 1 0 1 1", "names: {1: car}")
     assert "numbered [1], not from 0" in refused(capsys, tmp_path / "out", root)
@@ -553,3 +660,73 @@ def test_two_images_of_one_name_are_refused(capsys, tmp_path):
     content["images"].append({**content["images"][0], "id": 6, "file_name": "a.png"})
     path.write_text(json.dumps(content))
     assert "2 images would become masks/a.png" in refused(capsys, tmp_path / "out", path)
+
+
+def reordered(root):
+    """Writes palette masks of four areas in colours that the list beside has in another order."""
+    mask = np.kron(np.arange(4, dtype=np.uint8).reshape(2, 2), np.ones((4, 5), np.uint8))
+    image = PillowImage.fromarray(mask).convert("P")
+    image.putdata(mask.ravel().tolist())
+    image.putpalette([0, 0, 0, 10, 20, 30, 200, 0, 7, 1, 2, 3])
+    (root / "masks").mkdir(parents=True)
+    image.save(root / "masks/a.png")
+    write_mask(root / "masks/empty.png", mask * 0)
+    lines = ["sky,1,2,3", "person,200,0,7", "bus,9,9,9", "ground,0,0,0", "road,10,20,30"]
+    (root / "class_dict.csv").write_text("\n".join(["name,r,g,b", *lines]))
+    for name in ("a", "empty"):
+        photo(root / f"images/{name}.jpg")
+    return np.array([3, 4, 1, 0])[mask]
+
+
+def test_palettes_in_the_colours_of_a_list_are_read_as_data_reads_them(capsys, tmp_path):
+    expected = reordered(tmp_path / "own")
+    dataset = open_dataset(str(tmp_path / "own"), "trainval")
+    np.testing.assert_array_equal(dataset[0].mask, expected)
+    (tmp_path / "own/dataset.yaml").unlink()
+    done(capsys, tmp_path / "own/masks", "--to", "coco", "-o", tmp_path / "coco")
+    content = json.loads((tmp_path / "coco/instances.json").read_text())
+    assert [image["file_name"] for image in content["images"]] == ["a.jpg", "empty.jpg"]
+    words = ("--images", tmp_path / "own/images", "--background", "none")
+    done(capsys, tmp_path / "coco", *words, "-o", tmp_path / "back")
+    np.testing.assert_array_equal(read_mask(tmp_path / "back/masks/a.png"), expected)
+    assert (read_mask(tmp_path / "back/masks/empty.png") == 3).all()
+    words = ("--from", "index", "--to", "colour", "-o", tmp_path / "insisted")
+    done(capsys, tmp_path / "own", *words)
+    painted = np.asarray(PillowImage.open(tmp_path / "insisted/masks/a.png"))
+    assert painted[0, 0].tolist() == [1, 2, 3]
+
+
+SPLITS = "splits: {train: {images: images, masks: masks}}\n"
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_from_colour_insists_whether_ids_are_described_or_not(capsys, tmp_path, listed):
+    image = PillowImage.fromarray(np.array([[2, 1, 0]] * 9, np.uint8).repeat(3, axis=1))
+    image.putpalette([9, 0, 0, 0, 9, 0, 0, 0, 9])
+    (tmp_path / "own/masks").mkdir(parents=True)
+    image.save(tmp_path / "own/masks/a.png")
+    if listed:
+        colors = {"a": [0, 0, 9], "b": [0, 9, 0], "c": [9, 0, 0]}
+        entries = [f"{{name: {name}, color: {color}}}" for name, color in colors.items()]
+        text = f"classes: [{', '.join(entries)}]\n{SPLITS}"
+        (tmp_path / "own/dataset.yaml").write_text(text)
+    done(capsys, tmp_path / "own", "--from", "colour", "-o", tmp_path / "out")
+    assert read_mask(tmp_path / "out/masks/a.png")[0, ::3].tolist() == [0, 1, 2]
+
+
+def test_from_index_insists_whether_colours_are_described_or_not(capsys, tmp_path):
+    words = (tmp_path / "own", "--from", "index", "--to", "colour")
+    write_image(tmp_path / "own/masks/a.png", np.full((3, 3, 3), (0, 9, 0), np.uint8))
+    assert "a.png: holds colours where ids" in refused(capsys, tmp_path / "out", *words)
+    write_mask(tmp_path / "own/masks/a.png", np.array([[0, 1]], np.uint8))
+    classes = "classes: [{name: a, color: [1, 1, 1]}, {name: b, color: [0, 0, 0]}]\n"
+    (tmp_path / "own/dataset.yaml").write_text(f"encoding: colors\n{classes}{SPLITS}")
+    done(capsys, *words, "-o", tmp_path / "out")
+    found = np.asarray(PillowImage.open(tmp_path / "out/masks/a.png"))
+    assert found.tolist() == [[[1, 1, 1], [0, 0, 0]]]
+
+
+def test_a_folder_without_masks_is_named(capsys, tmp_path):
+    (tmp_path / "in").mkdir()
+    line = refused(capsys, tmp_path / "out", tmp_path / "in", "--from", "colour")
+    assert "holds no labelled image" in line

@@ -9,6 +9,7 @@ import pytest
 
 from bisenetv2.data.camvid import open_camvid
 from bisenetv2.evaluation.evaluate import evaluate
+from bisenetv2.evaluation.protocols import FrameProtocol
 from bisenetv2.inference.model_file import EMBEDDED_MODELS, find_model, read_card
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.upsample import upsample_argmax
@@ -53,5 +54,5 @@ def test_fast_decoding_of_real_logits_equals_interpolation(camvid_root, size):
 def test_embedded_model_scores_what_its_card_says(camvid_root, name, tolerance):
     merit = read_card(find_model(name)).merit
     percent, split = re.match(r"([\d.]+) % mIoU on CamVid (\w+)", merit).groups()
-    result = evaluate(Segmenter(name), open_camvid(camvid_root, split))
+    result = evaluate(FrameProtocol(Segmenter(name)), open_camvid(camvid_root, split))
     assert 100 * result.matrix.mean_iou == pytest.approx(float(percent), abs=tolerance)

@@ -18,8 +18,8 @@ from bisenetv2.data.dataset import Sample
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.boundary import BoundaryScores
 from bisenetv2.evaluation.calibration import Calibration
-from bisenetv2.evaluation.evaluate import Evaluation, evaluate, evaluate_protocol
-from bisenetv2.evaluation.protocols import Answer, AsItIs
+from bisenetv2.evaluation.evaluate import Evaluation, evaluate
+from bisenetv2.evaluation.protocols import Answer
 from bisenetv2.evaluation.report import print_report, write_image_scores
 from bisenetv2.evaluation.walk import Answered, Clock
 from bisenetv2.images import Image, read_image, read_mask
@@ -49,12 +49,14 @@ class ListDataset:
         return self._samples[index]
 
 
-class FunctionSegmenter:
+class FunctionModel:
+    description = "as it is"
+
     def __init__(self, function: Callable[[Image], Mask], labels: Labels = LABELS) -> None:
         self._function, self.labels = function, labels
 
-    def __call__(self, frame: Image) -> Mask:
-        return self._function(frame)
+    def answer(self, frame: Image, confidence: bool) -> Answer:
+        return Answer(self._function(frame), None)
 
 
 def sample_of(mask: list[list[int]]) -> Sample:
@@ -72,7 +74,7 @@ def says_road(frame: Image) -> Mask:
 
 
 def evaluation_of(mask: list[list[int]], function: Callable[[Image], Mask]) -> Evaluation:
-    return evaluate(FunctionSegmenter(function), ListDataset([sample_of(mask)]))
+    return evaluate(FunctionModel(function), ListDataset([sample_of(mask)]))
 
 
 def printed(evaluation: Evaluation) -> str:
@@ -83,17 +85,17 @@ def printed(evaluation: Evaluation) -> str:
 
 def test_perfect_prediction_scores_one_on_frames_of_any_size() -> None:
     dataset = ListDataset([sample_of([[0, 1], [2, 255]]), sample_of([[0, 1, 2]])])
-    evaluation = evaluate(FunctionSegmenter(reads_red), dataset)
+    evaluation = evaluate(FunctionModel(reads_red), dataset)
     assert evaluation.matrix.mean_iou == 1.0
     assert evaluation.matrix.pixels == 6
     assert (evaluation.images, evaluation.data) == (2, "toy val")
-    assert evaluation.protocol == "resized: single scale, masks at label size"
+    assert evaluation.protocol == "as it is"
 
 
 def test_every_sample_meets_its_own_truth_once_and_in_order() -> None:
     dataset = ListDataset([sample_of([[i % 3, i // 3 % 3]]) for i in range(9)])
     done: list[int] = []
-    evaluation = evaluate(FunctionSegmenter(reads_red), dataset, done.append)
+    evaluation = evaluate(FunctionModel(reads_red), dataset, done.append)
     assert [index for index, _ in dataset.reads] == list(range(9))
     assert done == list(range(1, 10))
     assert evaluation.matrix.pixel_accuracy == 1.0
@@ -107,7 +109,7 @@ def test_samples_are_read_ahead_by_one_other_thread() -> None:
         read_before.append(len(dataset.reads))
         return says_road(frame)
 
-    evaluate(FunctionSegmenter(segment), dataset)
+    evaluate(FunctionModel(segment), dataset)
     threads = {thread for _, thread in dataset.reads}
     assert len(threads) == 1
     assert threading.get_ident() not in threads
@@ -123,13 +125,13 @@ def test_a_sample_that_cannot_be_read_ends_the_evaluation_with_its_error() -> No
 
     dataset = Broken([sample_of([[0]])] * 3)
     with pytest.raises(UserError, match=r"toy/1\.png: truncated"):
-        evaluate(FunctionSegmenter(says_road), dataset)
+        evaluate(FunctionModel(says_road), dataset)
 
 
 def test_different_labels_are_refused_with_both_lists_on_one_line() -> None:
     other = Labels(("sky", "road", "[tree]"), LABELS.palette)
     with pytest.raises(UserError) as caught:
-        evaluate(FunctionSegmenter(says_road, other), ListDataset([sample_of([[0]])]))
+        evaluate(FunctionModel(says_road, other), ListDataset([sample_of([[0]])]))
     message = str(caught.value)
     assert "0 sky | road, 1 road | sky, 2 [tree] | [tree]" in message
     assert "toy val" in message
@@ -138,9 +140,7 @@ def test_different_labels_are_refused_with_both_lists_on_one_line() -> None:
 
 def test_another_palette_or_raw_coding_is_no_other_label_set() -> None:
     repainted = replace(LABELS, palette=((1, 1, 1),) * 3, raw_ids=((7, 0), (8, 1), (9, 2)))
-    evaluation = evaluate(
-        FunctionSegmenter(reads_red, repainted), ListDataset([sample_of([[0, 1]])])
-    )
+    evaluation = evaluate(FunctionModel(reads_red, repainted), ListDataset([sample_of([[0, 1]])]))
     assert evaluation.matrix.mean_iou == 1.0
 
 
@@ -148,7 +148,7 @@ def test_frame_and_mask_of_different_size_name_the_sample_and_both_sizes() -> No
     wrong = Sample(np.zeros((4, 6, 3), np.uint8), np.zeros((2, 3), np.uint8))
     dataset = ListDataset([sample_of([[0]]), wrong])
     with pytest.raises(UserError, match=r"^toy/1\.png: frame of 6×4 and mask of 3×2 pixels"):
-        evaluate(FunctionSegmenter(says_road), dataset)
+        evaluate(FunctionModel(says_road), dataset)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_value_or_size_that_does_not_fit_names_the_sample(
 
 def test_an_empty_dataset_is_refused_by_name() -> None:
     with pytest.raises(UserError, match="toy val: holds no images"):
-        evaluate(FunctionSegmenter(says_road), ListDataset([]))
+        evaluate(FunctionModel(says_road), ListDataset([]))
 
 
 def test_json_holds_fractions_and_names_the_absent_class() -> None:
@@ -178,7 +178,7 @@ def test_json_holds_fractions_and_names_the_absent_class() -> None:
     nothing = {"iou": None, "iou_interval": None, "accuracy": None, "dice": None}
     assert content == {
         "data": "toy val",
-        "protocol": "resized: single scale, masks at label size",
+        "protocol": "as it is",
         "images": 1,
         "labelled_pixels": 4,
         "miou": 0.375,
@@ -200,7 +200,7 @@ def test_json_holds_fractions_and_names_the_absent_class() -> None:
 
 def test_json_of_several_images_has_intervals_around_the_figures() -> None:
     samples = [sample_of([[0, 0, 1, i % 2]]) for i in range(20)]
-    content = evaluate(FunctionSegmenter(says_road), ListDataset(samples)).to_json_object()
+    content = evaluate(FunctionModel(says_road), ListDataset(samples)).to_json_object()
     low, high = content["miou_interval"]
     assert low < content["miou"] < high
     low, high = content["per_class"]["road"]["iou_interval"]
@@ -217,7 +217,7 @@ def test_outlines_and_confidence_are_scored_where_asked_for() -> None:
             return Answer(reads_red(frame), np.full(frame.shape[:2], 0.5, np.float32))
 
     dataset = ListDataset([sample_of([[0] * 8 + [1] * 8] * 6)] * 2)
-    result = evaluate_protocol(
+    result = evaluate(
         Sure(), dataset, boundary=BoundaryScores(LABELS), calibration=Calibration(LABELS)
     )
     content = json.loads(json.dumps(result.to_json_object(), allow_nan=False))
@@ -243,9 +243,7 @@ def test_frames_are_scored_by_one_other_thread_in_order_and_seen_by_observers() 
 
     notes = Notes()
     samples = [sample_of([[i % 2, 0]]) for i in range(6)]
-    evaluate_protocol(
-        AsItIs(FunctionSegmenter(says_road)), ListDataset(samples), observers=(notes,)
-    )
+    evaluate(FunctionModel(says_road), ListDataset(samples), observers=(notes,))
     assert [name for name, _, _ in notes.seen] == [f"toy/{index}.png" for index in range(6)]
     assert [score for _, score, _ in notes.seen] == [1.0, 0.25] * 3
     threads = {thread for _, _, thread in notes.seen}
@@ -255,7 +253,7 @@ def test_frames_are_scored_by_one_other_thread_in_order_and_seen_by_observers() 
 
 def test_the_clock_accounts_for_all_the_time() -> None:
     dataset = ListDataset([sample_of([[0, 1]])] * 5)
-    evaluation = evaluate(FunctionSegmenter(says_road), dataset)
+    evaluation = evaluate(FunctionModel(says_road), dataset)
     shares = evaluation.clock.shares()
     assert [*shares] == ["network", "reading", "scoring", "rest"]
     assert sum(shares.values()) == pytest.approx(1)
@@ -264,7 +262,7 @@ def test_the_clock_accounts_for_all_the_time() -> None:
 
 def test_scores_of_each_image_go_to_a_csv_file(tmp_path: Path) -> None:
     samples = [sample_of([[0, 0, 0, 1]]), sample_of([[0, 0]]), sample_of([[IGNORE_INDEX]])]
-    evaluation = evaluate(FunctionSegmenter(says_road), ListDataset(samples))
+    evaluation = evaluate(FunctionModel(says_road), ListDataset(samples))
     write_image_scores(tmp_path / "new" / "images.csv", evaluation)
     assert (tmp_path / "new" / "images.csv").read_text().splitlines() == [
         "image,miou,pixel_accuracy,road,sky,[tree]",
@@ -280,7 +278,7 @@ def test_cityscapes_has_its_categories() -> None:
     road, sidewalk, car = 0, 1, 13
     samples = [sample_of([[road, sidewalk, car, car]])]
     dataset = ListDataset(samples, CITYSCAPES)
-    result = evaluate(FunctionSegmenter(lambda f: reads_red(f) // 13 * 13, CITYSCAPES), dataset)
+    result = evaluate(FunctionModel(lambda f: reads_red(f) // 13 * 13, CITYSCAPES), dataset)
     assert result.matrix.mean_iou == 0.5  # road 1/2, sidewalk 0, car 1
     content = result.to_json_object()
     categories = content["categories"]
@@ -308,7 +306,7 @@ def test_report_has_a_row_a_class_the_mean_and_names_the_absent_class() -> None:
     assert "pixel accuracy 75.00 %" in text
     assert "1 image," in text
     assert "left out of the means: [tree]" in text
-    assert "resized: single scale, masks at label size" in text
+    assert "toy val, as it is" in text
 
 
 def test_report_counts_what_was_predicted_as_an_absent_class() -> None:
@@ -332,7 +330,7 @@ def test_camvid_truth_against_itself_scores_one() -> None:
     ]
     # The network never predicts the ignore index; any class will do where the truth is ignored.
     answers = iter([np.where(truth == IGNORE_INDEX, 0, truth).astype(np.uint8) for truth in truths])
-    segmenter = FunctionSegmenter(lambda _: next(answers), CAMVID)
-    evaluation = evaluate(segmenter, ListDataset(samples, CAMVID))
+    model = FunctionModel(lambda _: next(answers), CAMVID)
+    evaluation = evaluate(model, ListDataset(samples, CAMVID))
     assert evaluation.matrix.mean_iou == 1.0
     assert evaluation.matrix.pixels == sum(int((truth != IGNORE_INDEX).sum()) for truth in truths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
@@ -70,6 +71,20 @@ def test_everything_that_can_be_asked_for_is_written(capsys, camvid, tmp_path):
     with table.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == [str(camvid / f"test/{i}.png") for i in range(3)]
+
+
+def test_a_file_name_that_is_not_utf_8_does_not_lose_the_evaluation(capsys, camvid, tmp_path):
+    root, page, table = tmp_path / "camvid", tmp_path / "report.html", tmp_path / "images.csv"
+    for folder in ("test", "testannot"):
+        (root / folder).mkdir(parents=True)
+        try:
+            shutil.copy(camvid / folder / "0.png", root / folder / "stra\udcdfe.png")
+        except (OSError, UnicodeError):
+            pytest.skip("the file system takes no such name")
+    words = ("evaluate", "--data", root, "--html", page, "--csv", table)
+    assert run(capsys, *words)[0] == 0
+    for file in (page, table):
+        assert r"stra\udcdfe.png" in file.read_text(encoding="utf-8")
 
 
 def test_processes_of_torchrun_find_what_one_finds(capsys, camvid, tmp_path):

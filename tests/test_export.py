@@ -23,6 +23,7 @@ from bisenetv2.data import catalogue  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.evaluation.evaluate import evaluate  # noqa: E402
+from bisenetv2.evaluation.protocols import FrameProtocol  # noqa: E402
 from bisenetv2.export import int8_file, onnx_file  # noqa: E402
 from bisenetv2.export.agreement import Agreement, compare  # noqa: E402
 from bisenetv2.export.onnx_file import LEAST_AGREEMENT, export_onnx  # noqa: E402
@@ -129,7 +130,7 @@ def test_engines_compute_torch_s_logits_at_every_size(
 
 
 def test_the_card_travels_with_version_and_figure_of_merit(exported: Exported) -> None:
-    merit = evaluate(Segmenter(exported.file), STREETS).merit
+    merit = evaluate(FrameProtocol(Segmenter(exported.file)), STREETS).merit
     assert merit
     assert read_card(exported.file) == replace(CARD, version=__version__, merit=merit)
 
@@ -192,6 +193,18 @@ def test_another_ending_is_refused_before_anything_is_read(name: str, tmp_path: 
         export_onnx(tmp_path / "absent.safetensors", tmp_path / name, STREETS)
     assert str(tmp_path / name) in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name, advice",
+    [("a.onnx", "--int8 --calibrate"), ("a.pth", "bisenetv2 import"), ("camvid-fp32", "--int8")],
+)
+def test_what_is_no_checkpoint_is_told_its_road(
+    name: str, advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", name, "-o", str(tmp_path / "out.onnx")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert name in line and advice in line
 
 
 def test_a_missing_checkpoint_leaves_nothing_behind(tmp_path: Path) -> None:

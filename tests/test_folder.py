@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from bisenetv2.data.catalogue import open_dataset
 from bisenetv2.data.folder import dataset_yaml
-from bisenetv2.data.folder.matching import Source, held_out, match, read_rows
+from bisenetv2.data.folder.lists import read_rows
+from bisenetv2.data.folder.matching import Source, held_out, match
 from bisenetv2.data.folder.split import infer_description, open_folder
 from bisenetv2.errors import UserError
 from bisenetv2.images import write_image, write_mask
@@ -66,6 +68,7 @@ LAYOUTS = {
     "train train_labels": ("{s}/{n}.png", "{s}_labels/{n}_label.png"),
     "train together": ("{s}/{n}.jpg", "{s}/{n}_mask.png"),
     "cities": ("images/{s}/ulm/{n}_leftImg8bit.png", "labels/{s}/ulm/{n}_gtFine_labelIds.png"),
+    "img_dir/train ann_dir/train": ("img_dir/{s}/{n}.jpg", "ann_dir/{s}/{n}.png"),
     "upper case": ("Images/{s}/{n}.JPG", "Masks/{s}/{n}.PNG"),
 }
 
@@ -120,12 +123,71 @@ def test_a_pair_added_later_moves_few_others(count: int, share: float) -> None:
     assert len(set(out) ^ set(later)) <= 3
 
 
-def test_an_unlabelled_test_folder_is_no_obstacle(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("images/{}/a.png", "masks/{}/a.png"),
+        ("{}/images/a.png", "{}/masks/a.png"),
+        ("{}/a.png", "{}_labels/a.png"),
+        ("{}/a.png", "{}/a_mask.png"),
+    ],
+)
+def test_an_unlabelled_test_folder_is_no_obstacle(
+    image: str, mask: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for split in ("train", "val"):
-        add(tmp_path, f"images/{split}/a.png", f"masks/{split}/a.png")
-    write_image(tmp_path / "images/test/a.png", np.zeros((4, 4, 3), np.uint8))
-    assert names(tmp_path, "val") == ["images/val/a.png"]
+        add(tmp_path, image.format(split), mask.format(split))
+    write_image(tmp_path / image.format("test"), np.zeros((4, 4, 3), np.uint8))
+    assert names(tmp_path, "val") == [image.format("val")]
+    assert "test: left out, as none of its images (1) has a mask" in capsys.readouterr().err
     assert "unknown split 'test'" in complaint(tmp_path, "test")
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [("images/{}/{}.png", "masks/{}/{}.png"), ("{}/{}.png", "{}_labels/{}.png")],
+)
+def test_of_two_folders_of_one_split_none_is_lost(image: str, mask: str, tmp_path: Path) -> None:
+    for split in ("train", "val", "valid"):
+        add(tmp_path, image.format(split, "a"), mask.format(split, "a"))
+    text = complaint(tmp_path)
+    assert text.startswith(f"{(tmp_path / image.format('valid', 'a')).parent}: is val as ")
+    assert "pairs.csv" in text
+
+
+def test_masks_may_call_a_split_otherwise_than_images(tmp_path: Path) -> None:
+    for split, other in (("train", "Training"), ("val", "Valid")):
+        add(tmp_path, f"images/{split}/a.png", f"masks/{other}/a.png")
+    assert names(tmp_path, "val") == ["images/val/a.png"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a right to make links")
+def test_linked_folders_are_searched_too_and_none_for_ever(tmp_path: Path) -> None:
+    for clip in ("a", "b"):
+        add(tmp_path, f"store/{clip}/images/0.png", f"store/{clip}/masks/0.png")
+    for kind in ("images", "masks"):
+        (tmp_path / "own" / kind).mkdir(parents=True)
+        for clip in ("a", "b"):
+            (tmp_path / "own" / kind / clip).symlink_to(tmp_path / "store" / clip / kind)
+        (tmp_path / "store" / "a" / kind / "back").symlink_to(tmp_path / "own" / kind)
+        (tmp_path / "own" / kind / "self").symlink_to(tmp_path / "own" / kind)
+    assert names(tmp_path / "own", "trainval") == ["images/a/0.png", "images/b/0.png"]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"), [("images/{}.png", "masks/{}.png"), ("{}.png", "{}_mask.png")]
+)
+def test_a_letter_with_its_accent_is_one_however_it_is_written(
+    image: str, mask: str, tmp_path: Path
+) -> None:
+    one, two = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    add(tmp_path, image.format(two), mask.format(one))
+    add(tmp_path, image.format("b"), mask.format("b"))
+    assert len(names(tmp_path, "trainval")) == 2
+    if "/" in image:
+        (tmp_path / "dataset.yaml").unlink()
+        (tmp_path / "train.txt").write_text(f"{one}\nb\n", encoding="utf-8")
+        assert len(names(tmp_path, "trainval")) == 2
 
 
 @pytest.mark.parametrize("lists", [("test",), ("train", "val", "test")])
@@ -195,6 +257,12 @@ def test_lists_of_names_choose_from_the_folders(folder: str, line: str, tmp_path
         ("x/a.png,y/1.png\nx/b.png\n", "line 2: 1 names, unlike the lines before"),
         ("x/a.png,y/9.png\n", "line 1: no file y/9.png beside the list"),
         ("image,mask,split\nx/a.png,y/1.png,dev\n", "split 'dev' is none of train, val, test"),
+        (
+            "image,mask,split\nx/a.png,y/1.png,val\nx/a.png,y/1.png,\n",
+            "line 3: split '' is none of train, val, test",
+        ),
+        (f"{'x' * 300}.png,y/1.png\n", f"line 1: no file {'x' * 300}.png beside the list"),
+        (f"x/a.png,{'y' * 200_000}\n", "line 1: field larger than field limit"),
         ("x/a.png\n", "names no mask"),
         ("\n", "holds no row"),
     ],
@@ -206,6 +274,57 @@ def test_a_list_that_is_wrong_is_named_with_its_line(
     (tmp_path / "pairs.csv").write_text(text)
     found = complaint(tmp_path)
     assert found.startswith(f"{tmp_path / 'pairs.csv'}: ") and message in found
+
+
+def test_rows_of_one_split_may_spell_it_in_several_ways(tmp_path: Path) -> None:
+    spelled = ("train", "Train", "training", "val", "VALID", "test")
+    for number in range(len(spelled)):
+        add(tmp_path, f"x/{number}.png", f"y/{number}.png")
+    rows = [f"x/{number}.png,y/{number}.png,{split}" for number, split in enumerate(spelled)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["image,mask,split", *rows]))
+    found = [len(names(tmp_path, split)) for split in ("train", "val", "trainval", "test")]
+    assert found == [3, 2, 5, 1]
+    older = Source(list="pairs.csv", rows="Train")  # as a description may say
+    assert len(match(tmp_path, older).pairs) == 3
+
+
+def test_of_two_lists_of_one_split_none_is_lost(tmp_path: Path) -> None:
+    for stem in "abc":
+        add(tmp_path, f"images/{stem}.png", f"masks/{stem}.png")
+    for name, stem in (("train", "a"), ("val", "b"), ("valid", "c")):
+        (tmp_path / f"{name}.txt").write_text(f"{stem}\n")
+    assert complaint(tmp_path).startswith(f"{tmp_path / 'valid.txt'}: is val as val.txt is;")
+
+
+@pytest.mark.parametrize("line", ["{}.jpg", "JPEGImages/{}.jpg", "JPEGImages/{0}.jpg {1}{0}.png"])
+def test_paths_of_a_list_may_start_with_a_slash(line: str, tmp_path: Path) -> None:
+    for stem in "ab":
+        add(tmp_path, f"JPEGImages/{stem}.jpg", f"SegmentationClass/{stem}.png")
+    lines = ["/" + line.format(stem, "/SegmentationClass/") for stem in "ab"]
+    (tmp_path / "train.txt").write_text("\n".join(lines))
+    assert names(tmp_path, "trainval") == ["JPEGImages/a.jpg", "JPEGImages/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image_id,width,height\n0,8,8\n1,8,8\n",
+        f"id,rle_mask\n0,1 2 3\n1,\n2,{'4 5' * 70_000}\n",
+        "ImageId\tClassId\n",
+    ],
+)
+def test_a_table_about_images_is_no_list_of_them(text: str, tmp_path: Path) -> None:
+    for stem in "01":
+        add(tmp_path, f"images/{stem}.png", f"masks/{stem}.png")
+    (tmp_path / "train.csv").write_text(text)
+    assert names(tmp_path, "trainval") == ["images/0.png", "images/1.png"]
+
+
+@pytest.mark.parametrize("text", ["image,mask\n0,0\n", "picture,truth\nimages/0.png,masks/0.png\n"])
+def test_what_may_be_a_list_is_not_passed_over(text: str, tmp_path: Path) -> None:
+    add(tmp_path, "images/0.png", "masks/0.png")
+    (tmp_path / "train.csv").write_text(text)
+    assert "beside the list; correct the path" in complaint(tmp_path)
 
 
 def test_a_list_is_refused_where_a_name_is_missing_or_has_two_meanings(tmp_path: Path) -> None:

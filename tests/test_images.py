@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import tempfile
 import zlib
@@ -17,7 +18,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image as PillowImage
 
 from bisenetv2.errors import UserError
-from bisenetv2.files import atomic_path
+from bisenetv2.files import atomic_path, check_writable
 from bisenetv2.images import (
     IMAGE_SUFFIXES,
     Header,
@@ -433,6 +434,26 @@ def test_an_unwritable_target_is_refused_and_nothing_is_left(
     pixels = scene() if write is write_image else scene()[..., 0]
     assert "cannot be written" in refusal(lambda path: write(path, pixels), target)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    link = tmp_path / "link.png"
+    link.symlink_to(tmp_path / "far" / "image.png")
+    write_mask(link, np.ones((2, 3), np.uint8))
+    assert link.is_symlink()
+    assert read_mask(tmp_path / "far" / "image.png").shape == (2, 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_no_regular_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match=r"pipe\.png: is a device or a pipe"):
+        write_mask(pipe, np.ones((2, 3), np.uint8))
+    with pytest.raises(UserError, match=r"pipe\.png: is a device or a pipe"):
+        check_writable(pipe)
+    assert pipe.is_fifo()
 
 
 @pytest.mark.parametrize("name", ["image.gif", "image", "image.txt"])

@@ -225,6 +225,9 @@ def test_labels_follow_from_the_number_of_classes_unless_named(tmp_path: Path) -
     assert find_labels(None, 19) == ("cityscapes", CITYSCAPES)
     assert find_labels(None, 171) == ("coco-stuff", COCO_STUFF)
     assert find_labels(None, 150) == ("ade20k", ADE20K)
+    for unnamed in (1, 11):  # a network of a single class; one that merely has as many as CamVid
+        with pytest.raises(UserError, match=f"{unnamed} classes: name their labels"):
+            find_labels(None, unnamed)
     own = Labels(names=("road", "rest"), palette=((1, 2, 3), (4, 5, 6)))
     (tmp_path / "own.json").write_text(own.to_json(), encoding="utf-8")
     assert find_labels(str(tmp_path / "own.json"), 2) == ("", own)
@@ -368,4 +371,5 @@ def test_a_trunk_comes_in_for_training(tmp_path: Path, capsys: pytest.CaptureFix
     assert "its head is untrained" in card.data_licence
     assert card.labels.names == ("untrained",)
     assert main(["import", str(tmp_path / "backbone_v2.pth"), "--labels", "cityscapes"]) == 2
+    assert "has no head" in capsys.readouterr().err
     assert json.loads(card.to_json())["network"]["head_width"] == 1024

@@ -121,6 +121,13 @@ def test_instructions_that_plain_values_do_not_need_are_refused(
     assert "refused, it carries code" in refusal(path)
 
 
+def test_tuples_that_take_for_ever_to_be_hashed_are_refused_unread(tmp_path: Path) -> None:
+    doubled = b"".join(b"h%ch%c\x86q%ca" % (i, i, i + 1) for i in range(60))  # into a list
+    path = tmp_path / "model.pdparams"
+    path.write_bytes(b"\x80\x02]K\x01\x85q\x00a" + doubled + b"}h%cK\x01s." % 60)
+    assert "damaged" in refusal(path)
+
+
 def test_nothing_else_in_the_product_reads_a_pickle() -> None:
     reads = re.compile(
         r"\b(import pickle|from pickle|torch\.load\b|allow_pickle(?!=False)|joblib|shelve)"

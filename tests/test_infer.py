@@ -12,7 +12,6 @@ from PIL import Image as PillowImage
 from bisenetv2.builtin_labels import voc_color
 from bisenetv2.data.encodings import read_classes
 from bisenetv2.data.folder import dataset_yaml
-from bisenetv2.data.folder.class_files import NamedClass, read_classes_file
 from bisenetv2.data.folder.infer import TOLERANCE
 from bisenetv2.data.folder.split import infer_description, open_folder
 from bisenetv2.errors import UserError
@@ -198,6 +197,46 @@ def test_a_listed_void_of_0_and_1_is_ignored(folder: Folder) -> None:
     np.testing.assert_array_equal(folder.read(), np.where(AREAS % 2, 0, IGNORE_INDEX))
 
 
+@pytest.mark.parametrize("white", [255, 65535])
+def test_two_values_and_three_names_are_refused(white: int, folder: Folder) -> None:
+    folder.add(np.where(AREAS % 2, white, 0).astype(np.uint16 if white > 255 else np.uint8))
+    folder.classes("background", "crack", "spall")
+    assert f"names 3 classes, but masks hold 0 and {white} alone" in folder.complaint()
+    folder.classes("0 background", "7 crack", f"{white} spall")
+    assert folder.names() == ("background", "crack", "spall")
+    np.testing.assert_array_equal(folder.read(), 2 * (AREAS % 2))
+
+
+def test_two_values_in_16_bits_are_background_and_foreground(folder: Folder) -> None:
+    folder.add(np.where(AREAS % 2, 65535, 0).astype(np.uint16))
+    assert folder.names() == ("background", "foreground")
+    for _ in ("inferred", "read from dataset.yaml"):
+        np.testing.assert_array_equal(folder.read(), AREAS % 2)
+
+
+def test_white_is_foreground_in_1_bit_and_in_8(folder: Folder) -> None:
+    folder.add(AREAS > 1)
+    folder.add((AREAS > 1).astype(np.uint8) * 255)
+    folder.classes("ground", "crack")
+    assert folder.names() == ("ground", "crack")
+    for index in (0, 1):
+        np.testing.assert_array_equal(folder.read(index=index), AREAS > 1)
+
+
+def test_1_beside_255_in_8_bits_is_no_white(folder: Folder) -> None:
+    folder.add(AREAS % 2)
+    folder.add((AREAS > 1).astype(np.uint8) * 255)
+    np.testing.assert_array_equal(folder.read(index=1), np.where(AREAS > 1, IGNORE_INDEX, 0))
+
+
+def test_two_values_keep_the_colours_of_the_list(folder: Folder) -> None:
+    folder.add(palette_image(AREAS % 2, COLORS))
+    folder.classes("ground,0,0,0", "road,128,64,128")
+    described = infer_description(folder.root)
+    assert (described.kind, described.labels.names) == ("ids", ("ground", "road"))
+    assert described.labels.palette == ((0, 0, 0), (128, 64, 128))
+
+
 def test_ids_spread_to_be_seen_are_all_classes(folder: Folder) -> None:
     for _ in range(2):
         folder.add(85 * AREAS)
@@ -226,6 +265,26 @@ def test_many_wide_ids_are_instances(folder: Folder) -> None:
     np.testing.assert_array_equal(folder.read(index=99), AREAS > 0)
     np.testing.assert_array_equal(folder.read(index=63), AREAS > 0)  # 255 is one of them, reopened
     assert 255 in read_mask_pixels(folder.root / "masks/063.png")
+
+
+def test_instances_are_ignored_at_65535_and_take_two_names(folder: Folder) -> None:
+    pixels = np.arange(400, dtype=np.uint16).reshape(20, 20)
+    pixels[5] = 65535
+    folder.add(pixels)
+    folder.classes("soil", "leaf")
+    assert folder.names() == ("soil", "leaf")
+    assert "instance ids up to 399: 0 is background, all else foreground, 65535" in folder.told()
+    for _ in ("inferred", "read from dataset.yaml"):
+        expected = np.where(pixels == 65535, IGNORE_INDEX, pixels > 0)
+        np.testing.assert_array_equal(folder.read(), expected)
+
+
+def test_more_ids_than_there_can_be_classes_are_no_instances_of_those_named(
+    folder: Folder,
+) -> None:
+    folder.add(np.arange(400, dtype=np.uint16).reshape(20, 20))
+    folder.classes(*(f"c{place}" for place in range(400)))
+    assert "names 400 classes, but masks hold 400 ids up to 399" in folder.complaint()
 
 
 @pytest.mark.parametrize(
@@ -293,6 +352,113 @@ def test_palette_images_in_the_listed_colours_are_read_by_colour(folder: Folder)
     )
     assert folder.names() == ("person", "car", "road", "ground")
     np.testing.assert_array_equal(folder.read(), 3 - AREAS)
+
+
+REORDERED = (
+    *("name,r,g,b", "bicycle,119,11,32", "car,0,0,142"),
+    *("person,220,20,60", "road,128,64,128"),
+)
+
+
+@pytest.mark.parametrize("beside", ["nothing", "an empty grey mask", "a border at 255"])
+@pytest.mark.parametrize("black", [False, True])
+def test_colours_of_palettes_count_where_the_list_has_another_order(
+    beside: str, black: bool, folder: Folder
+) -> None:
+    colors = np.zeros((256, 3), np.uint8)
+    colors[:4], colors[IGNORE_INDEX] = COLORS, (224, 224, 192)
+    mask = AREAS.copy()
+    if beside == "a border at 255":
+        mask[7:9] = IGNORE_INDEX
+    folder.add(palette_image(mask, colors))
+    if beside == "an empty grey mask":
+        folder.add(np.zeros((6, 6), np.uint8))
+    folder.classes(*REORDERED, *(["ground,0,0,0"] * black), name="class_dict.csv")
+    assert "palettes number the colours unlike" in folder.told()
+    assert folder.names() == ("bicycle", "car", "person", "road", *(["ground"] * black))
+    classes = np.full(256, IGNORE_INDEX)
+    classes[:4] = (4 if black else IGNORE_INDEX), 3, 1, 2
+    for _ in ("inferred", "read from dataset.yaml"):
+        np.testing.assert_array_equal(folder.read(), classes[mask])
+    if beside == "an empty grey mask":
+        assert (folder.read(index=1) == classes[0]).all()
+
+
+def test_ids_stay_where_palettes_have_the_order_of_the_list(folder: Folder) -> None:
+    colors = np.zeros((256, 3), np.uint8)
+    colors[:4], colors[IGNORE_INDEX] = COLORS, (224, 224, 192)
+    mask = AREAS.copy()
+    mask[7:9] = IGNORE_INDEX
+    folder.add(palette_image(mask, colors))
+    folder.add(AREAS)
+    folder.classes("ground:0,0,0::", "road:128,64,128::", "car:0,0,142::", "person:220,20,60::")
+    assert infer_description(folder.root).kind == "ids"
+    np.testing.assert_array_equal(folder.read(), mask)
+
+
+def test_ids_beside_palettes_of_another_order_are_refused(folder: Folder) -> None:
+    folder.add(palette_image(AREAS, COLORS))
+    folder.add(AREAS)
+    folder.classes(*REORDERED, name="class_dict.csv")
+    assert "000.png holds colours" in folder.complaint()
+    assert "001.png ids (such as 1)" in folder.complaint()
+
+
+def test_palettes_that_share_but_some_colours_with_the_list_are_refused(folder: Folder) -> None:
+    folder.add(palette_image(AREAS, COLORS))
+    folder.classes("a,1,2,3", "b,4,5,6", "c,128,64,128", "d,0,0,0", name="class_dict.csv")
+    text = folder.complaint()
+    assert "the colour of another class for id 1 and one that is not listed for 2" in text
+    folder.classes("a,1,2,3", "b,4,5,6", "c,7,8,9", "void,0,0,0", name="class_dict.csv")
+    assert folder.names() == ("a", "b", "c")  # black alone, which palettes begin with, says little
+
+
+def test_colours_of_a_short_palette_end_with_it(folder: Folder) -> None:
+    folder.add(palette_image(AREAS % 2, COLORS[:2]))
+    folder.add(palette_image(AREAS, COLORS))
+    assert infer_description(folder.root).labels.palette == tuple(map(tuple, COLORS.tolist()))
+
+
+def lines(width: int) -> np.ndarray:
+    """Draws three areas and lines of a fourth class."""
+    mask = np.zeros((64, 64), np.uint8)
+    mask[32:], mask[:8, :8] = 1, 2
+    mask[32:, 20 : 20 + width] = 3
+    return mask
+
+
+@pytest.mark.parametrize("line", [(255, 255, 255), (192, 192, 128)])
+def test_lines_are_a_class_without_a_list(line: tuple[int, int, int], folder: Folder) -> None:
+    colors = COLORS.copy()
+    colors[3] = line
+    folder.add(colors[lines(2)])
+    described = infer_description(folder.root)
+    assert described.tolerance == 0
+    order = sorted(map(tuple, colors.tolist()))
+    assert described.labels.palette == tuple(order)
+    classes = np.array([order.index(tuple(color)) for color in colors.tolist()])
+    np.testing.assert_array_equal(folder.read(), classes[lines(2)])
+
+
+def test_lines_on_a_background_alone_are_a_class(folder: Folder) -> None:
+    folder.add(np.array([(0, 0, 0), (255, 0, 0)], np.uint8)[(lines(2) == 3).astype(int)])
+    assert infer_description(folder.root).labels.palette == ((0, 0, 0), (255, 0, 0))
+
+
+def test_halfway_between_two_areas_is_a_blend(folder: Folder) -> None:
+    picture = COLORS[np.kron(AREAS, np.ones((3, 3), np.uint8))].astype(int)
+    picture[:, 24] = (picture[:, 23] + picture[:, 25]) // 2
+    folder.add(picture.astype(np.uint8))
+    described = infer_description(folder.root)
+    assert set(described.labels.palette) == set(map(tuple, COLORS.tolist()))
+    assert described.tolerance == TOLERANCE
+
+
+def test_thin_classes_of_real_masks_are_classes(folder: Folder, camvid_root: Path) -> None:
+    for path in sorted((camvid_root / "valannot").iterdir())[::8]:
+        mask = CAMVID.from_raw(np.asarray(PillowImage.open(path)))
+        folder.add(CAMVID.colorize(mask[::4, ::4]))
+    assert set(CAMVID.palette) <= set(infer_description(folder.root).labels.palette)
 
 
 def smooth(mask: np.ndarray) -> PillowImage.Image:
@@ -404,20 +570,6 @@ def test_names_without_colours_are_left_to_the_user(folder: Folder) -> None:
     assert "classes.txt gives no colours: give its names to the classes by hand" in folder.told()
 
 
-def test_classes_files_of_every_kind(tmp_path: Path) -> None:
-    path = tmp_path / "c.txt"
-    path.write_text(
-        "64 128 64\tAnimal\nRoad, 128, 64, 128\nfar away:1,2,3:parts:actions\n12 sea\nB52\n\n# no\n"
-    )
-    assert read_classes_file(path) == [
-        NamedClass("Animal", color=(64, 128, 64)),
-        NamedClass("Road", color=(128, 64, 128)),
-        NamedClass("far away", color=(1, 2, 3)),
-        NamedClass("sea", 12),
-        NamedClass("B52"),
-    ]
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -482,8 +634,65 @@ def test_a_list_of_other_colours_is_refused(folder: Folder) -> None:
     assert text.startswith(f"{folder.root / 'labelmap.txt'}: 75 % of the pixels")
 
 
+def test_a_single_colour_is_too_few(folder: Folder) -> None:
+    folder.add(np.full((8, 8, 3), (9, 0, 0), np.uint8))
+    assert "a single class in all masks; give masks of two" in folder.complaint()
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (0, 5, 3)])
+def test_masks_without_a_pixel_are_refused(shape: tuple[int, ...], folder: Folder) -> None:
+    folder.add(np.zeros((4, 4), np.uint8), ".npy")
+    np.save(folder.root / "masks/000.npy", np.zeros(shape, np.uint8))
+    assert "000.npy: holds no pixel where ids are expected" in folder.complaint()
+
+
 def test_damaged_masks_are_named(folder: Folder) -> None:
     folder.add(AREAS)
     path = folder.root / "masks/000.png"
     path.write_bytes(path.read_bytes()[:50])
     assert folder.complaint().startswith(f"{path}: ")
+
+
+# dataset.yaml
+
+
+def described(folder: Folder, text: str) -> np.ndarray:
+    folder.add(AREAS)
+    splits = "splits: {train: {images: images, masks: masks}}\n"
+    (folder.root / "dataset.yaml").write_text(text + splits)
+    return folder.read()
+
+
+def test_ids_of_built_in_classes_may_be_ignored(folder: Folder) -> None:
+    found = described(folder, "classes: voc\nignore: [0]\n")
+    np.testing.assert_array_equal(found, np.where(AREAS == 0, IGNORE_INDEX, AREAS))
+
+
+def test_an_empty_root_is_the_folder_of_the_description(folder: Folder) -> None:
+    np.testing.assert_array_equal(described(folder, "root:\nclasses: [a, b, c, d]\n"), AREAS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "encoding: colors\nignore: [0]\nclasses: [{name: a, color: [1, 1, 1]}]\n",
+            "ignore 0: with encoding colors, write colours, [red, green, blue]",
+        ),
+        (
+            "ignore: [[0, 0, 0]]\nclasses: [a, b, c, d]\n",
+            "ignore [0, 0, 0]: with encoding ids, write ids",
+        ),
+        (
+            "encoding: colors\nclasses: [a, b]\n",
+            "class 'a': with encoding colors, give its `color`",
+        ),
+        ("name: 2024-31-01\nclasses: [a, b, c, d]\n", "not YAML: month must be in 1..12"),
+    ],
+)
+def test_entries_that_would_have_no_effect_are_refused(
+    text: str, message: str, folder: Folder
+) -> None:
+    with pytest.raises(UserError) as caught:
+        described(folder, text)
+    assert str(caught.value) == f"{folder.root / 'dataset.yaml'}: {message}"

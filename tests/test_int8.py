@@ -25,6 +25,7 @@ from bisenetv2.data.dataset import SpreadSamples  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate  # noqa: E402
+from bisenetv2.evaluation.protocols import FrameProtocol  # noqa: E402
 from bisenetv2.export import int8_file  # noqa: E402
 from bisenetv2.export.depthwise import is_depthwise, repeat_inputs  # noqa: E402
 from bisenetv2.export.fit import correct_biases, tighten  # noqa: E402
@@ -311,16 +312,16 @@ def with_drops(monkeypatch: pytest.MonkeyPatch, needed: int) -> list[int]:
     tried: list[int] = []
     in_fp32: list[Evaluation] = []
 
-    def scored(segmenter: Segmenter, dataset: Any) -> Evaluation:
-        note = segmenter.card.quantization
+    def scored(looking: FrameProtocol, dataset: Any) -> Evaluation:
+        note = looking.segmenter.card.quantization
         if not note:
-            in_fp32.append(evaluate(segmenter, dataset))
+            in_fp32.append(evaluate(looking, dataset))
             return in_fp32[0]
         floating = note.partition("in floating point: ")[2]
         tried.append(len(floating.split(", ")) if floating else 0)
         if tried[-1] >= needed:
             return in_fp32[0]
-        result = evaluate(segmenter, dataset)
+        result = evaluate(looking, dataset)
         result.matrix.counts[:] = 1 - np.eye(len(CAMVID), dtype=np.int64)  # mIoU 0
         return result
 
@@ -350,7 +351,7 @@ def test_an_export_reports_both_and_leaves_a_documented_file(fp32: Path, tmp_pat
     card = read_card(output)
     assert card.quantization.startswith(f"INT8, calibrated on 3 frames of {STREETS.name}; ")
     assert f"points of mIoU lost on {STREETS.name} by openvino and onnxruntime" in card.quantization
-    assert card.merit == evaluate(Segmenter(output), STREETS).merit
+    assert card.merit == evaluate(FrameProtocol(Segmenter(output)), STREETS).merit
     assert replace(card, merit="", quantization="") == replace(CARD, version=__version__)
     assert result.floating == ()
     assert min(result.milliseconds) > 0

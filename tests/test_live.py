@@ -40,15 +40,15 @@ class Connection(Source):
     rate = Fraction(25)
     time_base = TICK
 
-    def __init__(self, frames=5, start=0, pause=0.0, why="", time_base=TICK):
+    def __init__(self, frames=5, start=0, pause=0.0, why="", time_base=TICK, true_rate=25):
         super().__init__("fake")
         self.time_base = time_base
         if why:
             self.damage.append(why)
         self.pause, self.closed = pause, False
-        step = int(Fraction(1, 25) / time_base)
+        step, duration = (int(1 / rate / time_base) for rate in (Fraction(true_rate), self.rate))
         self.frames = [
-            Frame(picture(n), start + step * n, step, time_base, time.perf_counter())
+            Frame(picture(n), start + step * n, duration, time_base, time.perf_counter())
             for n in range(frames)
         ]
         self.first = self.frames[0]
@@ -225,6 +225,31 @@ class TestReconnection:
         assert all(a < b for a, b in pairwise(stamps))
         assert stamps[3] - stamps[0] == pytest.approx(400, abs=150)
         assert stamps[4] - stamps[3] == 40
+
+    def test_frames_that_come_faster_than_stated_keep_their_pace(self):
+        source = LiveSource(
+            connecting(Connection(3, true_rate=100), lambda: Connection(9, true_rate=100)),
+            lambda _: None,
+            first_delay=0.01,
+            attempts=1,
+        )
+        stamps = [frame.pts for frame in islice(source, 12)]
+        assert stamps[3] >= stamps[2] + 40  # a new connection waits for the last frame's end
+        assert stamps[11] - stamps[3] == 80
+
+    def test_times_never_stand_still(self):
+        """Where the new connection's ticks are finer than the source's."""
+        source = LiveSource(
+            connecting(
+                Connection(2),
+                lambda: Connection(5, time_base=Fraction(1, 90_000), true_rate=5000),
+            ),
+            lambda _: None,
+            first_delay=0.01,
+            attempts=1,
+        )
+        stamps = [frame.pts for frame in islice(source, 7)]
+        assert all(a < b for a, b in pairwise(stamps))
 
     def test_another_time_base_is_converted(self):
         source = LiveSource(

@@ -288,15 +288,6 @@ def test_lovasz_is_added_on_the_main_head_alone_and_can_be_descended() -> None:
     assert float(after.detach()) < float(before.detach())
 
 
-def test_lovasz_of_nothing_labelled_is_zero() -> None:
-    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
-    loss = lovasz_softmax(logits, torch.full((1, 4, 4), IGNORE), IGNORE)
-    loss.backward()
-    assert float(loss.detach()) == 0
-    assert logits.grad is not None
-    assert not logits.grad.any()
-
-
 def test_the_settings_of_mining_are_the_ones_given() -> None:
     losses = torch.linspace(0.01, 3, 64)
     logits, masks = case_with_losses(losses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from bisenetv2.data.dataset import Sample
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.compare import compare
-from bisenetv2.evaluation.evaluate import evaluate_protocol
-from bisenetv2.evaluation.mapping import ELSE, check_labels, reconcile, reconcile_all
+from bisenetv2.evaluation.evaluate import evaluate
+from bisenetv2.evaluation.mapping import ELSE, ELSE_COLORS, check_labels, reconcile, reconcile_all
 from bisenetv2.evaluation.protocols import Answer
 from bisenetv2.labels import Labels
 
@@ -67,7 +68,7 @@ def test_classes_merge_are_matched_by_name_ignored_or_count_as_wrong():
     # car, truck, sky and rider on true vehicle, vehicle, sky, vehicle, void
     pairs = ["car=Vehicle", "truck=Vehicle", "rider=nothing", "nothing=Void"]
     model, data = reconcile(Fixed([[0, 1, 2, 3, 3]]), One([[1, 1, 0, 1, 2]]), pairs)
-    result = evaluate_protocol(model, data)
+    result = evaluate(model, data)
     assert result.labels.names == ("Sky", "Vehicle", "Void", ELSE)
     assert result.matrix.iou[:2].tolist() == [1.0, 2 / 3]
     assert set(result.absent_classes) == {"Void", ELSE}
@@ -75,12 +76,20 @@ def test_classes_merge_are_matched_by_name_ignored_or_count_as_wrong():
     assert result.protocol == "fixed, classes mapped"
 
 
+@pytest.mark.parametrize("taken", [(128, 128, 128), *ELSE_COLORS[:2]])
+def test_the_other_classes_have_a_colour_of_their_own(taken):
+    data = replace(DATA, palette=(taken, *DATA.palette[1:]))
+    pairs = ["car=Vehicle", "truck=Vehicle", "rider=nothing", "nothing=Void"]
+    _, mapped = reconcile(Fixed([[0]]), One([[0]], data), pairs)
+    assert len(set(mapped.labels.palette)) == len(mapped.labels) == 4
+
+
 def test_another_order_and_case_need_no_pairs():
     data = labels_of("Sky", "Truck", "Rider", "CAR")
     model, dataset = reconcile(Fixed([[0, 1, 2, 3]]), One([[3, 1, 0, 2]], data), ["by-name"])
     assert model.labels == dataset.labels
     assert dataset.labels.names == data.names
-    assert evaluate_protocol(model, dataset).matrix.mean_iou == 1.0
+    assert evaluate(model, dataset).matrix.mean_iou == 1.0
 
 
 def test_a_pair_overrules_the_match_by_name():

@@ -296,15 +296,15 @@ def test_refinement_is_one_layer_that_doubles_the_channels_inside() -> None:
 
 
 def test_padding_at_the_end_is_that_of_the_frameworks_that_say_same() -> None:
-    image = picture(1, 64, 96)
+    image, config = picture(1, 64, 96), BiSeNetV2Config(stride2_padding="end")
     for kernel in (3, 5):
-        unit = ConvBN(3, 4, kernel, stride=2, stride2_padding="end").eval()
+        unit = ConvBN(config, 3, 4, kernel, stride=2).eval()
         around = (kernel - 2) // 2  # 'same' on an even side: kernel - stride in all, more behind
         padded = F.pad(image, (around, kernel - 2 - around) * 2)
         expected = unit.bn(F.conv2d(padded, unit.conv.weight, unit.conv.bias, stride=2))
         torch.testing.assert_close(unit(image), expected)
         assert unit(image).shape == (1, 4, 32, 48)
-    plain = ConvBN(3, 4, 3, stride2_padding="end")
+    plain = ConvBN(config, 3, 4, 3)
     assert plain.conv.padding == (1, 1) and isinstance(plain.pad, nn.Identity)
 
 
@@ -607,8 +607,8 @@ CONFIG = BiSeNetV2Config(**SMALL)
     ("module", "figure", "inputs"),
     [
         (lambda: StemBlock(CONFIG), stem, [(2, 3, 32, 64)]),
-        (lambda: GatherExpansion(8, 8, 1, CONFIG), gather_stride_1, [(2, 8, 8, 12)]),
-        (lambda: GatherExpansion(8, 16, 2, CONFIG), gather_stride_2, [(2, 8, 8, 12)]),
+        (lambda: GatherExpansion(CONFIG, 8, 8), gather_stride_1, [(2, 8, 8, 12)]),
+        (lambda: GatherExpansion(CONFIG, 8, 16, stride=2), gather_stride_2, [(2, 8, 8, 12)]),
         (lambda: ContextEmbedding(CONFIG), context, [(2, 32, 3, 2)]),
         (
             lambda: BilateralGuidedAggregation(CONFIG),
@@ -625,7 +625,7 @@ CONFIG = BiSeNetV2Config(**SMALL)
             concatenated,
             [(2, 32, 12, 8), (2, 32, 3, 2)],
         ),
-        (lambda: SegmentationHead(32, 8, 3), head, [(2, 32, 12, 8)]),
+        (lambda: SegmentationHead(replace(CONFIG, num_classes=3), 32, 8), head, [(2, 32, 12, 8)]),
     ],
     ids=["stem", "gather 1", "gather 2", "context", "bga", "sum", "concat", "head"],
 )

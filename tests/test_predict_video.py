@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from bisenetv2.cli import main
 from bisenetv2.commands.signals import stop_on_signal
 from bisenetv2.images import read_mask, write_image
 from bisenetv2.inference.video.pipeline import Tally
-from clips import picture, read_clip, red_segmenter, write_clip
+from clips import break_sound, picture, read_clip, red_segmenter, write_clip
 
 av = pytest.importorskip("av")
 
@@ -131,6 +132,16 @@ def test_sound_that_mp4_cannot_hold_goes_to_another_container(capsys, tmp_path):
         assert len(container.streams.audio) == 1
 
 
+def test_damaged_sound_is_exit_code_1(capsys, tmp_path):
+    clip = write_clip(tmp_path / "clip.mkv", 60, sound=["eac3"])
+    break_sound(clip)
+    code, out, err = run(capsys, clip, "-o", tmp_path / "out.mp4")
+    assert code == 1
+    assert re.search(rf"{clip}: 1 of \d+ sound packets damaged", err)
+    assert "60 frames" in out
+    assert len(read_clip(tmp_path / "out.mp4")[0]) == 60
+
+
 def test_a_damaged_file_is_exit_code_1(capsys, tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", 60, options={"movflags": "faststart"})
     clip.write_bytes(clip.read_bytes()[: int(clip.stat().st_size * 0.7)])
@@ -170,14 +181,14 @@ class TestBadInput:
     def test_the_source_is_never_overwritten(self, capsys, tmp_path):
         clip = write_clip(tmp_path / "clip.mp4", 3)
         content = clip.read_bytes()
-        assert "is the source itself" in refused(capsys, clip, "-o", clip)
+        assert "is a source" in refused(capsys, clip, "-o", clip)
         assert clip.read_bytes() == content
 
     def test_no_source_is_overwritten_by_another_s_overlay(self, capsys, tmp_path):
         for name in ("a.mp4", "a_overlay.mp4"):
             write_clip(tmp_path / name, 3)
         content = (tmp_path / "a_overlay.mp4").read_bytes()
-        assert "a_overlay.mp4: is a source itself" in refused(capsys, tmp_path, "-o", tmp_path)
+        assert "a_overlay.mp4: is a source" in refused(capsys, tmp_path, "-o", tmp_path)
         assert (tmp_path / "a_overlay.mp4").read_bytes() == content
 
     @pytest.mark.parametrize("name", ["out.avi", "mask.png", "out.JPG"])
@@ -190,23 +201,40 @@ class TestBadInput:
     def test_numbered_images_are_not_overwritten_by_their_masks(self, capsys, tmp_path):
         for n in range(2):
             write_image(tmp_path / "out_masks" / f"{n:06d}.png", picture(n))
-        words = (tmp_path / "out_masks" / "%06d.png", "-o", tmp_path / "out.mp4", "--masks", "png")
-        assert "is the source itself" in refused(capsys, *words)
+        words = (tmp_path / "out_masks" / "%06d.png", "-o", tmp_path / "out.mp4")
+        assert "out_masks: is a source, or the folder" in refused(capsys, *words, "--masks", "png")
         assert len(list((tmp_path / "out_masks").iterdir())) == 2
+        assert run(capsys, *words)[0] == 0  # what is not written overwrites nothing
 
     def test_images_of_many_folders_are_not_overwritten_by_their_masks(self, capsys, tmp_path):
         images = [tmp_path / "a" / "000000.png", tmp_path / "out_masks" / "000001.png"]
         for image in images:
             write_image(image, picture(0))
         words = (*images, "-o", tmp_path / "out.mp4", "--masks", "png")
-        assert "is the source itself" in refused(capsys, *words)
+        assert "is a source" in refused(capsys, *words)
         assert all(image.exists() for image in images)
 
     def test_a_source_named_as_a_url_is_not_overwritten(self, capsys, tmp_path):
         clip = write_clip(tmp_path / "clip.mp4", 3)
         content = clip.read_bytes()
-        assert "is the source itself" in refused(capsys, f"file://{clip}", "-o", clip)
+        assert "is a source" in refused(capsys, f"file://{clip}", "-o", clip)
         assert clip.read_bytes() == content
+
+    def test_a_source_of_another_name_is_not_overwritten(self, capsys, tmp_path):
+        clip = write_clip(tmp_path / "clip.mp4", 3)
+        (tmp_path / "link.mp4").hardlink_to(clip)
+        assert "is a source" in refused(capsys, clip, "-o", tmp_path / "link.mp4")
+
+    @pytest.mark.parametrize("output", ["d.mp4", "."])
+    def test_a_folder_in_the_way_is_noticed_before_the_work(
+        self, capsys, tmp_path, monkeypatch, output
+    ):
+        write_clip(tmp_path / "seq.mp4", 2)
+        for name in ("d.mp4", "seq_overlay.mp4"):
+            (tmp_path / name).mkdir()
+        monkeypatch.setattr("bisenetv2.inference.video.pipeline.convert", None)
+        line = refused(capsys, tmp_path / "seq.mp4", "-o", tmp_path / output)
+        assert "mp4: is a folder" in line
 
     def test_names_that_look_like_addresses_are_files(self, capsys, tmp_path, monkeypatch):
         write_clip(tmp_path / "12:30.mp4", 3)
@@ -246,6 +274,10 @@ class TestBadInput:
 
     def test_no_such_numbered_images(self, capsys, tmp_path):
         assert "f0001.png" in refused(capsys, tmp_path / "f%04d.png")
+
+    def test_numbers_beyond_all_measure(self, capsys, tmp_path):
+        assert "no such file" in refused(capsys, tmp_path / "x%5000000000d.png")
+        assert "too long" in refused(capsys, f"camera:{'9' * 5000}")
 
     def test_pyav_missing(self, capsys, tmp_path, monkeypatch):
         clip = write_clip(tmp_path / "clip.mp4", 2)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bisenetv2.card import ModelCard
 from bisenetv2.errors import UserError
-from bisenetv2.evaluation.protocols import RATIOS, AsItIs, FrameProtocol
+from bisenetv2.evaluation.protocols import RATIOS, FrameProtocol
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.labels import Labels
 
@@ -95,7 +95,6 @@ def test_resized_is_what_the_segmenter_does(scale):
     expected = looking.segmenter(frame)
     for confidence in (False, True):
         assert np.array_equal(looking.answer(frame, confidence).mask, expected)
-    assert np.array_equal(AsItIs(looking.segmenter).answer(frame, True).mask, expected)
 
 
 def test_confidence_is_the_probability_of_the_class_in_the_mask():

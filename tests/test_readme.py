@@ -23,6 +23,8 @@ COMMANDS = [
     for line in block.splitlines()
     if "bisenetv2 " in line
 ]
+# Those in text and tables, with more than a verb; some are broken over lines.
+COMMANDS += re.findall(r"`((?:torchrun [^`]*)?bisenetv2\s+[^`\s]+\s[^`…]+)`", README)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -30,7 +32,8 @@ def test_command_and_its_options_exist(command, capsys):
     words = shlex.split(command)
     verb, *words = words[words.index("bisenetv2") + 1 :]  # torchrun may stand before it
     assert verb in VERBS
-    recipe = words[:1] if verb == "train" else []
+    # A run folder takes the options of any recipe.
+    recipe = ["folder" if "/" in words[0] else words[0]] if verb == "train" else []
     with pytest.raises(SystemExit) as stop:
         main([verb, *recipe, "--help"])
     assert stop.value.code == 0
@@ -52,6 +55,14 @@ def test_python_runs(code, monkeypatch, tmp_path):
     exec(compile(code, "README.md or docs", "exec"), {})
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(((?:src|docs)/[^)]+)\)", README))
-def test_link_leads_to_a_file(link):
-    assert (ROOT / link).is_file()
+LINKS = [
+    (page.relative_to(ROOT), link)
+    for page in PAGES
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    if ":" not in link
+]
+
+
+@pytest.mark.parametrize(("page", "link"), LINKS, ids=str)
+def test_link_leads_to_a_file(page, link):
+    assert (ROOT / page.parent / link).exists()

@@ -18,7 +18,6 @@ from safetensors.torch import load_file  # noqa: E402
 
 from bars import Bar  # noqa: E402
 from bisenetv2.cli import main  # noqa: E402
-from bisenetv2.data.catalogue import open_dataset  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
@@ -67,7 +66,6 @@ def test_every_recipe_trains_its_own_network_by_its_own_losses(name: str) -> Non
         losses.append(steps.loss())
     assert all(map(math.isfinite, losses))
     assert losses[0] != losses[1]
-    assert state.step == 2
 
 
 def test_the_paper_s_rows_are_all_there() -> None:
@@ -115,7 +113,8 @@ def test_the_verb_lists_shows_and_prints_json(capsys: pytest.CaptureFixture[str]
     )
     assert main(["recipes", "ablation-lambda-1-8"]) == 0
     shown = capsys.readouterr().out
-    assert "69.26 % val" in shown and "semantic_ratio: 0.125" in shown and "uncertain: " in shown
+    assert "69.26 % mIoU on val" in shown
+    assert "semantic_ratio: 0.125" in shown and "uncertain: " in shown
     assert main(["recipes", "cityscapes", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["cityscapes"]["recipe"]["iterations"] == 150_000
     assert main(["recipes", "cityscape"]) == 2
@@ -221,9 +220,3 @@ def test_a_recipe_for_a_checkpoint_asks_for_it(
     assert code == 2
     assert "--init" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-
-
-def test_any_folder_may_be_trained_on() -> None:
-    recipe = RECIPES["folder"]
-    assert recipe.dataset == "any" and not recipe.rare_classes and not recipe.streets_share
-    assert len(open_dataset("streets", recipe.split))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 from base64 import b64decode
 from html.parser import HTMLParser
@@ -20,9 +21,10 @@ from bisenetv2.evaluation.boundary import BoundaryScores
 from bisenetv2.evaluation.calibration import Calibration
 from bisenetv2.evaluation.compare import compare
 from bisenetv2.evaluation.compare_report import print_comparison, who_is_right, write_comparison
-from bisenetv2.evaluation.evaluate import evaluate_protocol
+from bisenetv2.evaluation.evaluate import evaluate
 from bisenetv2.evaluation.gallery import WIDTH, WRONG, Gallery, chart, difference, photo
 from bisenetv2.evaluation.html_report import Circumstances, write_report
+from bisenetv2.evaluation.page import bar_around
 from bisenetv2.evaluation.protocols import Answer
 from bisenetv2.evaluation.report import print_report
 from bisenetv2.evaluation.walk import Answered
@@ -80,6 +82,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.open, self.seen, self.addresses, self.headings, self.text = [], [], [], [], ""
+        self.pictures = {}  # address of the first with a caption
         self.feed(text)
         self.close()
         assert not self.open
@@ -90,6 +93,7 @@ class Page(HTMLParser):
         self.addresses += [values[key] for key in ("src", "href", "action") if key in values]
         if tag == "img":
             assert values["alt"]
+            self.pictures.setdefault(values["alt"].partition(",")[0], values["src"])
         if tag not in VOID:
             self.open.append(tag)
 
@@ -113,7 +117,7 @@ def page_of(path):
 @pytest.fixture(scope="module")
 def evaluated():
     gallery = Gallery()
-    result = evaluate_protocol(
+    result = evaluate(
         Errs(0.2),
         Blobs(),
         boundary=BoundaryScores(LABELS),
@@ -156,6 +160,39 @@ def test_the_report_states_its_figures_with_the_protocol(evaluated, tmp_path):
     assert text.count(NASTY) > 10
 
 
+def test_bars_and_the_matrix_of_a_report_show_its_figures(evaluated, tmp_path):
+    result, _ = evaluated
+    write_report(tmp_path / "report.html", *evaluated, FACTS)
+    text, counts = (tmp_path / "report.html").read_text(encoding="utf-8"), result.matrix.counts
+    for iou, outline in zip(result.matrix.iou, result.boundary.iou, strict=True):
+        assert f'<i style="width:{100 * iou:.2f}%">' in text
+        assert f'<s style="left:{100 * outline:.2f}%">' in text
+    cells = re.findall(r'style="--v:([\d.]+)" title="[^"]*: ([\d,]+) pixels"', text)
+    shares, pixels = zip(*cells, strict=True)
+    assert [int(each.replace(",", "")) for each in pixels] == counts.ravel().tolist()
+    expected = 100 * counts / counts.sum(axis=1, keepdims=True)
+    assert np.array(shares, float).reshape(3, 3) == pytest.approx(expected, abs=0.051)
+    assert f"road taken for sky: {counts[0, 1]:,} pixels" in text
+
+
+def test_bars_of_differences_go_right_where_b_is_better():
+    for sign, left in ((1, 50), (-1, 25)):
+        drawn = bar_around(sign * 0.1, sign * 0.05, sign * 0.05, reach=0.2)
+        assert f'<i style="left:{left:.2f}%;width:25.00%">' in drawn
+        assert f'<u style="left:{50 + sign * 12.5:.2f}%' in drawn
+
+
+def test_a_gallery_keeps_the_worst_and_the_best_of_all():
+    gallery, other = Gallery(2, 1), Gallery(2, 1)
+    for score in (0.5, 0.4, math.nan, 0.9, 0.1):
+        gallery.add(None, score)
+    for score in (0.6, 0.3, 0.95):
+        other.add(None, score)
+    assert [kept.score for kept in (*gallery.worst, *gallery.best)] == [0.1, 0.4, 0.9]
+    gallery.merge(other)
+    assert [kept.score for kept in (*gallery.worst, *gallery.best)] == [0.1, 0.3, 0.95]
+
+
 def test_worst_and_best_frames_are_shown_with_four_pictures_each(evaluated, tmp_path):
     _, gallery = evaluated
     write_report(tmp_path / "report.html", *evaluated, FACTS)
@@ -165,6 +202,9 @@ def test_worst_and_best_frames_are_shown_with_four_pictures_each(evaluated, tmp_
     assert scores[:6] == sorted(scores[:6])
     assert [k.score for k in gallery.best] == sorted((k.score for k in gallery.best), reverse=True)
     assert scores[0] == min(scores)
+    frame = gallery.worst[0].frame
+    for caption, mask in (("truth", frame.truth), ("prediction", frame.answers[0].mask)):
+        assert (decoded(page.pictures[caption]) == LABELS.colorize(mask)).all()
 
 
 def test_a_report_of_nothing_labelled_or_many_classes_is_whole_too(tmp_path):
@@ -173,7 +213,7 @@ def test_a_report_of_nothing_labelled_or_many_classes_is_whole_too(tmp_path):
             image, mask = super().__getitem__(index)
             return Sample(image, np.full_like(mask, IGNORE_INDEX))
 
-    result = evaluate_protocol(Errs(0.1), Unlabelled(1), observers=(Gallery(),))
+    result = evaluate(Errs(0.1), Unlabelled(1), observers=(Gallery(),))
     write_report(tmp_path / "none.html", result, Gallery(), FACTS)
     page = page_of(tmp_path / "none.html")
     assert "nan" not in page.text
@@ -187,9 +227,7 @@ def test_a_report_of_nothing_labelled_or_many_classes_is_whole_too(tmp_path):
     class ManyBlobs(Blobs):
         labels = many
 
-    write_report(
-        tmp_path / "many.html", evaluate_protocol(Many(0.1), ManyBlobs()), Gallery(), FACTS
-    )
+    write_report(tmp_path / "many.html", evaluate(Many(0.1), ManyBlobs()), Gallery(), FACTS)
     page = page_of(tmp_path / "many.html")
     assert "class 0" in page.text
     assert page.seen.count("td") < 60 * 60
@@ -236,6 +274,8 @@ def test_the_better_model_is_clearly_better_and_counts_add_up(compared):
         assert (right == np.diagonal(evaluation.matrix.counts)).all()
     agreement = np.trace(compared.pairs) / compared.pairs.sum()
     assert compared.agreement == agreement == pytest.approx(0.3 * 0.1 + 0.7 * 0.9, abs=0.02)
+    shares = np.array([[0.7 * 0.1], [0.3 * 0.9]]).repeat(3, axis=1)
+    assert compared.only_right == pytest.approx(shares, abs=0.02)
 
 
 def test_a_model_against_itself_differs_nowhere(tmp_path):
@@ -243,7 +283,9 @@ def test_a_model_against_itself_differs_nowhere(tmp_path):
     assert (same.agreement, same.miou.value, same.miou.clear) == (1.0, 0.0, False)
     assert same.miou.bounds == (0.0, 0.0)
     write_comparison(tmp_path / "same.html", same, (FACTS, FACTS))
-    assert "Nowhere on this data" in page_of(tmp_path / "same.html").text
+    text = page_of(tmp_path / "same.html").text
+    assert "Nowhere on this data" in text
+    assert "95 % interval +0.00 to +0.00: may be chance" in text
 
 
 def test_a_paired_difference_is_surer_than_two_intervals(compared):
@@ -294,6 +336,8 @@ def test_the_page_of_a_comparison_is_whole(compared, tmp_path):
     ]
     assert len(page.addresses) == 5 * 6
     assert "script" not in page.seen
+    for caption, answer in zip("AB", compared.gallery.worst[0].frame.answers, strict=True):
+        assert (decoded(page.pictures[caption]) == LABELS.colorize(answer.mask)).all()
 
 
 def test_a_comparison_names_the_classes_that_the_data_lack(tmp_path):
@@ -323,7 +367,7 @@ def test_a_class_in_one_image_is_said_to_leave_no_interval(tmp_path):
 
     expected = f"in one image only, which leaves them and the mean no interval: {LABELS.names[2]}"
     stream = io.StringIO()
-    result = evaluate_protocol(Errs(0.1), Rare(4))
+    result = evaluate(Errs(0.1), Rare(4))
     print_report(result, Console(file=stream, width=200))
     write_report(tmp_path / "report.html", result, Gallery(), FACTS)
     compared = compare(Errs(0.1), Errs(0.2), Rare(4))
@@ -332,8 +376,9 @@ def test_a_class_in_one_image_is_said_to_leave_no_interval(tmp_path):
     assert stream.getvalue().count(expected) == 2
     for name in ("report", "compare"):
         assert expected in page_of(tmp_path / f"{name}.html").text
-    assert evaluate_protocol(Errs(0.1), Rare(1)).rarity == ""
-    assert evaluate_protocol(Errs(0.1), Blobs(4)).rarity == ""
+    assert "<span>no interval</span>" in (tmp_path / "compare.html").read_text(encoding="utf-8")
+    assert evaluate(Errs(0.1), Rare(1)).rarity == ""
+    assert evaluate(Errs(0.1), Blobs(4)).rarity == ""
 
 
 def test_two_models_take_turns_in_being_first():
@@ -358,7 +403,10 @@ def test_who_is_right_is_told_by_colour():
     )
     frame = Answered("x", np.zeros((1, 5, 3), np.uint8), truth, answers)
     colours = [tuple(colour) for colour in who_is_right(frame, LABELS)[0].tolist()]
-    assert len(set(colours[1:4])) == 3
+    blue, orange, black = colours[1:4]  # as the page says: only A is right, only B, none
+    assert blue.index(max(blue)) == 2
+    assert orange.index(max(orange)) == 0
+    assert max(black) < 50
     assert colours[0] == colours[4] == (150, 150, 150)
 
 

@@ -167,8 +167,16 @@ def test_a_step_that_memory_does_not_hold_says_what_to_do(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
     monkeypatch.setattr(Steps, "take", take)
-    with pytest.raises(UserError, match=r"^batch 4: .* smaller --batch, .* --accumulate 2$"):
-        train(tiny(), STREETS, None, tmp_path / "run", bar=Bar())
+    for options, advice in (
+        ({}, r"^batch 4: .* smaller --batch, or more parts, --accumulate 2$"),
+        ({"batch": 2}, r"^batch 2: .* smaller --batch$"),  # two parts of one are too small for BN
+        (
+            {"progressive_share": 0.5, "progressive_batch": 7, "iterations": 2},
+            r"^progressive_batch 7: .* smaller --progressive-batch$",
+        ),
+    ):
+        with pytest.raises(UserError, match=advice):
+            train(tiny(**options), STREETS, None, tmp_path / str(len(options)), bar=Bar())
 
 
 def test_what_is_frozen_no_longer_goes_on_without_momentum(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bisenetv2.builtin_labels import CITYSCAPES
 from bisenetv2.errors import UserError
-from bisenetv2.evaluation.evaluate import evaluate_protocol
+from bisenetv2.evaluation.evaluate import evaluate
 from bisenetv2.evaluation.protocols import Answer
 from bisenetv2.evaluation.submission import CityscapesTest, Submission
 from bisenetv2.images import read_mask, write_image, write_mask
@@ -40,9 +40,7 @@ def root(tmp_path):
 
 def submitted(root):
     dataset = CityscapesTest.open(root)
-    result = evaluate_protocol(
-        Stripes(), dataset, observers=(Submission(root / "out", CITYSCAPES),)
-    )
+    result = evaluate(Stripes(), dataset, observers=(Submission(root / "out", CITYSCAPES),))
     assert result.matrix.pixels == 0
     return root / "out"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,8 @@ from bisenetv2.data.dataset import Dataset, DatasetView, FirstSamples, Sample
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate
-from bisenetv2.inference.segmenter import Segmenter
+from bisenetv2.evaluation.protocols import FrameProtocol
+from bisenetv2.inference.model_file import read_card
 from bisenetv2.inference.torch_engine import TorchEngine
 from bisenetv2.labels import CAMVID, IGNORE_INDEX, Labels
 from bisenetv2.network.bisenetv2 import BiSeNetV2
@@ -40,6 +42,7 @@ from bisenetv2.training.loss import Mining, SegmentationLoss
 from bisenetv2.training.phases import batches_from, plan_phases
 from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.recipes import RECIPES
+from bisenetv2.training.run_folder import RunFolder
 from bisenetv2.training.state import RunState
 from bisenetv2.training.watch import Watch
 from bisenetv2.training.world import World
@@ -152,10 +155,11 @@ def test_the_best_checkpoint_is_the_average_at_the_best_validation(
     scripts = iter([0.3, 0.1, 0.2])
     kept: list[dict[str, torch.Tensor]] = []
 
-    def scripted(segmenter: Segmenter, dataset: Dataset) -> Evaluation:
-        result = evaluate(segmenter, dataset)
-        assert isinstance(segmenter.engine, TorchEngine)
-        kept.append(copy.deepcopy(segmenter.engine._network.network.state_dict()))
+    def scripted(looking: FrameProtocol, dataset: Dataset) -> Evaluation:
+        result = evaluate(looking, dataset)
+        engine = looking.segmenter.engine
+        assert isinstance(engine, TorchEngine)
+        kept.append(copy.deepcopy(engine._network.network.state_dict()))
         monkeypatch.setattr(type(result.matrix), "mean_iou", next(scripts))
         return result
 
@@ -173,8 +177,8 @@ def test_a_worse_validation_after_resuming_does_not_replace_the_best(
 ) -> None:
     scripts = iter([0.3, 0.1])
 
-    def scripted(segmenter: Segmenter, dataset: Dataset) -> Evaluation:
-        result = evaluate(segmenter, dataset)
+    def scripted(looking: FrameProtocol, dataset: Dataset) -> Evaluation:
+        result = evaluate(looking, dataset)
         monkeypatch.setattr(type(result.matrix), "mean_iou", next(scripts))
         return result
 
@@ -305,11 +309,40 @@ def test_a_damaged_metrics_line_is_dropped_on_resuming(tmp_path: Path, damage: s
 
 
 def test_a_second_attempt_after_an_early_end_starts_its_metrics_anew(tmp_path: Path) -> None:
-    recipe = tiny(iterations=3, val_every=1, save_every=100)
+    recipe = tiny(iterations=21, val_every=100, save_every=100)
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, tmp_path, VAL_STREETS, bar=Bar(stop_after=3))
+        run(recipe, tmp_path, VAL_STREETS, bar=Bar(stop_after=21))
+    assert [entry["step"] for entry in RunFolder(tmp_path).logged()] == [20]
     run(recipe, tmp_path, VAL_STREETS)
-    assert [step for step, _ in scores(tmp_path)] == [1, 2, 3]
+    assert [entry["step"] for entry in RunFolder(tmp_path).logged()] == [20, 21, 21]
+
+
+def test_weights_without_a_state_are_not_overwritten(tmp_path: Path) -> None:
+    run(tiny(iterations=1), tmp_path)
+    shutil.rmtree(tmp_path / "last")  # as to save room
+    kept = (tmp_path / "best.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"holds best\.safetensors, but no state"):
+        run(tiny(iterations=1, seed=1), tmp_path)
+    assert (tmp_path / "best.safetensors").read_bytes() == kept
+
+
+def test_what_is_not_of_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("model: mine\n")
+    (tmp_path / "metrics.jsonl").write_text("mine\n")
+    with pytest.raises(UserError, match=r"holds a config\.yaml that is not of a run"):
+        run(tiny(iterations=1), tmp_path)
+    assert (tmp_path / "config.yaml").read_text() == "model: mine\n"
+    assert (tmp_path / "metrics.jsonl").read_text() == "mine\n"
+
+
+def test_frames_of_several_sizes_are_seen_at_the_scale_of_a_usual_one(tmp_path: Path) -> None:
+    class Mixed(FirstSamples):
+        def __getitem__(self, index: int) -> Sample:
+            image, mask = super().__getitem__(index)
+            return Sample(image[:16, :24], mask[:16, :24]) if index == 0 else Sample(image, mask)
+
+    best = train(tiny(iterations=1), Mixed(STREETS, 4), None, tmp_path, bar=Bar())
+    assert read_card(best).frame_size == (64, 96)
 
 
 def test_a_folder_in_use_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
@@ -676,7 +709,6 @@ def test_precision_is_the_one_asked_for() -> None:
     cpu = torch.device("cpu")
     assert computes_bfloat16(cpu, "bfloat16")
     assert not computes_bfloat16(cpu, "float32")
-    assert isinstance(computes_bfloat16(cpu, "auto"), bool)
 
 
 def test_a_run_in_bfloat16_keeps_single_precision_weights(tmp_path: Path) -> None:

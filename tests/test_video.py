@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from fractions import Fraction
 
@@ -23,6 +24,7 @@ from bisenetv2.labels import Labels
 from clips import (
     LABELS,
     SIZE,
+    break_sound,
     picture,
     read_clip,
     red_segmenter,
@@ -39,11 +41,14 @@ from bisenetv2.inference.video.planes import (  # noqa: E402
     plane_views,
     to_planes,
 )
+from bisenetv2.inference.video.sound import LAYOUTS  # noqa: E402
 from bisenetv2.inference.video.writers import (  # noqa: E402
     mask_folder_writer,
     mask_video_writer,
     overlay_writer,
 )
+
+SOUND_DAMAGED = r"(\d+) of (\d+) sound packets damaged"
 
 
 def to_overlay(clip, out, **options):
@@ -223,6 +228,32 @@ class TestSound:
         assert sound_packets(tmp_path / "out.mp4") == []
         assert len(lines) == 1
         assert "pcm_u8" in lines[0]
+
+    def test_what_only_a_header_refuses_is_left_out_too(self, tmp_path):
+        clip = write_clip(tmp_path / "in.mkv", 10, sound=["flac", "ac3"])
+        lines = []
+        to_overlay(clip, tmp_path / "out.mov", notice=lines.append)
+        assert len(sound_packets(tmp_path / "out.mov")) == 1
+        assert [line.partition(": ")[2] for line in lines] == [
+            ".mov cannot hold flac sound, which is left out"
+        ]
+
+    @pytest.mark.parametrize("suffix", [".avi", ".mkv"])
+    def test_channels_that_are_only_counted_get_their_usual_names(self, tmp_path, suffix):
+        clip = write_clip(tmp_path / f"in{suffix}", 10, sound=["pcm_s16le"])
+        with av.open(str(clip)) as container:
+            assert container.streams.audio[0].codec_context.layout.name == "2 channels"
+        lines = []
+        to_overlay(clip, tmp_path / "out.mp4", notice=lines.append)
+        assert lines == []
+        with av.open(str(tmp_path / "out.mp4")) as container:
+            assert container.streams.audio[0].codec_context.layout.name == "stereo"
+        (before,), (after,) = sound_packets(clip), sound_packets(tmp_path / "out.mp4")
+        assert b"".join(c for c, _ in after) == b"".join(c for c, _ in before)
+
+    def test_as_many_names_as_channels(self):
+        counts = [av.AudioLayout(name).nb_channels for name in LAYOUTS]
+        assert counts == list(range(1, len(LAYOUTS) + 1))
 
 
 class TestMasks:
@@ -452,6 +483,26 @@ class TestDamage:
         assert len(frames) > 30
         assert (np.diff(times) > 0).all()
 
+    @pytest.mark.parametrize("last", [False, True])
+    @pytest.mark.parametrize(("name", "codec"), [("in.ts", "aac"), ("in.mkv", "eac3")])
+    def test_sound_that_makes_no_sense_is_left_out(self, tmp_path, name, codec, last):
+        """MP4 refuses AAC at once, but E-AC-3 when it is its turn, or at the end."""
+        clip = write_clip(tmp_path / name, 60, sound=[codec])
+        break_sound(clip, last)
+        (line,) = to_overlay(clip, tmp_path / "out.mp4")
+        refused, packets = map(int, re.fullmatch(SOUND_DAMAGED, line).groups())
+        assert 1 <= refused <= 3  # a transport stream's packets are found anew by their beginnings
+        assert len(sound_packets(tmp_path / "out.mp4")[0]) == packets - refused > 50
+        assert len(read_clip(tmp_path / "out.mp4")[0]) == 60
+
+    @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+    def test_a_title_in_an_old_encoding_is_no_damage(self, tmp_path, suffix):
+        clip = write_clip(tmp_path / f"in{suffix}", 3)
+        assert b"Lavf" in clip.read_bytes()  # the name of the program that wrote it
+        clip.write_bytes(clip.read_bytes().replace(b"Lavf", b"L\xe4vf"))
+        assert to_overlay(clip, tmp_path / "out.mp4") == []
+        assert len(read_clip(tmp_path / "out.mp4")[0]) == 3
+
     def test_whole_files_are_not_called_damaged(self, tmp_path):
         clip = write_clip(tmp_path / "in.mkv", 10, sound=["flac"])
         source = open_source(clip)
@@ -572,6 +623,11 @@ class TestImageSequence:
         write_image(tmp_path / "0.png", picture(0))
         assert float(open_source(tmp_path / "%d.png", fps=fps).rate) == pytest.approx(fps, 1e-5)
 
+    def test_a_rate_is_a_fraction_of_small_numbers(self, tmp_path):
+        write_image(tmp_path / "0.png", picture(0))
+        rates = [open_source(tmp_path / "%d.png", fps=fps).rate for fps in (29.97, 1 / 3600)]
+        assert rates == [Fraction(2997, 100), Fraction(1, 3600)]
+
     def test_numbered_images_come_in_order_of_number(self, tmp_path):
         for number in (1, 2, 10, 9):
             write_image(tmp_path / f"frame_{number}.png", picture(number))
@@ -613,6 +669,18 @@ class TestImageSequence:
 
 
 class TestWriters:
+    @pytest.mark.parametrize("opened", ["overlay", "masks"])
+    def test_a_folder_of_the_files_name_is_noticed_before_the_first_frame(self, tmp_path, opened):
+        source = open_source(write_clip(tmp_path / "in.mp4", 2))
+        (tmp_path / "out.mkv").mkdir()
+        path = tmp_path / "out.mkv"
+        with pytest.raises(UserError, match=r"out\.mkv: is a folder"):
+            if opened == "overlay":
+                overlay_writer(path, source, LABELS).__enter__()
+            else:
+                mask_video_writer(path, source).__enter__()
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["in.mp4", "out.mkv"]
+
     def test_a_full_disk_ends_the_conversion_and_leaves_nothing(self, tmp_path):
         resource = pytest.importorskip("resource")
         clip = write_clip(tmp_path / "in.mp4", 100)

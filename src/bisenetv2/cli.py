@@ -119,6 +119,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads the output has had enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # a path that cannot even be looked at, or a disk that fails
+        if debug or not error.strerror:
+            raise
+        what = f"{error.filename}: " if error.filename is not None else ""
+        return _complain(verb, UserError(f"{what}{error.strerror}; check the path"))
     except KeyboardInterrupt:
         print(f"bisenetv2 {verb}: interrupted", file=sys.stderr)
         return 130

@@ -38,18 +38,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary name beside `path`; renames it to `path` when the block ends well.
 
     Creates the folder where it is missing. On an exception no file is left behind, and one that
-    was at `path` stays as it was.
+    was at `path` stays as it was. A link stays one: what it leads to is replaced.
 
     Raises:
-        UserError: If `path` cannot be written, or the block says that the disk is full.
+        UserError: If `path` cannot be written or is no regular file, or the block says that the
+            disk is full.
     """
-    target = Path(path)
+    target = _regular(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not with the target's own name in it: it might be longer than names may be.
         handle, name = tempfile.mkstemp(target.suffix, TEMPORARY, target.parent)
     except OSError as error:
-        raise _unwritable(target, error) from error
+        raise _unwritable(path, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -57,13 +58,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             yield temporary
         except OSError as error:
             if error.errno in _FULL:  # what else fails in the block is not this file's fault
-                raise _unwritable(target, error) from error
+                raise _unwritable(path, error) from error
             raise
         try:
             temporary.chmod(0o644)
             temporary.replace(target)
         except OSError as error:
-            raise _unwritable(target, error) from error
+            raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -79,6 +80,7 @@ def check_writable(path: Path, inputs: Iterable[str | Path] = ()) -> None:
     Raises:
         UserError: If the path is a folder, no file can be made in its folder, or it is an input.
     """
+    _regular(path)
     for source in inputs:
         ours, theirs = path.resolve(), Path(source).resolve()
         inside = ours.suffix.lower() != ".html" and ours.is_relative_to(theirs)
@@ -105,6 +107,17 @@ def write_bytes(path: str | Path, data: bytes) -> None:
             temporary.write_bytes(data)
         except OSError as error:
             raise _unwritable(path, error) from error
+
+
+def _regular(path: str | Path) -> Path:
+    """Follows links; refuses what could not be replaced by a file without harm, as a device."""
+    try:
+        target = Path(path).resolve()
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            raise UserError(f"{path}: is a device or a pipe; name a file to write")
+    except (OSError, RuntimeError) as error:  # a loop of links is the latter
+        raise UserError(f"{path}: cannot be written ({error}); choose another place") from error
+    return target
 
 
 def _unwritable(path: str | Path, error: OSError) -> UserError:

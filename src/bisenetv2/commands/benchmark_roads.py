@@ -129,7 +129,7 @@ class Road:
         """
         from bisenetv2.export.plain_road import PlainRoad, read_network
 
-        path = model or self.source
+        path = find_model(model) if model else self.source
         network, comparable = read_network(path)
         segmenter = PlainRoad.of(network, self.segmenter.card, self.segmenter.scale, threads)
         return Road("plain", _version("torch"), "FP32", segmenter, path, path, comparable)

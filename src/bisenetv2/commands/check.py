@@ -41,32 +41,48 @@ def check(
     Args:
         data: Folder of images and masks of any layout, a list of pairs or a dataset.yaml.
         quick: Decode 16 pairs only and read the headers of the others, as `train` does first.
-        sheet: Picture of masks laid over their images; check.jpg by default, none with --json or
-            inside of the data.
+        sheet: Picture of masks laid over their images, apart from the data; check.jpg by default,
+            none with --json, inside of the data or where nothing can be written.
         json: Print one JSON object in place of the sentences.
     """
-    from bisenetv2.commands.check_sheet import write_sheet
     from bisenetv2.data.check import check as look_at
     from bisenetv2.data.check.files import list_files
+    from bisenetv2.files import check_writable
     from bisenetv2.images import IMAGE_SUFFIXES
     from bisenetv2.progress import progress_bar
 
     if sheet is not None and (sheet.is_dir() or sheet.suffix.lower() not in IMAGE_SUFFIXES):
         raise UserError(f"{sheet}: name a picture to write, such as {SHEET}")
     listing = list_files(data)
+    if sheet is not None:
+        check_writable(sheet, (data, *listing.files_called(sheet.resolve().name)))
     with progress_bar("check", listing.count) as bar:
         report = look_at(listing, quick=quick, progress=bar.advance)
     if json:
         print(dumps(report.to_json_object(), indent=2, allow_nan=False))
     else:
         _print(report, quick)
-        if sheet is None and Path().resolve().is_relative_to(Path(data).resolve()):
-            print("no sheet inside of the data, where it would count as an image: see --sheet")
-        else:
-            sheet = sheet or SHEET
-    if sheet is not None and (pictures := write_sheet(report, sheet)) and not json:
-        print(f"written: {sheet}, {counted(pictures, 'mask')} over their images")
+    told = _write_sheet(report, sheet) if sheet is not None or not json else ""
+    if told and not json:
+        print(told)
     return 1 if report.errors else 0
+
+
+def _write_sheet(report: Report, sheet: Path | None) -> str:
+    """Writes the sheet and says so; one that nobody asked for is never put among the data."""
+    from bisenetv2.commands.check_sheet import write_sheet
+
+    root = report.listing.root
+    if sheet is None and root is not None and Path().resolve().is_relative_to(root.resolve()):
+        return "no sheet inside of the data, where it would count as an image: see --sheet"
+    try:
+        pictures = write_sheet(report, sheet or SHEET)
+    except UserError as error:
+        if sheet is not None:
+            raise
+        return f"no sheet: {error}"
+    told = f"written: {sheet or SHEET}, {counted(pictures, 'mask')} over their images"
+    return told if pictures else ""
 
 
 def _print(report: Report, quick: bool) -> None:

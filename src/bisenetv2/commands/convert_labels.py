@@ -51,7 +51,8 @@ def convert_labels(
         source_format: What the source is; recognised by default.
         target_format: What to write: index masks by default, anything else from index masks.
         classes: Class list, for order and colours: a file (classes.txt, labelmap.txt, ...), a
-            dataset.yaml, or built in: camvid, cityscapes, coco-stuff, ade20k, voc.
+            dataset.yaml, YOLO's data.yaml, or built in: camvid, cityscapes, coco-stuff, ade20k,
+            voc.
         background: Class of pixels that no shape covers; none: they are ignored. By default that
             of the class list, else `background` in front of the source's classes.
         images: Folder of the images, where the source does not say.

@@ -75,7 +75,8 @@ def evaluate(
     from bisenetv2.data.dataset import SharedSamples
     from bisenetv2.evaluation.boundary import SHARE, BoundaryScores
     from bisenetv2.evaluation.calibration import Calibration
-    from bisenetv2.evaluation.evaluate import Observer, evaluate_protocol, merge_shares
+    from bisenetv2.evaluation.evaluate import Observer, merge_shares
+    from bisenetv2.evaluation.evaluate import evaluate as score
     from bisenetv2.evaluation.gallery import Gallery
     from bisenetv2.evaluation.html_report import Circumstances, write_report
     from bisenetv2.evaluation.mapping import check_labels, reconcile
@@ -114,7 +115,7 @@ def evaluate(
             observers.append(Submission(submit, looking.labels))
         mine = dataset if world is None else SharedSamples(dataset, world.rank, world.size)
         with progress_bar("evaluate", len(mine), world is None or world.writes) as bar:
-            result = evaluate_protocol(
+            result = score(
                 looking,
                 mine,
                 lambda _: bar.advance(),

@@ -75,6 +75,11 @@ def export(
             f"--input-scale {input_scale:g}: {model} keeps its own; give the checkpoint it was "
             "exported from"
         )
+    if not int8 and not is_checkpoint:
+        road = "a model file already: for INT8 add --int8 --calibrate DATA"
+        if model.suffix.lower() in (".pth", ".pdparams"):
+            road = "of another project: `bisenetv2 import` brings it in"
+        raise UserError(f"{model}: is {road}; expected a .safetensors that training wrote")
     target = output or model.with_suffix(".int8.onnx" if int8 else ".onnx")
     if target.resolve() == model.resolve():
         raise UserError(f"{target}: is the model itself; name another file with --output")
@@ -96,7 +101,7 @@ def export(
         )
         return 0
     split, drop_split = split or "train", drop_split or "val"
-    if split == drop_split:
+    if split == drop_split or (split == "trainval" and drop_split in ("train", "val")):
         raise UserError(
             f"--drop-split {drop_split}: is what calibrates the file; score it on another split"
         )

@@ -71,7 +71,7 @@ def import_checkpoint(
     foreign = read_foreign(file)
     conversion = convert(foreign, family)
     network = conversion.network
-    name, meaning = find_labels(labels, network.config.num_classes)
+    name, meaning = find_labels(labels, network.config.num_classes, bool(conversion.new))
     usual = expected_input(conversion.family, name)
     normalization = Normalization(mean or usual.mean, std or usual.std)
     if bgr:

@@ -6,7 +6,7 @@ import glob
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +15,7 @@ from tyro.conf import Positional, arg
 from bisenetv2.errors import UserError
 
 if TYPE_CHECKING:
+    from bisenetv2.commands.predict_video import VideoOptions
     from bisenetv2.images import Image
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.labels import Labels, Mask
@@ -51,8 +52,9 @@ def predict(
     """Segment images, videos, cameras and streams.
 
     An image gives NAME_mask.png (class indices), NAME_color.png and NAME_overlay.png. A video, a
-    camera or a stream gives NAME_overlay.mp4 with the source's frame times, size and sound and,
-    with --masks, the masks. Ctrl-C ends it with a whole file.
+    camera or a stream gives NAME_overlay.mp4 (.mkv of an .mkv or .webm, .mkv or .mov where MP4
+    cannot hold the sound) with the source's frame times, size and sound and, with --masks, the
+    masks. Ctrl-C ends it with a whole file.
 
     Args:
         sources: Images, videos, folders, glob patterns, numbered images (frames/%05d.png),
@@ -87,12 +89,12 @@ def predict(
         raise UserError(
             f"{output}: name a folder, or a video that ends in {', '.join(OVERLAY_SUFFIXES)}"
         )
-    images, videos = find_jobs(sources, output, one_video)
-    segmenter = Segmenter(model, engine, threads=threads, scale=scale)
-    codes = [predict_images(images, segmenter, alpha)] if images else []
     options = VideoOptions(
         overlay, masks, alpha, fps, seconds, preset, crf, output if one_video else None
     )
+    images, videos = find_jobs(sources, output, options)
+    segmenter = Segmenter(model, engine, threads=threads, scale=scale)
+    codes = [predict_images(images, segmenter, alpha)] if images else []
     for source, stem in videos:
         try:
             codes.append(predict_video(source, segmenter, stem, options))
@@ -136,14 +138,14 @@ def predict_images(images: Sequence[tuple[Path, Path]], segmenter: Segmenter, al
 
 
 def find_jobs(
-    sources: Sequence[str], output: Path, one_video: bool
+    sources: Sequence[str], output: Path, options: VideoOptions
 ) -> tuple[list[tuple[Path, Path]], list[tuple[str | Sequence[Path], Path]]]:
     """Sorts sources into images and moving pictures, each with the path of its outputs.
 
     Args:
         sources: As the user gave them.
         output: Folder, or the path of the one video to make.
-        one_video: Which of the two it is; images become one sequence then.
+        options: Say which of the two it is; images become one sequence in the latter.
 
     Returns:
         Images and moving pictures; the paths of outputs are without ending.
@@ -161,31 +163,52 @@ def find_jobs(
             found.append((source, Path(short_name(source))))
         else:
             found += [(str(path), path) for path in find_files(source)]
-    if one_video:
-        stem = output.with_suffix("")
-        moving = any(is_moving(source) or is_video_file(path) for source, path in found)
-        if not moving:
-            if all(Path(source).is_file() for source in sources):  # a shell sorts by letters
-                found.sort(key=lambda item: _by_numbers(item[1]))
-            return [], [([path for _, path in found], stem)]
-        if len(found) > 1:
-            raise UserError(f"{output}: is one video, of {len(found)} sources; name a folder")
-        return [], [(found[0][0], stem)]
+    moving = [is_moving(source) or is_video_file(path) for source, path in found]
     images: list[tuple[Path, Path]] = []
     videos: list[tuple[str | Sequence[Path], Path]] = []
-    names = output_names([path for _, path in found])
-    for (source, path), name in zip(found, names, strict=True):
-        if is_moving(source) or is_video_file(path):
-            videos.append((source, output / name))
-        else:
-            images.append((path, output / name))
+    if options.overlay_path is None:
+        names = output_names([path for _, path in found])
+        for (source, path), name, moves in zip(found, names, moving, strict=True):
+            if moves:
+                videos.append((source, output / name))
+            else:
+                images.append((path, output / name))
+    elif not any(moving):
+        if all(Path(source).is_file() for source in sources):  # a shell sorts by letters
+            found.sort(key=lambda item: _by_numbers(item[1]))
+        videos.append(([path for _, path in found], output.with_suffix("")))
+    elif len(found) > 1:
+        raise UserError(f"{output}: is one video, of {len(found)} sources; name a folder")
+    else:
+        videos.append((found[0][0], output.with_suffix("")))
     outputs = [path for _, stem in images for path in picture_paths(stem)]
-    outputs += [path for _, stem in videos for path in video_paths(stem)]
-    known = {path.resolve() for _, path in found}
-    for path in outputs:  # of this source or of another
-        if path.resolve() in known:
-            raise UserError(f"{path}: is a source itself; choose another --output")
+    outputs += [path for _, stem in videos for path in video_paths(stem, options)]
+    refuse_sources(outputs, [source for source, _ in found])
     return images, videos
+
+
+def refuse_sources(outputs: Iterable[Path], sources: Iterable[str]) -> None:
+    """Keeps sources from being overwritten, each by its own outputs or by another's.
+
+    Raises:
+        UserError: If an output is a source, under whatever name, or the folder of one.
+    """
+    places = [Path(re.sub(r"^file://", "", source, flags=re.IGNORECASE)) for source in sources]
+    # Numbered images are in their folder.
+    known = {_identity(path) for path in {p for place in places for p in (place, place.parent)}}
+    for path in outputs:
+        identity = _identity(path)
+        if identity is not None and identity in known:
+            raise UserError(f"{path}: is a source, or the folder of one; choose another --output")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tells files apart whatever their names, which links and letter case may hide."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def find_files(source: str) -> Iterator[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -49,7 +48,8 @@ def predict_video(
     Args:
         source: As `open_source` takes it.
         segmenter: Finds the masks.
-        stem: Path of the outputs without ending: `STEM_overlay.mp4`, `STEM_masks`.
+        stem: Path of the outputs without ending: `STEM_overlay.mp4` (or what `overlay_path` finds
+            the source needs), `STEM_masks`.
         options: What to write and how.
 
     Returns:
@@ -71,7 +71,6 @@ def predict_video(
         overlay = overlay_path(opened, stem, options)
         masks = masks_path(stem, options.masks)
         outputs = [path for path in (overlay, masks) if path is not None]
-        refuse_source(source, outputs)
         with ExitStack() as stack:
             writers = open_writers(stack, opened, segmenter, overlay, masks, options)
             stop = stack.enter_context(stop_on_signal())
@@ -94,7 +93,7 @@ def predict_video(
 
 def overlay_path(source: Source, stem: Path, options: VideoOptions) -> Path | None:
     """Names the overlay: MP4, or Matroska where the source is, if that can hold its sound."""
-    from bisenetv2.inference.video.writers import suffix_for_sound
+    from bisenetv2.inference.video.sound import suffix_for_sound
 
     if not options.overlay or options.overlay_path is not None:
         return options.overlay_path if options.overlay else None
@@ -105,12 +104,15 @@ def overlay_path(source: Source, stem: Path, options: VideoOptions) -> Path | No
     return stem.with_name(f"{stem.name}_overlay{suffix}")
 
 
-def video_paths(stem: Path) -> list[Path]:
-    """Names all files that a video may give, whatever its sound and the options."""
+def video_paths(stem: Path, options: VideoOptions) -> list[Path]:
+    """Names all that a video may give, whatever its sound."""
     from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES
 
     overlays = [stem.with_name(f"{stem.name}_overlay{suffix}") for suffix in OVERLAY_SUFFIXES]
-    return [*overlays, stem.with_name(f"{stem.name}_masks.mkv")]
+    if options.overlay_path is not None:
+        overlays = [options.overlay_path]
+    masks = masks_path(stem, options.masks)
+    return [*(overlays if options.overlay else []), *([] if masks is None else [masks])]
 
 
 def masks_path(stem: Path, masks: Masks) -> Path | None:
@@ -118,22 +120,6 @@ def masks_path(stem: Path, masks: Masks) -> Path | None:
     if masks == "none":
         return None
     return stem.with_name(f"{stem.name}_masks{'.mkv' if masks == 'ffv1' else ''}")
-
-
-def refuse_source(source: str | Sequence[Path], outputs: Sequence[Path]) -> None:
-    """Keeps a source from being overwritten.
-
-    Raises:
-        UserError: If it, or the folder of one of its images, is among the outputs.
-    """
-    if isinstance(source, str):
-        place = Path(re.sub(r"^file://", "", source, flags=re.IGNORECASE))
-        places = {place if place.exists() else place.parent}  # numbered images: their folder
-    else:
-        places = {path.parent for path in source}
-    for path in outputs:
-        if path.exists() and any(place.exists() and path.samefile(place) for place in places):
-            raise UserError(f"{path}: is the source itself; choose another output")
 
 
 def open_writers(

@@ -42,7 +42,7 @@ def _list() -> None:
             f"data {recipe.dataset}, crop {_crop(named)}, {recipe.iterations:,} iterations, "
             f"batch {recipe.batch}, rate {recipe.rate:g}, decay {recipe.weight_decay:g}"
         )
-        printed = f"; paper: {named.printed} mIoU" if named.printed else ""
+        printed = f"; paper: {named.printed}" if named.printed else ""
         print(f"{name}: {named.about}\n    {settings}{printed}")
 
 

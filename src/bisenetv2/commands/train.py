@@ -100,7 +100,7 @@ def look_at(recipe: Recipe, data: str, world: World) -> None:
     from bisenetv2.data.catalogue import open_dataset
     from bisenetv2.data.check import quick_check
 
-    splits = [recipe.split, recipe.val_split] if recipe.val_split else [recipe.split]
+    splits = [recipe.split, recipe.val_split] if validates(recipe) else [recipe.split]
     findings = world.share(lambda: [f for s in splits for f in quick_check(open_dataset(data, s))])
     errors = [str(finding) for finding in findings if finding.severity == "error"]
     if errors:
@@ -111,6 +111,11 @@ def look_at(recipe: Recipe, data: str, world: World) -> None:
     if world.writes:
         for finding in findings:
             print(finding, file=sys.stderr)
+
+
+def validates(recipe: Recipe) -> bool:
+    """Whether a run reads its validation split."""
+    return bool(recipe.val_split) and not recipe.overfit
 
 
 def train_once(
@@ -125,8 +130,7 @@ def train_once(
     if world.size > 1:  # process 0 first: it may write down what it finds out about a folder
         world.share(lambda: len(open_dataset(data, recipe.split)))
     dataset = open_dataset(data, recipe.split)
-    validates = recipe.val_split and not recipe.overfit
-    val_dataset = open_dataset(data, recipe.val_split) if validates else None
+    val_dataset = open_dataset(data, recipe.val_split) if validates(recipe) else None
     mixed = open_dataset(STREETS, "train") if recipe.streets_share else None
     with progress_bar("train", recipe.iterations, world.writes) as bar:
         best = train_loop(
@@ -163,7 +167,7 @@ def _described(named: NamedRecipe) -> str:
     """What `--help` says above the options."""
     lines = [f"Train {named.about}. Every field of the recipe is an option."]
     if named.printed:
-        lines.append(f"The paper prints {named.printed} mIoU.")
+        lines.append(f"The paper prints {named.printed}.")
     if named.doubts:
         lines.append(f"Uncertain: {named.doubts}")
     return "\n\n".join(lines)

@@ -148,8 +148,8 @@ class Augmentation:
     def __post_init__(self) -> None:
         if min(self.crop) < 1:
             raise UserError(f"crop {self.crop}: both sides must be at least 1")
-        if not self.scales or not all(0.01 <= s <= 100 for s in self.scales):
-            raise UserError(f"scales {self.scales}: give factors of 0.01 to 100")
+        if not self.scales or not all(0 < s <= 1000 for s in self.scales):
+            raise UserError(f"scales {self.scales}: give factors above 0, at most 1000")
         for name in (
             "flip", "brightness", "contrast", "saturation", "cast", "gamma", "stretch",
             "rare_share",

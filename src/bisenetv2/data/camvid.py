@@ -8,6 +8,7 @@ they become the same classes in the same split, which the names of the frames gi
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from bisenetv2.builtin_labels import CAMVID_COLORS, TERMS
@@ -31,7 +32,9 @@ STILLS = (
 """Folders that the original's frames and labels may lie in."""
 
 _LICENCE = ": ".join(TERMS["camvid"])
-_LABEL_ENDING = "_L"
+LABEL_ENDING = "_L"
+"""What the names of the original's labels end in."""
+
 _SEQUENCES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
 _FRAME = re.compile(f"({'|'.join(_SEQUENCES)})f?([0-9]+)")
 
@@ -71,10 +74,9 @@ def open_stills(root: str | Path, split: str) -> PairedFiles:
     files: list[Pair] = []
     for images, masks in STILLS:
         if (Path(root) / images).is_dir() or (Path(root) / masks).is_dir():
-            found = _matched(Path(root), Source(images, masks, mask_ending=_LABEL_ENDING))
-            pairs = tuple(p for p in found.pairs if split_of(p[0].stem) in SPLITS[split])
-            alone = tuple(p for p in found.images_alone if split_of(p.stem) in SPLITS[split])
-            files += Match(pairs, alone).checked()
+            found = _matched(Path(root), Source(images, masks, mask_ending=LABEL_ENDING))
+            for name in SPLITS[split]:
+                files += replace(frames_of(name, found), masks_alone=()).checked()
     if not files:
         raise UserError(f"{root}: holds no frame of CamVid {split}; unpack all of its folders")
     part = f", {len(files)} of {COUNTS[split]} frames" if len(files) != COUNTS[split] else ""
@@ -84,18 +86,27 @@ def open_stills(root: str | Path, split: str) -> PairedFiles:
 
 def holds_stills(root: Path) -> bool:
     """Tells whether a folder holds the original's frames or labels."""
-    labels = (f"{masks}/{name}*{_LABEL_ENDING}.png" for _, masks in STILLS for name in _SEQUENCES)
+    labels = (f"{masks}/{name}*{LABEL_ENDING}.png" for _, masks in STILLS for name in _SEQUENCES)
     if any(next(root.glob(pattern), None) is not None for pattern in labels):
         return True
     return any((root / name).is_dir() for name in STILLS[0])
 
 
+def frames_of(split: str, found: Match) -> Match:
+    """Returns the part of the original's frames and labels that belongs to a split."""
+    return Match(
+        tuple(pair for pair in found.pairs if split_of(pair[0].stem) == split),
+        tuple(path for path in found.images_alone if split_of(path.stem) == split),
+        tuple(path for path in found.masks_alone if split_of(path.stem) == split),
+    )
+
+
 def split_of(stem: str) -> str | None:
     """Returns the split of a frame of the original, the same as in SegNet's copy, by its name.
 
-    `None` for a name that is not a frame's.
+    `None` for a name that is neither a frame's nor its labels'.
     """
-    frame = _FRAME.fullmatch(stem)
+    frame = _FRAME.fullmatch(stem.removesuffix(LABEL_ENDING))
     if frame is None:
         return None
     sequence, number = frame[1], int(frame[2])

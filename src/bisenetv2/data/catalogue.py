@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from bisenetv2.data.camvid import holds_stills, open_camvid, open_stills
 from bisenetv2.data.dataset import Dataset
+from bisenetv2.data.folder.class_files import find_classes
 from bisenetv2.data.folder.dataset_yaml import NAME
 from bisenetv2.data.folder.split import open_folder
 from bisenetv2.data.public import LAYOUTS, Layout, open_public
@@ -51,7 +52,8 @@ class Recognised(NamedTuple):
     """What a place on the disk holds."""
 
     kind: Literal["public", "stills", "camvid", "folder"]
-    """A public data set's archives, CamVid as published, SegNet's copy of it, or one's own."""
+    """A public data set's archives, CamVid as published, SegNet's copy of it, or one's own: with a
+    list of classes it is that, whatever its folders are called."""
 
     root: Path
     """Where it starts, perhaps below the place that was named."""
@@ -64,7 +66,7 @@ def recognise(data: str | Path) -> Recognised:
     """Tells which kind of data set a folder, a list or a `dataset.yaml` is.
 
     Raises:
-        UserError: If there is no such place.
+        UserError: If there is no such place, or a list of classes in it is not understood.
     """
     root = Path(data)
     if root.is_file() or (root / NAME).is_file():
@@ -78,6 +80,7 @@ def recognise(data: str | Path) -> Recognised:
             return Recognised("public", found, layout)
     if holds_stills(root):
         return Recognised("stills", root)
-    if any((root / f"{name}annot").is_dir() for name in ("train", "val", "test")):
+    annotated = any((root / f"{name}annot").is_dir() for name in ("train", "val", "test"))
+    if annotated and find_classes(root) is None:
         return Recognised("camvid", root)
     return Recognised("folder", root)

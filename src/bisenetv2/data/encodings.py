@@ -51,7 +51,7 @@ class Encoding:
         """Class of each of the 2^24 colours, found out when a colour is first met."""
         table = np.full(1 << 24, _UNSEEN, np.int16)
         for color, index in self.colors:
-            table[pack_colors(np.array(color, np.uint8))] = index
+            table[pack_color(color)] = index
         return table
 
     def classify(self, codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int16]:
@@ -146,6 +146,11 @@ def pack_colors(pixels: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
         codes <<= 8
         codes |= pixels[..., channel]
     return codes
+
+
+def pack_color(color: Color) -> int:
+    """Packs one colour to 0xRRGGBB."""
+    return int(pack_colors(np.array(color)))
 
 
 def unpack_colors(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int16]:

@@ -234,6 +234,8 @@ def _difference(difference: Difference) -> tuple[str, str]:
 
 
 def _verdict(difference: Difference) -> str:
+    if math.isnan(difference.bounds.low):
+        return "no interval"
     _, bounds = _difference(difference)
     return f"95 % interval {bounds}: {'clear' if difference.clear else 'may be chance'}"
 

@@ -1,4 +1,4 @@
-"""Score a segmenter on a dataset: every frame once, against truth at its own resolution."""
+"""Score a model on a dataset: every frame once, against truth at its own resolution."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bisenetv2.evaluation.boundary import BoundaryScores
 from bisenetv2.evaluation.calibration import Calibration
 from bisenetv2.evaluation.confusion import ConfusionMatrix, Scores, iou_of
 from bisenetv2.evaluation.mapping import check_labels
-from bisenetv2.evaluation.protocols import RESIZED, Answer, Answering, AsItIs, FrameSegmenter
+from bisenetv2.evaluation.protocols import Answer, Answering
 from bisenetv2.evaluation.walk import Answered, Clock, walk
 from bisenetv2.labels import Labels, Mask
 
@@ -51,22 +51,22 @@ class Evaluation:
     """Wall-clock time of the whole evaluation: network, and reading and scoring where they held
     it up."""
 
-    protocol: str = RESIZED
+    protocol: str
     """How the figures came about."""
 
-    names: tuple[str, ...] = field(default=(), repr=False)
+    names: tuple[str, ...] = field(repr=False)
     """Name of each image."""
 
-    sums: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 3, 0), np.int64))
+    sums: npt.NDArray[np.int64]
     """Images×3×C: `ConfusionMatrix.sums` of each image."""
 
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock
     """Where the time went."""
 
-    boundary: BoundaryScores | None = None
+    boundary: BoundaryScores | None
     """How well outlines are met, where it was asked for."""
 
-    calibration: Calibration | None = None
+    calibration: Calibration | None
     """How well confidence and accuracy agree, where it was asked for."""
 
     @property
@@ -187,28 +187,6 @@ class Evaluation:
 
 
 def evaluate(
-    segmenter: FrameSegmenter,
-    dataset: Dataset,
-    progress: Callable[[int], None] | None = None,
-) -> Evaluation:
-    """Scores a segmenter on every sample of a dataset: single scale, as it gives its masks.
-
-    Args:
-        segmenter: The model to score; its labels must be those of the dataset.
-        dataset: Frames with their truth, each of one size.
-        progress: Called after each image with the number of images done so far.
-
-    Returns:
-        The confusion matrix over all images and its circumstances.
-
-    Raises:
-        UserError: If the dataset is empty, the labels differ, or a sample does not fit: frame and
-            truth of different sizes, or a value in a mask that is no class.
-    """
-    return evaluate_protocol(AsItIs(segmenter), dataset, progress)
-
-
-def evaluate_protocol(
     protocol: Answering,
     dataset: Dataset,
     progress: Callable[[int], None] | None = None,
@@ -217,15 +195,22 @@ def evaluate_protocol(
     calibration: Calibration | None = None,
     observers: tuple[Observer, ...] = (),
 ) -> Evaluation:
-    """Scores a model under a protocol; see `evaluate`.
+    """Scores a model on every sample of a dataset.
 
     Args:
-        protocol: A model and how it looks at frames.
-        dataset: Frames with their truth.
+        protocol: The model and how it looks at frames; its labels must be those of the dataset.
+        dataset: Frames with their truth, each of one size.
         progress: Called after each image with the number of images done so far.
         boundary: Sums up outlines too.
         calibration: Sums up confidences too; the protocol must give them.
         observers: See each frame after it is scored, in the order of the dataset.
+
+    Returns:
+        The confusion matrix over all images and its circumstances.
+
+    Raises:
+        UserError: If the dataset is empty, the labels differ, or a sample does not fit: frame and
+            truth of different sizes, or a value in a mask that is no class.
     """
     check_labels(protocol.labels, dataset)
     tally = Tally(dataset.labels)

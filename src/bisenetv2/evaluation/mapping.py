@@ -23,6 +23,9 @@ NOTHING = "nothing"
 ELSE = "other classes of the model"
 """Name of the class that a model's classes without a counterpart become: predicted, never true."""
 
+ELSE_COLORS = ((255, 0, 255), (0, 255, 255), (255, 255, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255))
+"""Its colour is the first of these that no class of the data has."""
+
 
 def check_labels(labels: Labels, dataset: Dataset) -> None:
     """Raises unless model and dataset name the same classes in the same order.
@@ -90,9 +93,9 @@ def reconcile(
     )
     labels = replace(theirs, raw_ids=None)
     if None in target.values():
-        labels = replace(
-            labels, names=(*labels.names, ELSE), palette=(*labels.palette, (128, 128, 128))
-        )
+        free = (color for color in ELSE_COLORS if color not in labels.palette)
+        palette = (*labels.palette, next(free, ELSE_COLORS[0]))
+        labels = replace(labels, names=(*labels.names, ELSE), palette=palette)
     table = np.full(256, IGNORE_INDEX, np.uint8)
     for index, match in target.items():
         table[index] = len(theirs) if match is None else match

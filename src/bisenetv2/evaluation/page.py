@@ -97,7 +97,8 @@ def write_page(path: Path, title: str, subtitle: str, parts: Iterable[str]) -> N
         + f'\n<p class="soft">bisenetv2 {esc(__version__)}, {date.today().isoformat()}</p>'
         "</main></body></html>\n"
     )
-    write_bytes(path, content.encode())
+    # File names that are not UTF-8 come as lone surrogates, which UTF-8 refuses.
+    write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 def section(heading: str, *content: str) -> str:

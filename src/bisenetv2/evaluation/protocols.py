@@ -53,35 +53,6 @@ class Answering(Protocol):
         """Finds the mask of a frame (`uint8` H×W×3) and, if asked, the confidence in it."""
 
 
-class FrameSegmenter(Protocol):
-    """Whatever turns a frame into a mask of the same height and width."""
-
-    @property
-    def labels(self) -> Labels:
-        """Meaning of the class indices in its masks."""
-
-    def __call__(self, frame: Image, /) -> Mask:
-        """Returns the class index of every pixel: `uint8` H×W for a frame of H×W×3."""
-
-
-@dataclass(frozen=True)
-class AsItIs:
-    """Takes the masks that a segmenter gives, whatever it is."""
-
-    segmenter: FrameSegmenter
-
-    description = RESIZED
-
-    @property
-    def labels(self) -> Labels:
-        """Labels of the segmenter."""
-        return self.segmenter.labels
-
-    def answer(self, frame: Image, confidence: bool) -> Answer:
-        """Finds the mask of a frame; a bare segmenter has no confidence to give."""
-        return Answer(self.segmenter(frame), None)
-
-
 class Look(NamedTuple):
     """A part of a frame and how the network sees it."""
 

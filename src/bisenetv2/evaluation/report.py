@@ -101,7 +101,11 @@ def write_image_scores(path: Path, evaluation: Evaluation) -> None:
     """
     ious = evaluation.image_ious  # images, C
     hits, truth = evaluation.sums[:, 0].sum(axis=1), evaluation.sums[:, 1].sum(axis=1)
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_path(path) as temporary,
+        # File names that are not UTF-8 come as lone surrogates, which UTF-8 refuses.
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image", "miou", "pixel_accuracy", *evaluation.labels.names])
         for index, name in enumerate(evaluation.names):

@@ -16,6 +16,7 @@ from bisenetv2 import __version__
 from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate
+from bisenetv2.evaluation.protocols import FrameProtocol
 from bisenetv2.export.agreement import Agreement, compare
 from bisenetv2.export.depthwise import repeat_inputs
 from bisenetv2.export.fit import fit
@@ -95,7 +96,7 @@ def export_int8(
     if fp32.card.quantization:
         raise UserError(f"{source}: is INT8 already; give the FP32 file or the checkpoint")
     original = repeat_inputs(onnx.load(source))
-    before = evaluate(fp32, drop_on)
+    before = evaluate(FrameProtocol(fp32), drop_on)
     if math.isnan(before.matrix.mean_iou):
         raise UserError(f"{drop_on.name}: has no labelled pixel to measure the drop on")
     tell(f"calibrating on {len(calibration)} frames of {calibration.name}")
@@ -115,7 +116,7 @@ def export_int8(
             write_card(model, card)
             save_model(model, path, output)
             after: dict[str, Evaluation] = {
-                name: evaluate(Segmenter(path, name), drop_on) for name in engines
+                name: evaluate(FrameProtocol(Segmenter(path, name)), drop_on) for name in engines
             }
             result = _Attempt(path, tuple(floating), after, _points_lost(before, after))
             lost = " and ".join(f"{_points_lost(before, {n: after[n]}):.2f} in {n}" for n in after)
@@ -140,7 +141,7 @@ def export_int8(
         card = replace(int8.card, quantization=f"{int8.card.quantization}; {_proof(best, drop_on)}")
         if score_on is not None:
             tell(f"scoring on {score_on.name}")
-            card = replace(card, merit=evaluate(int8, score_on).merit)
+            card = replace(card, merit=evaluate(FrameProtocol(int8), score_on).merit)
         write_card(model, card)
         save_model(model, temporary, output)
     return Int8Export(before, best.score, milliseconds, agreement, best.floating)

@@ -18,6 +18,7 @@ from bisenetv2.card import METADATA_KEY, ModelCard
 from bisenetv2.data.dataset import Dataset
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import evaluate
+from bisenetv2.evaluation.protocols import FrameProtocol
 from bisenetv2.export.agreement import Agreement, compare
 from bisenetv2.files import atomic_path
 from bisenetv2.inference.segmenter import Segmenter
@@ -79,7 +80,8 @@ def export_onnx(
                 f"{100 * agreement.share:.3f} % of pixels; {100 * LEAST_AGREEMENT:g} % are needed"
             )
         if score_on is not None:
-            write_card(proto, replace(card, merit=evaluate(exported, score_on).merit))
+            merit = evaluate(FrameProtocol(exported), score_on).merit
+            write_card(proto, replace(card, merit=merit))
             save_model(proto, temporary, output)
     return agreement
 

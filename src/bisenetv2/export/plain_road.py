@@ -144,8 +144,10 @@ def _fill(network: BiSeNetV2, graph: onnx.GraphProto) -> bool:
             continue
         unit = node.input[1].removeprefix("network.").removesuffix("conv.weight")
         bias = values.get(node.input[2].removeprefix("network."))
-        if bias is None or f"{unit}bn.weight" not in state or f"{unit}conv.bias" in tensors:
+        if bias is None or f"{unit}bn.weight" not in state:
             continue
+        if f"{unit}conv.bias" in state:  # folded into the other with all else
+            tensors[f"{unit}conv.bias"] = torch.zeros_like(bias)
         scale = torch.full_like(bias, math.sqrt(1 + torch.nn.BatchNorm2d(1).eps))
         tensors[f"{unit}bn.weight"], tensors[f"{unit}bn.bias"] = scale, bias
         tensors[f"{unit}bn.running_mean"] = torch.zeros_like(bias)

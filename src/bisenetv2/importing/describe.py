@@ -26,6 +26,9 @@ TRUNK_DATA = ("the data its trunk was trained on", "its head is untrained")
 TRUNK_LABELS = Labels(names=("untrained",), palette=((0, 0, 0),))
 """The one class of the head that such a file gets."""
 
+PUBLISHED = ("cityscapes", "coco-stuff", "ade20k", "voc")
+"""Data sets that the projects publish checkpoints for."""
+
 FRAME_SIZES = {"coco-stuff": (640, 640), "ade20k": (640, 640), "voc": (640, 640)}
 """Height and width of the frames the projects train on, where they are not Cityscapes's."""
 
@@ -34,21 +37,24 @@ FULL_SIZE = (1024, 2048)
 smaller frames are taken as they are unless a scale is given."""
 
 
-def find_labels(named: str | None, classes: int) -> tuple[str, Labels]:
+def find_labels(named: str | None, classes: int, trunk: bool = False) -> tuple[str, Labels]:
     """Returns labels and their name, a key of `BUILTIN` or `OWN_LABELS`.
 
     Args:
-        named: A key of `BUILTIN`, a JSON file that `Labels.to_json` wrote, or `None`: the data set
-            that has this number of classes.
-        classes: Number of classes of the network; 1 for a trunk.
+        named: A key of `BUILTIN`, a JSON file that `Labels.to_json` wrote, or `None`: those of
+            `PUBLISHED` that have this number of classes.
+        classes: Number of classes of the network.
+        trunk: Whether the file has no head, and so no classes.
 
     Raises:
         UserError: If there are no such labels, or they are for another number of classes.
     """
-    if classes == 1 and named is None:
+    if trunk:
+        if named is not None:
+            raise UserError(f"labels {named}: the file has no head, so leave them out")
         return OWN_LABELS, TRUNK_LABELS
     if named is None:
-        fitting = [name for name, labels in BUILTIN.items() if len(labels) == classes]
+        fitting = [name for name in PUBLISHED if len(BUILTIN[name]) == classes]
         if not fitting:
             counts = ", ".join(f"{name} {len(labels)}" for name, labels in BUILTIN.items())
             raise UserError(f"{classes} classes: name their labels with --labels ({counts}, PATH)")

@@ -34,6 +34,11 @@ _TYPE = re.compile(r"[fiu][1248]|b1")
 """NumPy's codes of floats, integers and booleans."""
 
 
+SHARED_TUPLES = 8
+"""How often a file may put a tuple that stands in it once in a second place; Paddle never does.
+Tuples of shared tuples take for ever to be hashed, which no signal interrupts."""
+
+
 class CarriesCodeError(Exception):
     """The file asks for something other than arrays; the message names it."""
 
@@ -55,11 +60,21 @@ def load_paddle(data: bytes) -> dict[Any, Any]:
         CarriesCodeError: If the file names anything but arrays and plain containers.
         Exception: If it is damaged: whatever `pickle` raises, which has no base class.
     """
+    memo: dict[object, bool] = {}  # place, and whether a tuple lies there
+    is_tuple, shared = False, 0
     for instruction, argument, _ in pickletools.genops(data):
-        if instruction.name not in _ADMITTED:
-            raise CarriesCodeError(f"instruction {instruction.name}")
-        if "PUT" in instruction.name and isinstance(argument, int) and argument > len(data):
+        name = instruction.name
+        if name not in _ADMITTED:
+            raise CarriesCodeError(f"instruction {name}")
+        if "PUT" in name and isinstance(argument, int) and argument > len(data):
             raise _DamagedError("a place in the memo beyond the file's length")
+        if "PUT" in name or name == "MEMOIZE":
+            memo[len(memo) if argument is None else argument] = is_tuple
+        else:
+            is_tuple = memo.get(argument, False) if "GET" in name else "TUPLE" in name
+        shared += "GET" in name and is_tuple
+        if shared > SHARED_TUPLES:
+            raise _DamagedError("tuples inside one another, again and again")
     content = _Unpickler(data).load()
     if not isinstance(content, dict):
         raise _DamagedError("no dict")

@@ -126,7 +126,7 @@ def _peak(result: Mapping[str, Any]) -> str:
         f"The network computes {peak['network_macs_per_second'] / 1e9:.1f} GMAC/s, "
         f"{100 * peak['network_share']:.0f} % of the machine's {peak['precision']} convolution "
         f"peak: {peak['macs_per_second'] / 1e9:.1f} GMAC/s, 3×3 convolutions of 128 to 128 "
-        f"channels at 128×64, one after the other ({peak['kernel']}, {peak['threads']} threads). "
+        f"channels at 128×64, one after the other ({peak['kernel']}, {_threads(peak)}). "
         f"At the peak it would take {floor:.1f} ms."
     )
     return "\n".join(wrap(text, WIDTH))

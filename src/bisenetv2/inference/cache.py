@@ -19,10 +19,10 @@ def cache_folder(name: str) -> Path | None:
     root = os.environ.get(VARIABLE)
     if root == "":
         return None
-    folder = (Path(root) if root else _user_cache() / "bisenetv2") / name
     try:
+        folder = (Path(root) if root else _user_cache() / "bisenetv2") / name
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a read-only home, as in many containers: do without
+    except (OSError, RuntimeError):  # a read-only home, or none, as in containers: do without
         return None
     return folder if os.access(folder, os.W_OK) else None
 

@@ -158,7 +158,7 @@ class OpenVinoEngine:
     def logits(self, frames: Frames) -> Logits:
         """Computes logits; see `Engine.logits`."""
         contiguous = np.ascontiguousarray(frames)
-        with memory_errors(frames):
+        with memory_errors(frames.shape[1:3]):
             outputs = self._request.infer([contiguous], share_inputs=True, share_outputs=True)
         return np.array(outputs[0], np.float32)  # a copy: the next call overwrites the request's
 
@@ -198,21 +198,25 @@ class OnnxRuntimeEngine:
 
     def logits(self, frames: Frames) -> Logits:
         """Computes logits; see `Engine.logits`."""
-        with memory_errors(frames):
+        with memory_errors(frames.shape[1:3]):
             (logits,) = self._session.run(["logits"], {"frame": np.ascontiguousarray(frames)})
         return np.asarray(logits, np.float32)
 
 
 @contextmanager
-def memory_errors(frames: Frames) -> Iterator[None]:
-    """Gives what engines raise where memory is lacking one type; they have none for it."""
+def memory_errors(size: tuple[int, ...]) -> Iterator[None]:
+    """Gives what engines and OpenCV raise where memory is lacking one type; they have none for it.
+
+    Args:
+        size: Height and width at which the network was to see the frames.
+    """
     try:
         yield
     except Exception as error:
         if "allocat" not in str(error).lower():
             raise
-        size = f"{frames.shape[2]}×{frames.shape[1]}"
-        raise MemoryError(f"for a network on {size} pixels; try a smaller --scale") from error
+        pixels = f"{size[1]}×{size[0]} pixels"
+        raise MemoryError(f"for a network on {pixels}; try a smaller --scale") from error
 
 
 class _Port(NamedTuple):

@@ -20,6 +20,7 @@ from bisenetv2.inference.engines import (
     EngineName,
     Frames,
     Logits,
+    memory_errors,
     open_engine,
 )
 from bisenetv2.inference.model_file import find_model, read_card
@@ -177,7 +178,8 @@ class Segmenter:
         height, width = size or network_size(frame.shape[:2], self.card, self.scale)
         if min(height, width) < STRIDE or height % STRIDE or width % STRIDE:
             raise UserError(f"size {height}×{width}: both sides must be multiples of {STRIDE}")
-        image = _resize(frame, height, width)  # H', W', 3
+        with memory_errors((height, width)):
+            image = _resize(frame, height, width)  # H', W', 3
         if bgr:
             image = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
         return np.ascontiguousarray(image)[None]

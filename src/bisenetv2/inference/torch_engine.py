@@ -63,7 +63,7 @@ class TorchEngine:
         """Computes logits; see `Engine.logits`."""
         device = next(self._network.parameters()).device
         with (
-            memory_errors(frames),
+            memory_errors(frames.shape[1:3]),
             torch.inference_mode(),
             torch.autocast(device.type, enabled=False),
             torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
@@ -115,7 +115,7 @@ class CudaEngine:
 
     def _run(self, frames: Frames, size: tuple[int, int] | None) -> npt.NDArray[Any]:
         batch = torch.from_numpy(np.array(frames, order="C"))  # N, H, W, 3
-        with memory_errors(frames), torch.inference_mode():
+        with memory_errors(frames.shape[1:3]), torch.inference_mode():
             if self._device.type != "cuda":
                 return self._compute(batch, size).numpy()
             with torch.cuda.device(self._device):

@@ -10,10 +10,9 @@ from bisenetv2.network.config import BiSeNetV2Config
 
 
 def _depthwise_separable(channels: int, config: BiSeNetV2Config) -> nn.Sequential:
-    bias = config.conv_bias
     return nn.Sequential(
-        ConvBN(channels, channels, 3, groups=channels, bias=bias),
-        nn.Conv2d(channels, channels, 1, bias=bias or config.pointwise_bias),
+        ConvBN(config, channels, channels, 3, groups=channels),
+        nn.Conv2d(channels, channels, 1, bias=config.conv_bias or config.pointwise_bias),
     )
 
 
@@ -33,19 +32,17 @@ class BilateralGuidedAggregation(nn.Module):
 
     def __init__(self, config: BiSeNetV2Config) -> None:
         super().__init__()
-        channels, bias = config.detail_channels[-1], config.conv_bias
+        channels = config.detail_channels[-1]
         self.detail_keep = _depthwise_separable(channels, config)
         self.detail_down = nn.Sequential(
-            ConvBN(
-                channels, channels, 3, stride=2, bias=bias, stride2_padding=config.stride2_padding
-            ),
+            ConvBN(config, channels, channels, 3, stride=2),
             nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=config.pool_counts_padding),
         )
-        self.semantic_up = ConvBN(channels, channels, 3, bias=bias)
+        self.semantic_up = ConvBN(config, channels, channels, 3)
         self.semantic_keep = _depthwise_separable(channels, config)
         self.upsample = _upsampling(config)
         last = ConvBNReLU if config.aggregation_relu else ConvBN
-        self.fuse = last(channels, channels, 3, bias=bias)
+        self.fuse = last(config, channels, channels, 3)
 
     def forward(self, detail: Tensor, semantic: Tensor) -> Tensor:
         """Maps B, C, H/8, W/8 and B, C, H/32, W/32 to B, C, H/8, W/8 with C = 128α."""
@@ -66,15 +63,15 @@ class PlainAggregation(nn.Module):
 
     def __init__(self, config: BiSeNetV2Config) -> None:
         super().__init__()
-        channels, bias = config.detail_channels[-1], config.conv_bias
+        channels = config.detail_channels[-1]
         self.concat = config.aggregation == "concat"
         if config.branches != "semantic":
-            self.detail = ConvBN(channels, channels, 1, bias=bias)
+            self.detail = ConvBN(config, channels, channels, 1)
         if config.branches != "detail":
-            self.semantic = ConvBN(channels, channels, 1, bias=bias)
+            self.semantic = ConvBN(config, channels, channels, 1)
             self.upsample = _upsampling(config)
         if config.branches == "both":
-            self.fuse = ConvBN(channels * (2 if self.concat else 1), channels, 3, bias=bias)
+            self.fuse = ConvBN(config, channels * (2 if self.concat else 1), channels, 3)
 
     def forward(self, detail: Tensor | None, semantic: Tensor | None) -> Tensor:
         """Maps B, C, H/8, W/8 and (or) B, C, H/32, W/32 to B, C, H/8, W/8 with C = 128α."""

@@ -32,24 +32,24 @@ class BiSeNetV2(nn.Module):
     def __init__(self, config: BiSeNetV2Config | None = None) -> None:
         super().__init__()
         self.config = config = config or BiSeNetV2Config()
-        channels, classes = config.detail_channels[-1], config.num_classes
+        channels = config.detail_channels[-1]
         self.detail = DetailBranch(config) if config.branches != "semantic" else None
         self.semantic = SemanticBranch(config) if config.branches != "detail" else None
         guided = config.branches == "both" and config.aggregation == "bga"
         self.aggregation = (BilateralGuidedAggregation if guided else PlainAggregation)(config)
         self.refine = (
-            GatherExpansion(channels, channels, 1, config, expansion=2)
+            GatherExpansion(config, channels, channels, expansion=2)
             if config.refine
             else nn.Identity()
         )
         self.head = SegmentationHead(
-            channels, config.head_width, classes, config.conv_bias, 8 // config.logits_stride
+            config, channels, config.head_width, block=8 // config.logits_stride
         )
         stem, s3, s4, s5 = config.semantic_channels
         stage_channels = dict(zip(STAGES, (stem, s3, s4, s5, s5), strict=True))
         self.boosters = nn.ModuleDict(
             {
-                stage: SegmentationHead(stage_channels[stage], width, classes, config.conv_bias)
+                stage: SegmentationHead(config, stage_channels[stage], width)
                 for stage, width in zip(config.boosters, config.booster_widths, strict=True)
             }
         )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor, nn
 
-Padding = Literal["both", "end"]
-"""Where a convolution of stride 2 pads; see `BiSeNetV2Config.stride2_padding`."""
+from bisenetv2.network.config import BiSeNetV2Config
 
 
 class ConvBN(nn.Module):
@@ -15,23 +12,22 @@ class ConvBN(nn.Module):
 
     def __init__(
         self,
+        config: BiSeNetV2Config,
         in_channels: int,
         out_channels: int,
         kernel: int,
         stride: int = 1,
         groups: int = 1,
-        bias: bool = False,
-        stride2_padding: Padding = "both",
     ) -> None:
         super().__init__()
         self.pad: nn.Module = nn.Identity()
         padding = kernel // 2
-        if stride == 2 and stride2_padding == "end":
+        if stride == 2 and config.stride2_padding == "end":
             # On even sides the first window starts inside where the other way it starts outside.
             self.pad = nn.ZeroPad2d((padding - 1, padding, padding - 1, padding))
             padding = 0
         self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride, padding, groups=groups, bias=bias
+            in_channels, out_channels, kernel, stride, padding, groups=groups, bias=config.conv_bias
         )
         self.bn = nn.BatchNorm2d(out_channels)
 
@@ -46,15 +42,13 @@ class ConvBNReLU(ConvBN):
 
     def __init__(
         self,
+        config: BiSeNetV2Config,
         in_channels: int,
         out_channels: int,
         kernel: int,
         stride: int = 1,
-        groups: int = 1,
-        bias: bool = False,
-        stride2_padding: Padding = "both",
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel, stride, groups, bias, stride2_padding)
+        super().__init__(config, in_channels, out_channels, kernel, stride)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -17,12 +17,12 @@ class ContextEmbedding(nn.Module):
 
     def __init__(self, config: BiSeNetV2Config) -> None:
         super().__init__()
-        channels, bias = config.semantic_channels[-1], config.conv_bias
+        channels = config.semantic_channels[-1]
         self.bn = nn.BatchNorm2d(channels)
-        self.embed = ConvBNReLU(channels, channels, 1, bias=bias)
-        self.mix: nn.Module = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+        self.embed = ConvBNReLU(config, channels, channels, 1)
+        self.mix: nn.Module = nn.Conv2d(channels, channels, 3, padding=1, bias=config.conv_bias)
         if config.context_tail == "bn-relu":
-            self.mix = ConvBNReLU(channels, channels, 3, bias=bias)
+            self.mix = ConvBNReLU(config, channels, channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps B, 128α, H/32, W/32 to the same shape."""

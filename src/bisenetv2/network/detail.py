@@ -17,16 +17,12 @@ class DetailBranch(nn.Module):
     def __init__(self, config: BiSeNetV2Config) -> None:
         super().__init__()
         stages = []
-        channels, bias, padding = config.in_channels, config.conv_bias, config.stride2_padding
+        channels = config.in_channels
         for out_channels, repeats in zip(config.detail_channels, REPEATS, strict=True):
             stage = []
             for i in range(repeats):
                 stride = 2 if i == 0 else 1
-                stage.append(
-                    ConvBNReLU(
-                        channels, out_channels, 3, stride, bias=bias, stride2_padding=padding
-                    )
-                )
+                stage.append(ConvBNReLU(config, channels, out_channels, 3, stride))
                 channels = out_channels
             stages.append(nn.Sequential(*stage))
         self.S1, self.S2, self.S3 = stages

@@ -19,30 +19,28 @@ class GatherExpansion(nn.Module):
 
     def __init__(
         self,
+        config: BiSeNetV2Config,
         in_channels: int,
         out_channels: int,
-        stride: int,
-        config: BiSeNetV2Config,
+        stride: int = 1,
         expansion: int | None = None,
     ) -> None:
         super().__init__()
-        bias, kernel = config.conv_bias, config.gather_kernel
         inner = in_channels * (config.expansion if expansion is None else expansion)
         gathered = inner if config.expand_in == "gather" else in_channels
-        self.gather = ConvBNReLU(in_channels, gathered, kernel, bias=bias)
+        self.gather = ConvBNReLU(config, in_channels, gathered, config.gather_kernel)
         double = stride == 1 or config.double_depthwise
-        padding = config.stride2_padding
-        depthwise = [ConvBN(gathered, inner, 3 if double else 5, stride, gathered, bias, padding)]
+        depthwise = [ConvBN(config, gathered, inner, 3 if double else 5, stride, groups=gathered)]
         if stride != 1 and config.double_depthwise:
-            depthwise.append(ConvBN(inner, inner, 3, groups=inner, bias=bias))
+            depthwise.append(ConvBN(config, inner, inner, 3, groups=inner))
         self.depthwise = nn.Sequential(*depthwise)
         self.depthwise_relu = nn.ReLU(inplace=True) if config.gather_relu else nn.Identity()
-        self.project = ConvBN(inner, out_channels, 1, bias=bias)
+        self.project = ConvBN(config, inner, out_channels, 1)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1:
             self.shortcut = nn.Sequential(
-                ConvBN(in_channels, in_channels, 3, stride, in_channels, bias, padding),
-                ConvBN(in_channels, out_channels, 1, bias=bias),
+                ConvBN(config, in_channels, in_channels, 3, stride, groups=in_channels),
+                ConvBN(config, in_channels, out_channels, 1),
             )
         self.relu = nn.ReLU(inplace=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from bisenetv2.network.blocks import ConvBNReLU
+from bisenetv2.network.config import BiSeNetV2Config
 
 
 class SegmentationHead(nn.Module):
@@ -17,15 +18,14 @@ class SegmentationHead(nn.Module):
 
     def __init__(
         self,
+        config: BiSeNetV2Config,
         in_channels: int,
         width: int,
-        num_classes: int,
-        bias: bool = False,
         block: int = 1,
     ) -> None:
         super().__init__()
-        self.conv = ConvBNReLU(in_channels, width, 3, bias=bias)
-        self.classifier = nn.Conv2d(width, num_classes * block**2, 1)
+        self.conv = ConvBNReLU(config, in_channels, width, 3)
+        self.classifier = nn.Conv2d(width, config.num_classes * block**2, 1)
         self.shuffle = nn.PixelShuffle(block) if block > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -22,9 +22,9 @@ class SemanticBranch(nn.Module):
         stages = []
         channels = config.semantic_channels[0]
         for out_channels, repeats in zip(config.semantic_channels[1:], REPEATS, strict=True):
-            stage = [GatherExpansion(channels, out_channels, 2, config)]
+            stage = [GatherExpansion(config, channels, out_channels, stride=2)]
             for _ in range(repeats * config.depth - 1):
-                stage.append(GatherExpansion(out_channels, out_channels, 1, config))
+                stage.append(GatherExpansion(config, out_channels, out_channels))
             stages.append(nn.Sequential(*stage))
             channels = out_channels
         self.S3, self.S4, self.S5 = stages

@@ -14,17 +14,14 @@ class StemBlock(nn.Module):
 
     def __init__(self, config: BiSeNetV2Config) -> None:
         super().__init__()
-        channels, bias = config.semantic_channels[0], config.conv_bias
-        padding = config.stride2_padding
-        self.first = ConvBNReLU(
-            config.in_channels, channels, 3, stride=2, bias=bias, stride2_padding=padding
-        )
+        channels = config.semantic_channels[0]
+        self.first = ConvBNReLU(config, config.in_channels, channels, 3, stride=2)
         self.left = nn.Sequential(
-            ConvBNReLU(channels, channels // 2, 1, bias=bias),
-            ConvBNReLU(channels // 2, channels, 3, stride=2, bias=bias, stride2_padding=padding),
+            ConvBNReLU(config, channels, channels // 2, 1),
+            ConvBNReLU(config, channels // 2, channels, 3, stride=2),
         )
         self.right = nn.MaxPool2d(3, stride=2, padding=1)
-        self.fuse = ConvBNReLU(2 * channels, channels, config.stem_fuse_kernel, bias=bias)
+        self.fuse = ConvBNReLU(config, 2 * channels, channels, config.stem_fuse_kernel)
 
     def forward(self, image: Tensor) -> Tensor:
         """Maps B, 3, H, W to B, C, H/4, W/4 with C = 64λα."""

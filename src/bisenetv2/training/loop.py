@@ -44,6 +44,9 @@ _OUT_OF_MEMORY = ("can't allocate memory", "you tried to allocate", "out of memo
 
 _STARTED_FROM = ", starting from weights of "
 
+SIZED = 25
+"""Samples, spread over the data, the median of whose sizes stands in the card."""
+
 LOG_EVERY = 20
 """Steps between two lines of the metrics."""
 
@@ -91,8 +94,8 @@ def train(
     world = world or World(choose_device(device))
     if world.device.type == "cpu":
         keep_freed_memory()
-    if not resume and world.share(folder.has_state):
-        raise UserError(f"{run}: holds a run already; add --resume to go on, or name another --run")
+    if not resume and (holds := world.share(folder.holds)):
+        raise UserError(f"{run}: holds {holds}, or name another --run")
     if recipe.overfit:
         dataset = SpreadSamples(dataset, recipe.overfit)
         val_dataset = dataset
@@ -182,7 +185,9 @@ class _Session:
         for found in clock.waiting_for(batches):
             if recipe.patience and state.worse >= recipe.patience:
                 break
-            with _enough_memory(recipe):
+            phase = next(phase for phase in phases if state.step < phase.stop)
+            name = "batch" if phase is phases[-1] else "progressive_batch"
+            with _enough_memory(recipe, name, self.world.size):
                 batch = found if isinstance(found, Batch) else found()
                 self.steps.take(batch)
             clock.trained += len(batch.names) * self.world.size
@@ -223,7 +228,7 @@ class _Session:
         recipe, network = self.recipe, self.state.evaluated
         if not recipe.recalibrate:
             return network
-        with _enough_memory(recipe):
+        with _enough_memory(recipe, "batch", self.world.size):
             return recalibrated(
                 network,
                 plain_batches(recipe, batches),
@@ -290,17 +295,26 @@ class _Clock:
 
 
 @contextmanager
-def _enough_memory(recipe: Recipe) -> Iterator[None]:
-    """Says what to do where the device's memory does not hold a step."""
+def _enough_memory(recipe: Recipe, name: str, processes: int) -> Iterator[None]:
+    """Says what to do where the device's memory does not hold a step.
+
+    Args:
+        recipe: Of the run.
+        name: Its field that holds the number of frames of the step.
+        processes: How many share the frames.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         lacking = isinstance(error, (torch.OutOfMemoryError, MemoryError))
         if not lacking and not any(words in str(error) for words in _OUT_OF_MEMORY):
             raise
+        batch, parts = getattr(recipe, name), 2 * recipe.accumulate
+        shared = batch % (parts * processes) == 0 and batch // (parts * processes) >= 2
         raise UserError(
-            f"batch {recipe.batch}: a step of so many frames does not fit into the device's "
-            f"memory; give a smaller --batch, or more parts, --accumulate {2 * recipe.accumulate}"
+            f"{name} {batch}: a step of so many frames does not fit into the device's memory; "
+            f"give a smaller --{name.replace('_', '-')}"
+            + (f", or more parts, --accumulate {parts}" if shared else "")
         ) from error
 
 
@@ -317,7 +331,10 @@ def _last_state_named(folder: RunFolder) -> Iterator[None]:
 
 
 def _card(recipe: Recipe, dataset: Dataset, start: ModelCard | None) -> ModelCard:
-    height, width = dataset[0].image.shape[:2]
+    # Frames of several sizes are all to be seen at the scale of a usual one.
+    few = SpreadSamples(dataset, SIZED)
+    sizes = sorted((few[i].image.shape[:2] for i in range(len(few))), key=math.prod)
+    height, width = sizes[len(sizes) // 2]
     share = 0.0 if recipe.overfit else recipe.streets_share
     data = dataset.name + (f" and {100 * share:.0f} % rendered streets" if share else "")
     licence, origin = dataset.licence, ""

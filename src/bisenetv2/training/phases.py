@@ -63,12 +63,14 @@ def plan_phases(
     height, width = batches.augmentation.crop
     phases, taken = [], 0
     for stage, factor in enumerate(recipe.progressive):
+        start, stop = early * stage // count, early * (stage + 1) // count
+        if start == stop:
+            continue
         smaller = replace(
             batches.augmentation,
             crop=_nearest((height * factor, width * factor)),
             scales=tuple(scale * factor for scale in batches.augmentation.scales),
         )
-        start, stop = early * stage // count, early * (stage + 1) // count
         small = replace(
             batches,
             augmentation=smaller,
@@ -77,8 +79,8 @@ def plan_phases(
         )
         phases.append(Phase(start, stop, small))
         taken += (stop - start) * recipe.progressive_batch
-    phases.append(Phase(early, recipe.iterations, replace(batches, start=(early, taken))))
-    phases = [phase for phase in phases if phase.stop > phase.start]
+    if early < recipe.iterations:
+        phases.append(Phase(early, recipe.iterations, replace(batches, start=(early, taken))))
     for phase in phases:
         name = "batch" if phase.start == early else "progressive_batch"
         _check_shares(name, phase.batches.batch_size, shard[1], recipe)

@@ -145,7 +145,8 @@ class Recipe:
     """Factor of the rate below the heads, 0 to 1; fine-tuning takes 0.1 (paper: 1)."""
 
     freeze: tuple[str, ...] = ()
-    """Parts whose weights and BN statistics stay as they are: detail, semantic, aggregation."""
+    """Parts whose weights and BN statistics stay as they are: detail, semantic, aggregation, and
+    refine of networks that have it."""
 
     booster_weight: float | tuple[float, ...] = 1.0
     """Factor of the boosters' losses; one number, or one a booster (paper: not given)."""
@@ -179,8 +180,9 @@ class Recipe:
     """Decay of the weight average that is validated and kept; 0 turns it off (paper: none)."""
 
     recalibrate: int = 0
-    """Frames, unaltered, over which the statistics of batch normalisation are taken anew for the
-    network that is validated and kept; 0 leaves those gathered in training (paper: none)."""
+    """Frames, unaltered but for mirroring, over which the statistics of batch normalisation are
+    taken anew for the network that is validated and kept; 0 leaves those gathered in training
+    (paper: none)."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Autocast to bfloat16 where the machine computes in it, or always, or never."""
@@ -214,6 +216,8 @@ class Recipe:
             self._check(name, 0 <= getattr(self, name) < math.inf, "0 or more")
         self._check("seed", self.seed < 2**63, "less than 2^63")
         self._check("input_scale", 0.01 <= self.input_scale <= 8, "0.01 to 8")
+        fits = bool(self.scales) and all(0.01 <= scale <= 100 for scale in self.scales)
+        self._check("scales", fits, "factors of 0.01 to 100")
         larger = max(1.0, self.input_scale)
         fits = all(0 < side * larger <= LARGEST_CROP for side in self.crop)
         self._check("crop", fits, f"sides of at most {LARGEST_CROP} pixels, scaled ones too")

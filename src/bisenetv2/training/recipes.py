@@ -82,15 +82,16 @@ def _paper() -> dict[str, NamedRecipe]:
         f"{_NETWORK}"
     )
     rows: tuple[tuple[str, Recipe, str, str, str, str], ...] = (
-        ("cityscapes", _PAPER, "Cityscapes", "73.36 % val, 72.6 % test", "75.8 % val, 75.3 % test",
+        ("cityscapes", _PAPER, "Cityscapes", "73.36 % mIoU on val, 72.6 % on test",
+         "75.8 % mIoU on val, 75.3 % on test",
          f"{_CITYSCAPES} The test figure was trained on train+val, second-hand."),
-        ("camvid-paper", camvid, "CamVid from scratch", "72.4 % test", "73.2 % test",
-         camvid_doubts),
+        ("camvid-paper", camvid, "CamVid from scratch", "72.4 % mIoU on test",
+         "73.2 % mIoU on test", camvid_doubts),
         ("camvid-paper-from-cityscapes", replace(camvid, from_checkpoint=True),
-         "CamVid from a Cityscapes checkpoint (--init)", "76.7 % test", "78.5 % test",
-         start_doubts),
-        ("coco-stuff-10k", coco, "COCO-Stuff-10k", "25.2 %, pixel accuracy 60.5 %",
-         "28.7 %, pixel accuracy 63.5 %", coco_doubts),
+         "CamVid from a Cityscapes checkpoint (--init)", "76.7 % mIoU on test",
+         "78.5 % mIoU on test", start_doubts),
+        ("coco-stuff-10k", coco, "COCO-Stuff-10k", "25.2 % mIoU, pixel accuracy 60.5 %",
+         "28.7 % mIoU, pixel accuracy 63.5 %", coco_doubts),
     )  # fmt: skip
     named = {}
     for name, recipe, data, base, large, doubts in rows:
@@ -155,7 +156,7 @@ def _ablations() -> dict[str, NamedRecipe]:
         # OHEM is the last row of Table 2; Table 5 builds on it.
         mined = name == "ohem" or about.startswith("Table 5")
         recipe = replace(_PAPER, network=replace(_PAPER.network, **changes), ohem=mined)
-        printed = f"{miou} % val" if miou != one_of else f"{one_of} val"
+        printed = f"{miou if miou == one_of else f'{miou} %'} mIoU on val"
         common = f"{_CROP} {_SCALES} {_OHEM + ' ' if mined else ''}{_NETWORK}"
         named[f"ablation-{name}"] = NamedRecipe(recipe, about, printed, f"{doubt} {common}".strip())
     return named

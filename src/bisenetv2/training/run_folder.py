@@ -80,6 +80,19 @@ class RunFolder:
         """Whether there is a state to resume from."""
         return any(self.states.glob("state-*.safetensors"))
 
+    def holds(self) -> str:
+        """Says what a new run would overwrite, and what to do; empty where there is nothing."""
+        if self.has_state():
+            return "a run already; add --resume to go on"
+        if self.best.exists():
+            return f"{self.best.name}, but no state to go on from; move it away"
+        if self.config.exists():
+            try:
+                RunConfig.read(self.config)
+            except UserError:
+                return f"a {self.config.name} that is not of a run; move it away"
+        return ""
+
     @property
     def best(self) -> Path:
         """Checkpoint with the best validation so far; the last one without validation."""
@@ -217,7 +230,7 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def _git_state() -> str | None:
-    """Commit of the code, `-dirty` with changes; `None` outside a git checkout."""
+    """Commit of the repository the code lies in, `-dirty` with changes; `None` outside of one."""
     here = Path(__file__).parent
     command = ("git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12")
     try:

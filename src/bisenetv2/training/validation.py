@@ -10,6 +10,7 @@ from bisenetv2.data.dataset import Dataset, SharedSamples
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.confusion import ConfusionMatrix
 from bisenetv2.evaluation.evaluate import evaluate
+from bisenetv2.evaluation.protocols import FrameProtocol
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
 from bisenetv2.network.frames import FrameNetwork
@@ -23,7 +24,7 @@ class Validation(NamedTuple):
     """Counts over all samples, whichever process scored them."""
 
     merit: str
-    """One line for a card; empty but for process 0."""
+    """One line for a card; empty for a process without a sample."""
 
 
 def check_validation(dataset: Dataset, val_dataset: Dataset) -> None:
@@ -70,7 +71,8 @@ def validate(network: FrameNetwork, dataset: Dataset, card: ModelCard, world: Wo
     # A process without a sample counts nothing, but takes part in the sum.
     result = None
     if len(mine):
-        result = evaluate(Segmenter.from_engine(TorchEngine(network), card), mine)
+        segmenter = Segmenter.from_engine(TorchEngine(network), card)
+        result = evaluate(FrameProtocol(segmenter), mine)
         matrix.counts = result.matrix.counts
     matrix.counts = world.total(matrix.counts)
     if result is not None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from bisenetv2.builtin_labels import BUILTIN, CAMVID_COLORS
-from bisenetv2.data.camvid import STILLS, split_of
+from bisenetv2.data.camvid import LABEL_ENDING, STILLS, frames_of
 from bisenetv2.data.catalogue import STREETS, recognise
 from bisenetv2.data.check.finding import Finding
 from bisenetv2.data.dataset import Dataset, DatasetView
@@ -22,7 +23,7 @@ from bisenetv2.data.folder.dataset_yaml import Description
 from bisenetv2.data.folder.infer import infer
 from bisenetv2.data.folder.layout import find_in_list, find_splits
 from bisenetv2.data.folder.matching import Match, Pair, Source, held_out, match
-from bisenetv2.data.folder.split import infer_description, yaml_places
+from bisenetv2.data.folder.split import infer_description, leave_out_withheld, yaml_places
 from bisenetv2.data.folder.survey import survey
 from bisenetv2.data.pairs import IDS, PairedFiles
 from bisenetv2.data.public import Layout
@@ -40,6 +41,9 @@ class Listing:
     """What there is to check; listing reads no pixel of a described data set."""
 
     name: str
+    root: Path | None
+    """Folder that holds it all, as far as that is known."""
+
     splits: dict[str, Match]
     labels: Labels | None
     """`None` where the masks could not be understood: their values are not checked."""
@@ -56,6 +60,12 @@ class Listing:
     def count(self) -> int:
         """Pairs in all splits."""
         return sum(len(part.pairs) for part in self.splits.values())
+
+    def files_called(self, name: str) -> list[Path]:
+        """Returns images and masks of that name, in whichever folder."""
+        whole = join(list(self.splits.values()))
+        files = (*chain(*whole.pairs), *whole.images_alone, *whole.masks_alone)
+        return [path for path in files if path.name == name]
 
 
 def list_files(data: str | Path) -> Listing:
@@ -82,7 +92,8 @@ def listing_of(dataset: Dataset) -> Listing | None:
     if not isinstance(dataset, PairedFiles):
         return None
     labels = dataset.file_labels or dataset.labels
-    return Listing(dataset.name, {dataset.name: Match(dataset.files)}, labels, dataset.encoding)
+    splits = {dataset.name: Match(dataset.files)}
+    return Listing(dataset.name, None, splits, labels, dataset.encoding)
 
 
 class _Splits:
@@ -125,30 +136,19 @@ def _camvid(root: Path) -> Listing:
         folders = split, f"{split}annot"
         if any((root / folder).is_dir() for folder in folders):
             found.add(split, Source(*folders), folders)
-    return Listing("CamVid", found.splits, CAMVID, findings=tuple(found.findings))
+    return Listing("CamVid", root, found.splits, CAMVID, findings=tuple(found.findings))
 
 
 def _stills(root: Path) -> Listing:
     found = _Splits(root)
     for folders in STILLS:
         if any((root / folder).is_dir() for folder in folders):
-            found.add("all", Source(*folders, mask_ending="_L"), folders)
+            found.add("all", Source(*folders, mask_ending=LABEL_ENDING), folders)
     everything = found.splits.get("all", Match(()))
-    splits: dict[str, Match] = {}
-    for split in ("train", "val", "test"):
-        chosen = [
-            tuple(item for item in items if _still_split(item) == split)
-            for items in (everything.images_alone, everything.masks_alone)
-        ]
-        pairs = tuple(pair for pair in everything.pairs if _still_split(pair[0]) == split)
-        if pairs or any(chosen):
-            splits[split] = Match(pairs, *chosen)
+    parts = {split: frames_of(split, everything) for split in ("train", "val", "test")}
+    splits = {split: part for split, part in parts.items() if part != Match(())}
     encoding = Encoding("colors", CAMVID_COLORS)
-    return Listing("CamVid", splits, CAMVID, encoding, tuple(found.findings))
-
-
-def _still_split(path: Path) -> str:
-    return split_of(path.stem.removesuffix("_L")) or "train"  # what is no frame is told of there
+    return Listing("CamVid", root, splits, CAMVID, encoding, tuple(found.findings))
 
 
 def _public(layout: Layout, root: Path) -> Listing:
@@ -170,7 +170,7 @@ def _public(layout: Layout, root: Path) -> Listing:
                 Finding("warning", "layout", told, f"for the whole split unpack {archives}")
             )
     labels = kind.labels or BUILTIN[layout.key]
-    return Listing(layout.name, found.splits, labels, kind.encoding, tuple(found.findings))
+    return Listing(layout.name, root, found.splits, labels, kind.encoding, tuple(found.findings))
 
 
 def _described(data: Path) -> Listing:
@@ -189,6 +189,7 @@ def _described(data: Path) -> Listing:
     understood = not any(finding.check == "encoding" for finding in findings)
     return Listing(
         described.name,
+        described.root,
         splits,
         described.labels if understood else None,
         described.encoding,
@@ -216,6 +217,7 @@ def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
     found = _Splits(root)
     for split, source in splits.items():
         found.add(split, source)
+    withheld = leave_out_withheld(splits, found.splits)
     masks = sorted({mask for part in found.splits.values() for _, mask in part.pairs})
     name = data.resolve().stem if data.is_file() else data.resolve().name
     try:
@@ -225,7 +227,8 @@ def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
             if not whole:
                 raise UserError(f"{data}: no mask can be read; export them anew")
             inferred = infer(survey(whole, bar.advance), named, file)
-        return inferred.description(data, root, splits, inferred.notes), []
+        notes = (*withheld, *inferred.notes)
+        return inferred.description(data, root, splits, notes), []
     except UserError as error:
         unknown = Description(root, splits, (dataset_yaml.ClassEntry("unknown"),), name=name)
         return unknown, [Finding("error", "encoding", str(error))]

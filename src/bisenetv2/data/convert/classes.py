@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short
 
+import yaml
+
 from bisenetv2.builtin_labels import (
     BUILTIN,
     CAMVID_COLORS,
@@ -50,7 +52,8 @@ def find_class_list(given: str | None, *folders: Path) -> ClassList | None:
     """Reads the class list that the user names, else the first one found in the folders.
 
     Args:
-        given: Built-in name, class file or `dataset.yaml`; `None` to look in the folders.
+        given: Built-in name, class file, `dataset.yaml` or YAML file of YOLO's; `None` to look in
+            the folders.
         folders: Where a `dataset.yaml` or a class file may lie.
 
     Raises:
@@ -81,8 +84,30 @@ def find_class_list(given: str | None, *folders: Path) -> ClassList | None:
 
 
 def _from_yaml(path: Path) -> ClassList:
+    if names := yolo_names(path):
+        return from_named([NamedClass(name) for name in names], str(path))
     described = dataset_yaml.read(path)
     return ClassList(described.labels, (), str(path), described.encoding)
+
+
+def yolo_names(path: Path) -> list[str]:
+    """Reads the `names` of a YAML file of YOLO's; none where it has no such key.
+
+    Raises:
+        UserError: If the file is broken, or the names are not numbered from 0 on.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, list):
+        return [str(name) for name in names]
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise UserError(f"{path}: `names` are numbered {list(names)[:8]}, not from 0 on")
+        return [str(names[index]) for index in range(len(names))]
+    return []
 
 
 def from_named(named: Sequence[NamedClass], source: str) -> ClassList:

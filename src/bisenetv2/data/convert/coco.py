@@ -20,14 +20,13 @@ from bisenetv2.data.convert.items import (
     Item,
     LabelledImages,
     Size,
-    existing,
     load_json,
     polygon,
     records,
     settled_size,
 )
 from bisenetv2.data.convert.regions import Polygon, area, fill, outlines
-from bisenetv2.data.folder.matching import files_below
+from bisenetv2.data.folder.matching import existing, files_below
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels, Mask
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bisenetv2.data.convert.regions import Polygon
-from bisenetv2.data.folder.matching import files_below
+from bisenetv2.data.folder.matching import composed, files_below
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES, read_header
 from bisenetv2.labels import Labels, Mask
@@ -68,22 +68,22 @@ class ImageFinder:
 
     def __init__(self, folder: Path | None) -> None:
         self._files = files_below(folder, IMAGE_SUFFIXES) if folder else {}
-        self._by_stem: dict[str, list[Path]] = {}
-        for path in self._files.values():
-            self._by_stem.setdefault(path.stem, []).append(path)
+        self._by_stem: dict[str, list[str]] = {}
+        for key in self._files:
+            self._by_stem.setdefault(PurePosixPath(key).name, []).append(key)
 
     def __call__(self, name: str) -> Path | None:
-        """Returns the image at that path, else the only one of that name in any folder."""
-        alike = self._by_stem.get(PurePosixPath(name).name, [])
-        return self._files.get(name) or (alike[0] if len(alike) == 1 else None)
+        """Returns the image at that path, else the only one at a part of it or in a folder below.
 
-
-def existing(path: Path) -> Path | None:
-    """Returns the path of a file that exists; `None` for one that does not or cannot."""
-    try:
-        return path if path.is_file() else None
-    except (OSError, ValueError):  # a name too long, or with a zero in it
-        return None
+        A path may start above or below the folder; its last part alone may be another clip's.
+        """
+        name = composed(name)
+        alike = [
+            key
+            for key in self._by_stem.get(PurePosixPath(name).name, [])
+            if f"/{key}".endswith(f"/{name}") or f"/{name}".endswith(f"/{key}")
+        ]
+        return self._files.get(name) or (self._files[alike[0]] if len(alike) == 1 else None)
 
 
 def relative(image: Path, folder: Path) -> str:

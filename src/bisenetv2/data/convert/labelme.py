@@ -17,7 +17,6 @@ from bisenetv2.data.convert.items import (
     ImageFinder,
     Item,
     LabelledImages,
-    existing,
     load_json,
     polygon,
     records,
@@ -25,7 +24,7 @@ from bisenetv2.data.convert.items import (
     settled_size,
 )
 from bisenetv2.data.convert.regions import fill, outlines
-from bisenetv2.data.folder.matching import files_below
+from bisenetv2.data.folder.matching import existing, files_below
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels, Mask
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +22,12 @@ from bisenetv2.data.encodings import (
 )
 from bisenetv2.data.folder.class_files import read_classes_file
 from bisenetv2.data.folder.dataset_yaml import Description
-from bisenetv2.data.folder.infer import TOLERANCE, infer
-from bisenetv2.data.folder.layout import SPLIT_FOLDERS
+from bisenetv2.data.folder.infer import TOLERANCE, infer, painted_as_listed
+from bisenetv2.data.folder.lists import split_named
 from bisenetv2.data.folder.matching import MASK_SUFFIXES, files_below
 from bisenetv2.data.folder.survey import LOSSY_SUFFIXES, survey
 from bisenetv2.errors import UserError
-from bisenetv2.images import read_header, read_mask_pixels, write_image, write_mask
+from bisenetv2.images import read_header, read_mask_pixels, read_palette, write_image, write_mask
 from bisenetv2.labels import Color, Labels, Mask
 
 
@@ -46,8 +47,8 @@ def read(source: Path, options: Options) -> LabelledImages:
 
     Classes and colours are those given, else those of a `dataset.yaml` or class file in the folder
     or above it, else those that occur. With a class file, a folder may hold ids and colours side by
-    side: a single channel is ids, unless `colors` insists. Colours of lossy files may be off a
-    little.
+    side: a single channel is ids, unless `colors` insists, or palettes alone have the colours of
+    the file under other ids. Colours of lossy files may be off a little.
 
     Raises:
         UserError: If an id or a colour is not listed.
@@ -56,20 +57,39 @@ def read(source: Path, options: Options) -> LabelledImages:
     found = options.classes or find_class_list(None, source, source.parent)
     notes: tuple[str, ...] = ()
     if found is None:
-        inferred = infer(survey(list(files.values())), [], None)
+        if not files:
+            raise UserError(f"{source}: holds no labelled image; name the folder that does")
+        inferred = infer(survey(list(files.values())), [], None, by_color=options.colors)
         described = Description(
             source, {}, inferred.classes, inferred.kind, inferred.tolerance, inferred.ignore
         )
         found = ClassList(described.labels, (), str(source), described.encoding)
         notes = inferred.notes
+    elif found.encoding is None:
+        if options.colors is None and _painted(list(files.values()), found):
+            options = replace(options, colors=True)
+    elif options.colors not in (None, found.encoding.kind == "colors"):  # the user knows better
+        paint = tuple((color, index) for index, color in enumerate(found.labels.palette))
+        found = replace(found, colors=paint, encoding=None)
     pixels = _Pixels(found, options)
-    beside = source / "images"
-    finder = ImageFinder(options.images or (beside if beside.is_dir() else None))
+    roots = (source,) if (source / "masks").is_dir() else (source, source.parent)
+    beside = (root / "images" for root in roots if (root / "images").is_dir())
+    finder = ImageFinder(options.images or next(beside, None))
     items = []
     for name, path in files.items():
         image = finder(name)
         items.append(Item(name, image, partial(_draw, path, image, pixels)))
     return LabelledImages(Labels(found.labels.names, found.labels.palette), items, notes)
+
+
+def _painted(files: Sequence[Path], found: ClassList) -> bool:
+    """Whether palette images among masks without ids are to be read by colour, as `--data` does."""
+    if not found.colors or all(read_palette(path) is None for path in files):
+        return False
+    held = survey(files)
+    ids = found.labels.raw_ids or [(index, index) for index in range(len(found.labels))]
+    listed = {(i, color) for i, index in ids for color, other in found.colors if index == other}
+    return held.grey.pixels.keys() <= {0} and painted_as_listed(held, listed, found.source)
 
 
 class _Pixels:
@@ -132,7 +152,7 @@ def write_indices(
     for item, mask, place in drawn:
         write_mask(folder / place, mask)
         part = item.name.partition("/")[0]
-        known = not split and any(part.lower() in names for names in SPLIT_FOLDERS.values())
+        known = not split and split_named(part) is not None
         image = relative(item.image, final) if item.image else ""
         rows.append((image, place, part if known else ""))
     named = list(zip(labels.names, labels.palette, strict=True))

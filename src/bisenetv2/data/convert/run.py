@@ -130,8 +130,9 @@ def convert(
             f"--background none, or they become {ground}"
         )
     alone = sum(item.image is None for item in found.items)
-    if wanted == "index" and alone:
-        tell(f"{output}: no list of pairs, as {alone} images are not known; see --images")
+    if alone and wanted in ("index", "coco", "labelme"):
+        what = "no list of pairs" if wanted == "index" else "names of images end in .png"
+        tell(f"{output}: {what}, as {alone} images are not known; see --images")
     return Converted(kind, wanted, found.labels, len(places), ignored / pixels)
 
 
@@ -188,5 +189,8 @@ def _staged(output: Path, overwrite: bool) -> Iterator[Path]:
             path.replace(place)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error})") from error
+    except UnicodeEncodeError as error:
+        name = error.object[max(0, error.start - 20) : error.end + 20]
+        raise UserError(f"{output}: {name!a} is not UTF-8; rename the file") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

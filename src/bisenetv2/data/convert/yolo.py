@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from reprlib import repr as short
 
 import numpy as np
-import yaml
 
-from bisenetv2.data.convert.classes import ClassList, Lookup, Options
+from bisenetv2.data.convert.classes import ClassList, Lookup, Options, yolo_names
 from bisenetv2.data.convert.items import Drawn, Item, LabelledImages, polygon
 from bisenetv2.data.convert.regions import fill, outlines
 from bisenetv2.data.folder.class_files import CLASS_FILES, find_classes
-from bisenetv2.data.folder.matching import files_below
+from bisenetv2.data.folder.matching import composed, files_below, walk
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES, read_header
 from bisenetv2.labels import Labels, Mask
@@ -37,7 +36,7 @@ def read(source: Path, options: Options) -> LabelledImages:
     root = source.parent if source.name == LABELS else source
     texts = {_name(path, root): path for path in label_files(source)}
     names, listed = _names(root, options.classes)
-    lookup = Lookup(options, names, listed)
+    lookup = Lookup(options, names.values(), listed)
     folder = options.images or root
     found = files_below(folder, IMAGE_SUFFIXES).values()
     within = [path for path in found if IMAGES in path.relative_to(folder).parts]
@@ -70,57 +69,57 @@ def label_files(source: Path) -> list[Path]:
 
 
 def holds_labels(source: Path) -> bool:
-    """Whether a text file lies below `labels`, is empty or begins with numbers, as labels do."""
+    """Whether a text begins with numbers, as labels do, or lies below `labels` beside no image."""
+    images = {path.parent for path in walk(source) if path.suffix.lower() in IMAGE_SUFFIXES}
     return any(
-        "labels" in path.relative_to(source.parent).parts
-        or re.match(r"\d+\s+-?[\d.]+\s|$", _first_line(path))
+        re.match(r"\d+\s+-?[\d.]+\s", _first_line(path))
+        or (LABELS in path.relative_to(source.parent).parts and path.parent not in images)
         for path in label_files(source)
     )
 
 
 def _first_line(path: Path) -> str:
+    """Returns the first line that is not blank, as far as it matters."""
     try:
         with path.open("rb") as file:
-            return file.readline(4096).decode("utf-8-sig", "replace").strip()
+            text = file.read(4096).decode("utf-8-sig", "replace")
     except OSError:
         return ""  # reading it will tell
+    return text.strip().partition("\n")[0].strip()
 
 
 def _name(path: Path, root: Path) -> str:
-    parts = path.relative_to(root).with_suffix("").parts
+    parts = Path(composed(str(path.relative_to(root).with_suffix("")))).parts
     return "/".join([*(p for p in parts[:-1] if p not in (LABELS, IMAGES)), parts[-1]])
 
 
-def _names(root: Path, given: ClassList | None) -> tuple[Sequence[str], str]:
-    """Returns the names that the numbers stand for, and where they are from."""
+def _names(root: Path, given: ClassList | None) -> tuple[dict[int, str], str]:
+    """Returns what the numbers stand for, in their order, and where that is from."""
+    broken: UserError | None = None
     for folder in (root, root.parent):
         for path in sorted(folder.glob("*.yaml")):
-            if names := _names_in(path):
-                return names, str(path)
+            try:
+                names = yolo_names(path)
+            except UserError as error:
+                if folder == root:
+                    raise
+                broken = broken or error  # or is it another project's?
+                continue
+            if names:
+                return dict(enumerate(names)), str(path)
         if found := find_classes(folder):
-            return [item.name for item in found[1]], str(found[0])
+            listed = enumerate(found[1])
+            numbers = {n if item.id is None else item.id: item.name for n, item in listed}
+            return dict(sorted(numbers.items())), str(found[0])
     if given is not None:
-        return given.labels.names, given.source
-    raise UserError(f"{root}: no data.yaml or classes.txt names the classes; add one there")
-
-
-def _names_in(path: Path) -> list[str]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, list):
-        return [str(name) for name in names]
-    if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise UserError(f"{path}: `names` are numbered {list(names)[:8]}, not from 0 on")
-        return [str(names[index]) for index in range(len(names))]
-    return []
+        return dict(enumerate(given.labels.names)), given.source
+    raise broken or UserError(
+        f"{root}: no data.yaml or classes.txt names the classes; add one there"
+    )
 
 
 def _draw(
-    path: Path | None, image: Path, names: Sequence[str], lookup: Lookup, options: Options
+    path: Path | None, image: Path, names: dict[int, str], lookup: Lookup, options: Options
 ) -> Mask:
     height, width = size = read_header(image).upright
     mask = np.full(size, lookup.ground, np.uint8)
@@ -130,7 +129,7 @@ def _draw(
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as text ({error})") from error
-    numbers = {str(index): name for index, name in enumerate(names)}
+    numbers = {str(index): name for index, name in names.items()}
     for number, line in enumerate(lines, 1):
         fields = line.split()
         where = f"{path}: line {number}"
@@ -141,7 +140,7 @@ def _draw(
         if fields[0] not in numbers:
             raise UserError(
                 f"{where}: class {short(fields[0])} is none of the {len(names)} that are named, "
-                f"0-{len(names) - 1}; correct it or add a name"
+                f"{min(names)}-{max(names)}; correct it or add a name"
             )
         if len(fields) % 2 == 0:
             raise UserError(f"{where}: {len(fields) - 1} numbers are no pairs x y; export it anew")
@@ -163,6 +162,7 @@ def write(drawn: Iterable[Drawn], labels: Labels, folder: Path, final: Path, spl
                 shares = (corners / mask.shape[::-1]).ravel()
                 lines.append(" ".join([str(index), *(f"{share:.7g}" for share in shares)]))
         (folder / place).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    names = [f"  {index}: {json.dumps(n)}" for index, n in enumerate(labels.names)]
+    quoted = (json.dumps(name, ensure_ascii=False) for name in labels.names)
+    names = [f"  {index}: {name}" for index, name in enumerate(quoted)]
     text = "\n".join(["path: .", "train: images", "val: images", "names:", *names])
     (folder / "data.yaml").write_text(text + "\n", encoding="utf-8")

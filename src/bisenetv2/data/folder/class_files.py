@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,8 +45,9 @@ def find_classes(root: Path) -> tuple[Path, list[NamedClass]] | None:
 def read_classes_file(path: Path) -> list[NamedClass]:
     """Reads a list of classes: a name a line, with an id or a colour before or after it.
 
-    Understood are `name`, `id name`, `name:r,g,b:…` (CVAT), `name,r,g,b` and `r g b name`, parted
-    by blanks, commas, colons or tabs.
+    Understood are `name`, `id name`, `name,id`, `name:r,g,b:…` (CVAT), `name,r,g,b`, `r g b name`
+    and `id name r g b`, parted by blanks, commas, semicolons, colons or tabs, and columns in any
+    order below a header that names them. An alpha is left out.
 
     Raises:
         UserError: If the file is no such text, is empty, or a colour is out of range.
@@ -54,35 +57,120 @@ def read_classes_file(path: Path) -> list[NamedClass]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as text ({error})") from error
     found: list[NamedClass] = []
+    header: _Header | None = None
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
-        if not found and re.match(r"(?i)(name|class(es)?|label|pixel value|id|r)\s*[,;\t:]", text):
-            continue  # a header
+        if not found and header is None and (header := _header(text)):
+            continue
         if text != "__ignore__":  # labelme's first line, which takes no id
-            found.append(_parse(text, f"{path}: line {number}"))
+            found.append(_parse(text, header, f"{path}: line {number}"))
     if not found:
         raise UserError(f"{path}: names no class; write one a line or remove the file")
     return found
 
 
-_NUMBER = r"\s*(\d{1,5})\s*"
-_RGB = r"\s*(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})"
+class _Header(NamedTuple):
+    mark: str
+    """What parts the columns."""
+
+    columns: list[str]
+    """What each holds: `name`, `id`, `r`, `g`, `b` or something else."""
 
 
-def _parse(text: str, where: str) -> NamedClass:
-    if found := re.fullmatch(rf"(.+?)\s*[:,;\t ]{_RGB}\s*(:.*)?", text):
-        return NamedClass(found[1].strip(), color=_color(found.groups()[1:4], where))
-    if found := re.fullmatch(rf"{_RGB}[\s,;:]+(\D.*)", text):
-        return NamedClass(found[4].strip(), color=_color(found.groups()[:3], where))
-    if found := re.fullmatch(rf"{_NUMBER}[\s,;:]\s*(\D.*)", text):
-        return NamedClass(found[2].strip(), int(found[1]))
-    return NamedClass(text.partition("::")[0].strip())
+_COLUMNS = {
+    "name": re.compile(r"((class|category|label|object)[ _-]?)?names?"),
+    "id": re.compile(r"((class|category|label|pixel)[ _-]?)?(id|index|value)|number"),
+    "either": re.compile(r"class(es)?|label|category"),
+    "r": re.compile("r|red"),
+    "g": re.compile("g|green"),
+    "b": re.compile("b|blue"),
+}
+
+_ORDERS = [
+    order.split()
+    for order in (
+        *("id name", "name id", "name r g b", "name r g b alpha", "id name r g b"),
+        *("id name r g b alpha", "r g b name", "id r g b name"),
+    )
+]
+"""Columns without a header, of which all but the name hold numbers."""
+
+_NUMBER = re.compile(r"\s*\d{1,5}\s*")
 
 
-def _color(channels: tuple[str, ...], where: str) -> Color:
-    red, green, blue = map(int, channels)
+def _header(text: str) -> _Header | None:
+    mark = next((mark for mark in ",;\t: " if mark in text), " ")
+    cells = [cell.strip(' "').lower() for cell in text.split(mark)]
+    kinds = [next((k for k, form in _COLUMNS.items() if form.fullmatch(c)), "") for c in cells]
+    whole = mark in ",;\t:" or all(kinds)  # or else a name with blanks
+    either = "id" if "name" in kinds else "name"
+    kinds = [either if kind == "either" else kind for kind in kinds]
+    if "name" not in kinds or not whole or any(map(_NUMBER.fullmatch, cells)):
+        return None
+    return _Header(mark, [k if k not in kinds[:i] else "" for i, k in enumerate(kinds)])
+
+
+_RGB = r"(?P<r>\d{1,3})[\s,;]+(?P<g>\d{1,3})[\s,;]+(?P<b>\d{1,3})"
+_FORMS = [
+    re.compile(form)
+    for form in (
+        rf"(?P<id>\d{{1,5}})\s+(?P<name>\D.*?)\s+{_RGB}",
+        rf"(?P<name>.+?)\s*[:,;\t ]\s*{_RGB}\s*(:.*)?",
+        rf"((?P<id>\d{{1,5}})\s+)?{_RGB}[\s,;:]+(?P<name>\D.*)",
+        r"(?P<id>\d{1,5})\s*[\s,;:]\s*(?P<name>\D.*)",
+        r"(?P<name>.*\D)\s*:\s*(?P<id>\d{1,5})",
+    )
+]
+"""Lines of which not all parts are parted by the same mark."""
+
+
+def _parse(text: str, header: _Header | None, where: str) -> NamedClass:
+    fields = _fields(text, header) or next(
+        (found.groupdict() for form in _FORMS if (found := form.fullmatch(text))), {}
+    )
+    numbers = {key: int(value) for key, value in fields.items() if _NUMBER.fullmatch(value or "")}
+    color = [numbers[channel] for channel in "rgb" if channel in numbers]
+    return NamedClass(
+        fields.get("name", text.partition("::")[0]).strip(),
+        numbers.get("id"),
+        _color(color, where) if len(color) == 3 else None,
+    )
+
+
+def _fields(text: str, header: _Header | None) -> dict[str, str]:
+    """Parts a line at the marks of the header, or else at tabs, semicolons or commas."""
+    mark = header.mark if header else next((mark for mark in "\t;," if mark in text), ":")
+    if mark == ":":  # parts a name from a colour, whose channels commas part
+        return {}
+    try:
+        cells = text.split() if mark == " " else next(csv.reader([text], delimiter=mark))
+    except csv.Error:  # longer than any name
+        return {}
+    columns = header.columns if header else _order(cells)
+    more = len(cells) - len(columns)  # a name may hold the mark
+    if not columns or more < 0:
+        return {}
+    place = columns.index("name")
+    name = mark.join(cells[place : place + more + 1])
+    if not name.strip():
+        return {}
+    return dict(zip(columns, [*cells[:place], name, *cells[place + more + 1 :]], strict=True))
+
+
+def _order(cells: Sequence[str]) -> list[str]:
+    """Returns the columns of a line without a header, by the numbers before and after the name."""
+    shape = "".join("1" if _NUMBER.fullmatch(cell) else " " for cell in cells)
+    before, after = len(shape) - len(shape.lstrip("1")), len(shape) - len(shape.rstrip("1"))
+    for order in _ORDERS:
+        if (before, after) == (order.index("name"), len(order) - order.index("name") - 1):
+            return order
+    return []
+
+
+def _color(channels: Sequence[int], where: str) -> Color:
+    red, green, blue = channels
     if max(red, green, blue) > 255:
         raise UserError(
             f"{where}: colour {red}, {green}, {blue} is out of range: channels are 0-255"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -69,13 +69,26 @@ class Description:
         if not 0 < self.val_share < 1:
             raise UserError(f"val_share {self.val_share}: a share is above 0 and below 1")
         _ = self.labels, self.encoding
+        by_color = self.kind == "colors"
+        for item in self.ignore:
+            if isinstance(item, int) == by_color:
+                what = "colours, [red, green, blue]" if by_color else "ids"
+                raise UserError(f"ignore {_flow(item)}: with encoding {self.kind}, write {what}")
+        for entry in self.classes if by_color and not isinstance(self.classes, str) else ():
+            if entry.color is None:
+                raise UserError(f"class {entry.name!r}: with encoding colors, give its `color`")
 
     @cached_property
     def labels(self) -> Labels:
         """Names, colours and raw ids."""
         ignored = [i for i in self.ignore if isinstance(i, int)]
         if isinstance(self.classes, str):
-            return BUILTIN[self.classes]
+            labels = BUILTIN[self.classes]
+            if self.kind == "colors" or not {*ignored} - {IGNORE_INDEX}:
+                return labels
+            known = labels.raw_ids or [(index, index) for index in range(len(labels))]
+            raw_ids = {**dict(known), **dict.fromkeys(ignored, IGNORE_INDEX)}
+            return replace(labels, raw_ids=tuple(raw_ids.items()))
         ids = [
             (raw, index)
             for index, entry in enumerate(self.classes)
@@ -99,9 +112,11 @@ class Description:
         """How the pixels of the masks are read."""
         if self.kind != "colors":
             return Encoding(self.kind)
-        table = [(color, index) for index, color in enumerate(self.labels.palette)]
-        if not isinstance(self.classes, str):
-            table += [(c, index) for index, entry in enumerate(self.classes) for c in entry.colors]
+        if isinstance(self.classes, str):
+            table = [(color, index) for index, color in enumerate(self.labels.palette)]
+        else:
+            colors = [(entry.color, *entry.colors) for entry in self.classes]
+            table = [(c, index) for index, several in enumerate(colors) for c in several if c]
         table += [(c, IGNORE_INDEX) for c in self.ignore if not isinstance(c, int)]
         return Encoding("colors", tuple(table), self.tolerance)
 
@@ -167,7 +182,7 @@ def read(path: Path) -> Description:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that cannot be
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     try:
         return _parse(content, path.parent)
@@ -192,7 +207,7 @@ def _parse(content: object, folder: Path) -> Description:
     kind = fields.get("encoding", "ids")
     if kind not in get_args(Kind):
         raise UserError(f"encoding {kind!r}: take one of {', '.join(get_args(Kind))}")
-    root = folder / str(fields.get("root", "."))
+    root = folder / str(fields.get("root") or ".")
     classes = fields["classes"]
     entries = classes if isinstance(classes, str) else tuple(map(_entry, _list(classes)))
     if isinstance(classes, str) and classes not in BUILTIN:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from bisenetv2.builtin_labels import voc_color
-from bisenetv2.data.encodings import Encoding, Kind, pack_colors, unpack_colors
+from bisenetv2.data.encodings import Encoding, Kind, pack_color
 from bisenetv2.data.folder.class_files import VOID, NamedClass
 from bisenetv2.data.folder.dataset_yaml import ClassEntry, Description
 from bisenetv2.data.folder.matching import Source
-from bisenetv2.data.folder.survey import Group, Survey
+from bisenetv2.data.folder.survey import Survey, apart, class_colors
 from bisenetv2.errors import UserError
 from bisenetv2.labels import IGNORE_INDEX, Color
 
@@ -64,80 +64,109 @@ class Inferred(NamedTuple):
         )
 
 
-def infer(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inferred:
+def infer(
+    found: Survey,
+    named: Sequence[NamedClass],
+    source: Path | None,
+    *,
+    by_color: bool | None = None,
+) -> Inferred:
     """Infers how masks are to be read.
 
     Args:
         found: What all of them hold.
         named: Classes listed beside the data, if any.
         source: The file that lists them.
+        by_color: Whether they hold colours, where somebody insists.
 
     Raises:
         UserError: If the masks contradict each other or the list, or hold nothing like classes.
     """
-    wide = max(found.grey.pixels, default=0) > 255
-    if found.colored.pixels:
-        listed = {item.color for item in named}
-        foreign = [
-            grey for grey in sorted(found.grey.pixels) if grey and (grey, grey, grey) not in listed
-        ]
-        if foreign and (wide or found.lossy is None):
-            raise UserError(
-                f"{found.colored.first} holds colours, {found.grey.first} ids (such as "
-                f"{foreign[0]}): masks of two encodings; convert them with "
-                "`bisenetv2 convert-labels`"
-            )
-        return _colors(found, named, source)
-    if not wide and (found.lossy or _painted_as_listed(found, named) or _blended(found.ids)):
-        return _colors(found, named, source)
-    if found.renumbered:
-        return _by_own_palettes(found, named, source)
-    return _ids(found, named, source)
+    note = ""
+    if by_color is None:
+        by_color, note = _by_color(found, named, source)
+    inferred = (_colors if by_color else _ids)(found, named, source)
+    return inferred._replace(notes=(*inferred.notes, note)) if note else inferred
 
 
-def _by_own_palettes(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inferred:
-    """Reads by colour what tools wrote that give each file a palette of its own.
+def _by_color(found: Survey, named: Sequence[NamedClass], source: Path | None) -> tuple[bool, str]:
+    """Tells whether masks hold colours, with a note where they hold ids as well.
 
     Raises:
-        UserError: If files without palettes are among them, or there are far more colours than ids,
-            as where the palettes are arbitrary.
+        UserError: If files of ids are among those in colours, or neither seems to be meant.
     """
-    colors, ids = len(found.palette_colors.pixels), len(found.palette.pixels)
-    if found.grey.pixels or found.grey_rgb.pixels or colors > 2 * ids:
+    listed = {
+        (place if item.id is None else item.id, item.color)
+        for place, item in enumerate(named)
+        if item.color is not None
+    }
+    colored, wide = found.colored, max(found.grey.pixels, default=0) > IGNORE_INDEX
+    painted = not colored.pixels and painted_as_listed(found, listed, source)
+    if colored.pixels or painted:
+        grey = found.grey + found.grey_rgb if painted else found.grey
+        colors = {color for _, color in listed}
+        foreign = [value for value in sorted(grey.pixels) if value and (value,) * 3 not in colors]
+        if foreign and (wide or found.lossy is None):
+            raise UserError(
+                f"{colored.first or found.palette.first} holds colours, {grey.first} ids (such as "
+                f"{foreign[0]}): masks of two encodings; convert those of each on their own with "
+                "`bisenetv2 convert-labels`"
+            )
+        note = f"palettes number the colours unlike {source}: read by colour, not by id"
+        return True, note if painted else ""
+    if not wide and (found.lossy or found.ids.blended):
+        return True, ""
+    if not found.renumbered:
+        return False, ""
+    if (
+        found.grey.pixels
+        or found.grey_rgb.pixels
+        or len(found.palette_colors.pixels) > 2 * len(found.palette.pixels)  # arbitrary palettes
+    ):
         raise UserError(
             f"{found.palette.first}: palettes differ from file to file, and neither ids nor "
             "colours seem to mean the classes; say in a dataset.yaml whether `encoding` is ids or "
             "colors"
         )
-    inferred = _colors(found, named, source)
-    note = "palettes number the colours anew from file to file: read by colour, not by id"
-    return inferred._replace(notes=(*inferred.notes, note))
+    return True, "palettes number the colours anew from file to file: read by colour, not by id"
 
 
-def _painted_as_listed(found: Survey, named: Sequence[NamedClass]) -> bool:
-    """Whether all masks are palette images in the colours of the list."""
-    listed = {int(pack_colors(np.array(item.color))) for item in named if item.color is not None}
-    grey = found.grey.pixels or found.grey_rgb.pixels
-    return bool(listed) and not grey and found.palette_colors.pixels.keys() <= listed
+def painted_as_listed(found: Survey, listed: Set[tuple[int, Color]], source: object) -> bool:
+    """Whether palette images have the colours of a list under other ids than it has them.
 
+    Black, which is seldom listed, and id 255 may lack.
 
-def _blended(ids: Group) -> bool:
-    """Whether masks are black and white with anti-aliased edges.
+    Args:
+        found: What all masks hold.
+        listed: Pairs of an id, or a place in the list, and its colour.
+        source: What lists them.
 
-    Values between that fill no area could be thin classes instead, but those have few and low ids.
+    Raises:
+        UserError: If some ids have the colours of others, and some such as nobody lists.
     """
-    between = ids.pixels.keys() - {0, 255}
-    return ids.solid.keys() == {0, 255} and (len(between) >= 16 or min(between, default=0) >= 16)
+    codes = {(value, pack_color(color)) for value, color in listed}
+    known = {code for _, code in codes}
+    moved = sorted(pair for pair in found.painted - codes if pair[1] in known)
+    other = sorted(value for value, code in found.painted if code and code not in known)
+    if other and any(code for _, code in moved) and not found.renumbered:
+        raise UserError(
+            f"{source}: palettes, such as that of {found.palette.first}, have the colour of "
+            f"another class for id {moved[-1][0]} and one that is not listed for {other[0]}; list "
+            "all colours or, where ids count, none"
+        )
+    return bool(moved) and not other
 
 
 def _colors(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inferred:
-    colors = found.colors
+    colors, widest = found.colors, max(found.grey.pixels, default=0)
+    if widest > IGNORE_INDEX:
+        raise UserError(f"{found.grey.first}: holds ids up to {widest} where colours are expected")
     table = [(i.name, i.color) for i in named if i.color is not None]
     ignore = tuple(color for name, color in table if VOID.fullmatch(name))
     table = [(name, color) for name, color in table if not VOID.fullmatch(name)]
     notes = []
     if not table:
-        chosen = _class_colors(colors, noisy=found.lossy is not None)
+        chosen = class_colors(colors, TOLERANCE if found.lossy else 0)
         names = [f"class_{index}" for index in range(len(chosen))]
         if chosen == [_BLACK, _WHITE]:
             names = list(_BINARY)
@@ -146,13 +175,20 @@ def _colors(found: Survey, named: Sequence[NamedClass], source: Path | None) -> 
         table = list(zip(names, chosen, strict=True))
     if len(table) < 2:
         raise UserError(
-            f"{found.lossy or colors.first}: a single colour in all masks; "
-            "grey class ids do not survive JPEG: export the masks as PNG"
+            f"{found.lossy}: a single colour in all masks; grey class ids do not survive JPEG: "
+            "export the masks as PNG"
+            if found.lossy
+            else f"{colors.first}: a single class in all masks; give masks of two, or list both"
         )
-    known = [*(color for _, color in table), *ignore]
-    exact = {int(pack_colors(np.array(color))) for color in known}
+    known = dict.fromkeys((*(color for _, color in table), *ignore), 0)
+    # Lists seldom name what is no class: black, and the border that palettes have at 255.
+    border = found.colors_of_ids.get(IGNORE_INDEX, _BLACK)
+    unlisted = {
+        c: -1 for c in (_BLACK, border) if c not in known and pack_color(c) in colors.pixels
+    }
+    exact = {pack_color(color) for color in (*known, *unlisted)}
     tolerance = 0 if colors.pixels.keys() <= exact else TOLERANCE
-    encoding = Encoding("colors", tuple((color, 0) for color in known), tolerance)
+    encoding = Encoding("colors", tuple({**known, **unlisted}.items()), tolerance)
     codes = np.array(list(colors.pixels), np.int32)
     lost = Counter({c: colors.pixels[c] for c in codes[encoding.classify(codes) < 0].tolist()})
     how = f"a channel may differ by {tolerance}" if tolerance else "to the value"
@@ -160,7 +196,7 @@ def _colors(found: Survey, named: Sequence[NamedClass], source: Path | None) -> 
     if lost:
         strays, total = sum(lost.values()), sum(colors.pixels.values())
         share = _percent(strays, total)
-        shown = ", ".join(str(list(color)) for color in _apart(lost, TOLERANCE)[:3])
+        shown = ", ".join(str(list(color)) for color in apart(lost, TOLERANCE)[:3])
         if 2 * strays > total:
             raise UserError(
                 f"{source or colors.first}: {share} of the pixels of the masks are in other "
@@ -171,71 +207,53 @@ def _colors(found: Survey, named: Sequence[NamedClass], source: Path | None) -> 
             f"{shown}: list under `classes` what is a class"
         )
     classes = tuple(ClassEntry(name, color=color) for name, color in table)
-    return Inferred("colors", classes, ignore, tolerance, tuple(notes))
-
-
-def _class_colors(colors: Group, *, noisy: bool) -> list[Color]:
-    """Chooses the colours that fill areas; what only lines edges is a blend of two others.
-
-    Where the masks went through JPEG, areas differ a little from file to file: the most frequent
-    colour stands for all within the tolerance.
-    """
-    solid = colors.solid or colors.pixels
-    chosen = _apart(solid, TOLERANCE if noisy or len(solid) > IGNORE_INDEX else 0)
-    if len(chosen) > IGNORE_INDEX:
-        raise UserError(
-            f"{colors.first}: photographs rather than masks: more than 255 colours fill areas; "
-            "give the folder of masks"
-        )
-    return sorted(chosen)
-
-
-def _apart(counts: Counter[int], distance: int) -> list[Color]:
-    """Returns the most frequent colours, up to 256, each further than `distance` from the rest."""
-    codes = np.array(sorted(counts, key=lambda code: (-counts[code], code)), np.int32)
-    colors = unpack_colors(codes)  # N, 3
-    chosen: list[Color] = []
-    while len(colors) and len(chosen) <= IGNORE_INDEX:
-        red, green, blue = colors[0].tolist()
-        chosen.append((red, green, blue))
-        colors = colors[np.abs(colors - colors[0]).max(axis=1) > distance]
-    return chosen
+    return Inferred("colors", classes, (*ignore, *unlisted), tolerance, tuple(notes))
 
 
 def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inferred:
     ids = found.ids
     values = sorted(ids.pixels)
+    own = [item for item in named if not VOID.fullmatch(item.name)]
+    if not values:
+        what = "colours" if found.colored.first else "no pixel"
+        raise UserError(f"{found.colored.first or ids.first}: holds {what} where ids are expected")
     if len(values) > IGNORE_INDEX or values[-1] > _WIDE_IGNORE:
-        wide = values[-1] > IGNORE_INDEX
-        if not wide:
+        if values[-1] <= IGNORE_INDEX:
             raise UserError(
                 f"{ids.first}: photographs rather than masks: all 256 grey values occur; "
                 "give the folder of masks"
             )
-        note = f"masks of instance ids up to {values[-1]}: 0 is background, all else foreground"
-        return Inferred("instances", _binary((0,), ()), (), 0, (note,))
+        return _instances(values, own, source)
     if len(values) >= 64 and 2 * len(ids.solid) < len(values):
         raise UserError(
             f"{ids.first}: photographs or probabilities rather than masks: most of its "
             f"{len(values)} values fill no area; give the folder of masks"
         )
-    names = _names_of_two(values, named)
-    if names is not None:
-        note = f"masks of two values: {values[0]} is background, {values[1]} foreground"
-        classes = tuple(
-            ClassEntry(name, entry.ids, entry.color)
-            for name, entry in zip(names, _binary((0,), (values[1],)), strict=True)
-        )
-        return Inferred("ids", classes, (IGNORE_INDEX,) if values[1] == 1 else (), 0, (note,))
-    ignore: list[int | Color] = [i for i in (IGNORE_INDEX, _WIDE_IGNORE) if i in ids.pixels]
-    ignore = ignore if IGNORE_INDEX in ignore else [IGNORE_INDEX, *ignore]
-    own = [item for item in named if not VOID.fullmatch(item.name)]
+    held = " and ".join(map(str, values))
+    listed = {item.id for item in own}
+    white = tuple(values[1:]) if values[0] == 0 else ()
+    mixed = white == (1, IGNORE_INDEX) and found.bits == ids.pixels[1]
+    classes = None
+    if mixed or white in ((IGNORE_INDEX,), (_WIDE_IGNORE,)):
+        classes = _two(sorted(own, key=lambda item: item.id or 0), white)
+        if classes is None and not listed.issuperset(white):
+            raise UserError(
+                f"{source}: names {len(own)} classes, but masks hold {held} alone, background and "
+                "foreground; name those two"
+            )
+    elif white == (1,) and all(item.id is None for item in named):
+        classes = _two(named, white)
+    if classes is not None:
+        note = f"masks of two values: 0 is background, {' and '.join(map(str, white))} foreground"
+        return Inferred("ids", classes, (IGNORE_INDEX,) if white == (1,) else (), 0, (note,))
     spread = _spread(values) and len(own) in (0, len(values))
-    if spread or any(item.id == IGNORE_INDEX for item in own):
-        ignore.remove(IGNORE_INDEX)
+    ignore: list[int | Color] = [
+        value
+        for value in (IGNORE_INDEX, _WIDE_IGNORE)
+        if value not in listed and (value in ids.pixels or value == IGNORE_INDEX) and not spread
+    ]
     present = [value for value in values if value not in ignore]
     if not present or (len(present) == 1 and len(named) < 2):
-        held = " and ".join(map(str, values))
         raise UserError(f"{ids.first}: a single class in all masks ({held}); give masks of two")
     entries, void = _named_ids(present, named, source, ids.first)
     paints = [color or found.colors_of_ids.get(raw) for _, raw, color in entries]
@@ -256,23 +274,34 @@ def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inf
     return Inferred("ids", classes, (*ignore, *void), 0, tuple(notes))
 
 
-def _names_of_two(values: Sequence[int], named: Sequence[NamedClass]) -> list[str] | None:
-    """Names of background and foreground; `None` for other values, or if the list says otherwise.
+def _instances(values: Sequence[int], own: Sequence[NamedClass], source: Path | None) -> Inferred:
+    """Reads what has more ids than there can be classes.
 
-    0 and 255 are background and foreground whatever ids a list gives them; 0 and 1 are ids of a
-    list that gives ids, or has more names than two.
+    Raises:
+        UserError: If more classes are listed than background and foreground.
     """
-    if values == [0, 255]:
-        own = [item for item in named if not VOID.fullmatch(item.name)]
-        own.sort(key=lambda item: item.id or 0)
-    elif values == [0, 1] and all(item.id is None for item in named):
-        own = list(named)
-    else:
+    classes = _two(own, ())
+    if classes is None:
+        raise UserError(
+            f"{source}: names {len(own)} classes, but masks hold {len(values)} ids up to "
+            f"{values[-1]}: up to 255 can be classes, and of instances two, background and "
+            "foreground"
+        )
+    ignore = (_WIDE_IGNORE,) if values[-1] == _WIDE_IGNORE else ()
+    note = (
+        f"masks of instance ids up to {values[-1 - len(ignore)]}: 0 is background, all else "
+        "foreground" + (f", {_WIDE_IGNORE} ignored" if ignore else "")
+    )
+    return Inferred("instances", classes, ignore, 0, (note,))
+
+
+def _two(named: Sequence[NamedClass], white: tuple[int, ...]) -> tuple[ClassEntry, ...] | None:
+    """Names background, which is 0, and foreground; `None` if more than two names are listed."""
+    if len(named) > 2:
         return None
-    names = [item.name for item in own]
-    if len(names) > 2:
-        return None
-    return names if len(names) == 2 else [_BINARY[0], *(names or _BINARY[1:])]
+    default = [NamedClass(_BINARY[0]), *(named or [NamedClass(_BINARY[1])])]
+    items = zip(named if len(named) == 2 else default, ((0,), white), (_BLACK, _WHITE), strict=True)
+    return tuple(ClassEntry(item.name, ids, item.color or paint) for item, ids, paint in items)
 
 
 def _spread(values: Sequence[int]) -> bool:
@@ -312,13 +341,6 @@ def _named_ids(
         if not VOID.fullmatch(item.name)
     ]
     return entries, void
-
-
-def _binary(background: tuple[int, ...], foreground: tuple[int, ...]) -> tuple[ClassEntry, ...]:
-    return (
-        ClassEntry(_BINARY[0], background, _BLACK),
-        ClassEntry(_BINARY[1], foreground, _WHITE),
-    )
 
 
 def _ranges(values: Sequence[int]) -> str:

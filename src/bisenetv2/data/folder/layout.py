@@ -5,31 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from bisenetv2.data.folder.lists import SPLIT_FOLDERS, is_table, read_rows, split_named
 from bisenetv2.data.folder.matching import (
     MASK_ENDINGS,
     MASK_SUFFIXES,
     Source,
+    composed,
     files_below,
     find_endings,
     match,
-    read_rows,
+    walk,
 )
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "frames", "rgb", "inputs", "input")
+IMAGE_FOLDERS = (
+    *("images", "image", "imgs", "img", "jpegimages", "frames", "rgb", "inputs", "input"),
+    "img_dir",
+)
 MASK_FOLDERS = (
     *("masks", "mask", "labels", "label", "annotations", "annotation", "segmentationclass"),
     *("segmentation", "segmentations", "gt", "groundtruth", "ground_truth", "targets", "annots"),
+    "ann_dir",
 )
 """Names of folders in lower case, the usual ones first."""
-
-SPLIT_FOLDERS = {
-    "train": ("train", "training", "train_set"),
-    "val": ("val", "valid", "validation", "val_set"),
-    "test": ("test", "testing", "test_set"),
-}
-"""Names that folders and lists of a split go by, in lower case."""
 
 LIST_FOLDERS = ("", "splits", "lists", "ImageSets/Segmentation", "imagesets/segmentation")
 LIST_NAMES = ("pairs", "list", "default", "split", "splits")
@@ -47,10 +46,11 @@ def find_splits(root: Path) -> dict[str, Source]:
 
     Returns:
         Sources by `train`, `val`, `test`, as far as there are; all is `train` if nothing tells
-        splits apart.
+        splits apart. A `test` whose truth is kept from us, as is usual, has no folder of masks.
 
     Raises:
-        UserError: If nothing looks like images with masks, or names do not pair.
+        UserError: If nothing looks like images with masks, names do not pair, or a split is there
+            twice.
     """
     found = _by_split_folders(root) or _by_lists(root) or _flat(root)
     if not found:
@@ -60,9 +60,9 @@ def find_splits(root: Path) -> dict[str, Source]:
             "and masks of the same names in masks/train, or list pairs in pairs.csv"
         )
     if "test" in found and len(found) > 1 and not _has_masks(root, found["test"]):
-        del found["test"]  # its truth is kept from us, as is usual
+        found["test"] = Source(found["test"].images)
     return {
-        split: _with_endings(root, found[split]) if found[split].images else found[split]
+        split: _with_endings(root, found[split]) if found[split].masks else found[split]
         for split in SPLIT_FOLDERS
         if split in found
     }
@@ -76,7 +76,8 @@ def find_in_list(root: Path, path: Path) -> dict[str, Source]:
         path: The list.
 
     Raises:
-        UserError: If the list is unreadable or names a split that is none.
+        UserError: If the list is unreadable, or a row names a split that is none or none at all
+            beside others that do.
     """
     name = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
     rows = read_rows(path)
@@ -84,18 +85,15 @@ def find_in_list(root: Path, path: Path) -> dict[str, Source]:
     source = Source(list=name) if any(row[1] for row in rows) else replace(folders, list=name)
     if source.images:
         source = _with_endings(root, source)
-    values = dict.fromkeys(row[2] for row in rows if row[2])
-    if not values:
+    if not any(row[2] for row in rows):
         return {"train": source}
-    splits: dict[str, Source] = {}
-    for value in values:
-        split = _split_of(value)
-        if split is None:
+    for _, _, split, line in rows:
+        if split not in SPLIT_FOLDERS:
             raise UserError(
-                f"{path}: split {value!r} is none of train, val, test; correct the list"
+                f"{path}: line {line}: split {split!r} is none of train, val, test; correct the "
+                "list"
             )
-        splits.setdefault(split, replace(source, rows=value))
-    return splits
+    return {split: replace(source, rows=split) for split in dict.fromkeys(row[2] for row in rows)}
 
 
 def _entries(root: Path) -> dict[str, str]:
@@ -105,10 +103,6 @@ def _entries(root: Path) -> dict[str, str]:
 
 def _folders(root: Path) -> dict[str, str]:
     return {low: name for low, name in _entries(root).items() if (root / name).is_dir()}
-
-
-def _split_of(name: str) -> str | None:
-    return next((s for s, names in SPLIT_FOLDERS.items() if name.lower() in names), None)
 
 
 def _images_and_masks(root: Path, below: Path) -> Source | None:
@@ -126,7 +120,7 @@ def _images_and_masks(root: Path, below: Path) -> Source | None:
 
 
 def _holds_mask(folder: Path) -> bool:
-    return any(path.suffix.lower() in MASK_SUFFIXES for path in folder.rglob("*"))
+    return any(path.suffix.lower() in MASK_SUFFIXES for path in walk(folder))
 
 
 def _by_split_folders(root: Path) -> dict[str, Source]:
@@ -136,22 +130,37 @@ def _by_split_folders(root: Path) -> dict[str, Source]:
     if whole is not None:  # images/train, masks/train
         masks = _folders(root / whole.masks)
         for low, name in _folders(root / whole.images).items():
-            if split := _split_of(low):
-                other = masks.get(low) or next((m for m in masks if _split_of(m) == split), name)
-                splits[split] = Source(f"{whole.images}/{name}", f"{whole.masks}/{other}")
+            if split := split_named(low):
+                alike = (masks[m] for m in masks if split_named(m) == split)
+                other = masks.get(low) or next(alike, name)
+                source = Source(f"{whole.images}/{name}", f"{whole.masks}/{other}")
+                _add(root, splits, low, source)
         return splits
     for low, name in folders.items():
-        split = _split_of(low)
-        if split is None:
+        if split_named(low) is None:
             continue
         beside = next((folders[low + end] for end in _BESIDE if low + end in folders), None)
         if inside := _images_and_masks(root, root / name):  # train/images, train/masks
-            splits[split] = inside
+            _add(root, splits, low, inside)
         elif beside is not None:  # train, trainannot
-            splits[split] = Source(name, beside)
+            _add(root, splits, low, Source(name, beside))
         elif _ending_of_neighbours(root / name):  # train/a.jpg, train/a_mask.png
-            splits[split] = Source(name, name)
+            _add(root, splits, low, Source(name, name))
+    test = next((name for low, name in folders.items() if split_named(low) == "test"), None)
+    if splits and test is not None:
+        splits.setdefault("test", Source(test))
     return splits
+
+
+def _add(root: Path, splits: dict[str, Source], name: str, source: Source) -> None:
+    """Adds what stands for a split by its name; of two that do, one would be lost."""
+    split = split_named(name) or name
+    place = source.list or source.images
+    if (other := splits.setdefault(split, source)) is not source:
+        raise UserError(
+            f"{root / place}: is {split} as {other.list or other.images} is; put them in one, or "
+            "list pairs in pairs.csv"
+        )
 
 
 def _by_lists(root: Path) -> dict[str, Source]:
@@ -165,9 +174,11 @@ def _by_lists(root: Path) -> dict[str, Source]:
             for low, name in _entries(root / folder).items()
             if Path(name).suffix.lower() in LIST_SUFFIXES
         }
-        here = {split: path for stem, path in lists.items() if (split := _split_of(stem))}
-        for split, path in here.items():
-            splits.setdefault(split, _source_of(root, path))
+        here: dict[str, Source] = {}
+        for stem, path in lists.items():
+            if split_named(stem) and not is_table(path):
+                _add(root, here, stem, _source_of(root, path))
+        splits = {**here, **splits}
         named = {**lists, **named}
         pairs = next((lists[stem] for stem in lists if stem in LIST_NAMES), None)
         if pairs is not None and "train" not in splits:
@@ -205,7 +216,8 @@ def _source_of(root: Path, path: Path) -> Source:
 
 def _has_masks(root: Path, source: Source) -> bool:
     masks = root / source.masks
-    return bool(source.list) or (masks.is_dir() and bool(files_below(masks, MASK_SUFFIXES)))
+    holds = bool(source.masks) and masks.is_dir() and bool(files_below(masks, MASK_SUFFIXES))
+    return bool(source.list) or holds
 
 
 def _flat(root: Path) -> dict[str, Source]:
@@ -218,10 +230,11 @@ def _flat(root: Path) -> dict[str, Source]:
 def _ending_of_neighbours(folder: Path) -> tuple[str, str] | None:
     """Finds how masks that lie among their images are called."""
     files = [p for p in folder.iterdir() if not p.name.startswith(".")]
-    images = {p.stem for p in files if p.suffix.lower() in IMAGE_SUFFIXES}
-    return find_endings(
-        images, {p.stem for p in files if p.suffix.lower() in MASK_SUFFIXES}, together=True
+    images, masks = (
+        {composed(path.stem) for path in files if path.suffix.lower() in suffixes}
+        for suffixes in (IMAGE_SUFFIXES, MASK_SUFFIXES)
     )
+    return find_endings(images, masks, together=True)
 
 
 def _with_endings(root: Path, source: Source) -> Source:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bisenetv2.data.folder.lists import read_rows, split_named
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES
 
@@ -38,7 +38,7 @@ class Source:
     """Folder of images."""
 
     masks: str = ""
-    """Folder of masks; below it, files lie as the images do."""
+    """Folder of masks; below it, files lie as the images do. Without, no image has one."""
 
     image_ending: str = ""
     mask_ending: str = ""
@@ -48,7 +48,8 @@ class Source:
     """Text or CSV file: a pair, or the name of an image, a line. Without, all of the folders."""
 
     rows: str = ""
-    """Value of the list's column `split` in the rows that belong here; without, all rows."""
+    """Split that the rows have which belong here, in the list's column `split`; without, all
+    rows."""
 
     without: str = ""
     """List of images that do not belong here: those of another split."""
@@ -86,10 +87,42 @@ class Match:
         return self.pairs
 
 
-def files_below(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Lists the files of a folder and its subfolders by their path in it without suffix.
+def composed(name: str) -> str:
+    """Writes é as one character: some systems make two of it in the names of files."""
+    return unicodedata.normalize("NFC", name)
+
+
+def existing(path: Path) -> Path | None:
+    """Returns the path of a file that exists; `None` for one that does not or cannot."""
+    try:
+        return path if path.is_file() else None
+    except (OSError, ValueError):  # a name too long, or with a zero in it
+        return None
+
+
+def walk(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Yields the files of a folder and its subfolders in order, also of linked ones.
 
     Hidden files are passed over.
+
+    Args:
+        folder: Where to look.
+        above: Real paths of the folders that led here.
+    """
+    real = os.path.realpath(folder)
+    if real in above:  # a link that leads back
+        return
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from walk(Path(entry.path), above | {real})
+        else:
+            yield Path(entry.path)
+
+
+def files_below(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """Lists the files that `walk` finds by their path in the folder, composed, without suffix.
 
     Raises:
         UserError: If the folder is missing or two files differ in their suffix alone.
@@ -97,11 +130,10 @@ def files_below(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; put files there or correct dataset.yaml")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.suffix.lower() not in suffixes or any(p.startswith(".") for p in inside.parts):
+    for path in walk(folder):
+        if path.suffix.lower() not in suffixes:
             continue
-        key = inside.with_suffix("").as_posix()
+        key = composed(path.relative_to(folder).with_suffix("").as_posix())
         if key in found:
             raise UserError(f"{path}: same name as {found[key].name}; keep one of them")
         found[key] = path
@@ -110,7 +142,7 @@ def files_below(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
 def match_folders(root: Path, source: Source) -> Match:
     """Pairs all images of a folder with their masks by name."""
-    masks = files_below(root / source.masks, MASK_SUFFIXES)
+    masks = files_below(root / source.masks, MASK_SUFFIXES) if source.masks else {}
     images = files_below(root / source.images, IMAGE_SUFFIXES)
     if (root / source.images).resolve() == (root / source.masks).resolve():
         images = {k: p for k, p in images.items() if not k.endswith(source.mask_ending)}
@@ -168,7 +200,8 @@ def match_list(root: Path, source: Source) -> Match:
         UserError: If the list is unreadable or empty, or a file it names is missing.
     """
     path = root / source.list
-    rows = [row for row in read_rows(path) if not source.rows or row[2] == source.rows]
+    wanted = split_named(source.rows) or source.rows
+    rows = [row for row in read_rows(path) if not wanted or row[2] == wanted]
     if not rows:
         what = f"no row of split {source.rows!r}" if source.rows else "no row"
         raise UserError(f"{path}: holds {what}; list an image and its mask a line")
@@ -187,7 +220,7 @@ def match_list(root: Path, source: Source) -> Match:
     by_path: dict[str, list[Path]] = {}
     by_name: dict[str, list[Path]] = {}
     for image in mask_of:
-        key = image.relative_to(folder).with_suffix("")
+        key = Path(composed(str(image.relative_to(folder).with_suffix(""))))
         tails = ["/".join(key.parts[start:]) for start in range(max(1, len(key.parts) - 1))]
         for name in {*tails, *(tail.removesuffix(source.image_ending) for tail in tails)}:
             by_path.setdefault(name, []).append(image)
@@ -195,7 +228,7 @@ def match_list(root: Path, source: Source) -> Match:
             by_name.setdefault(name, []).append(image)
     chosen, alone = [], []
     for name, _, _, line in rows:
-        listed = Path(name)
+        listed = Path(composed(name))
         if listed.suffix.lower() in IMAGE_SUFFIXES:
             listed = listed.with_suffix("")
         # A path may start above or below the folder; its last part alone may be another clip's.
@@ -214,74 +247,11 @@ def match_list(root: Path, source: Source) -> Match:
     return Match(tuple(chosen), tuple(alone))
 
 
-def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
-    """Reads a list of pairs: image, mask, split (each empty where not given) and line number.
-
-    Fields are parted by comma, semicolon or tab, else by blanks (but `my image.jpg` is one name);
-    paths may be written as on Windows. A first row that says `image` and `mask` (or `label`) names
-    the columns; one may be called `split`.
-
-    Raises:
-        UserError: If the file is unreadable, or a row gives no mask where others do.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error})") from error
-    columns: dict[str, int] = {"image": 0, "mask": 1, "split": 2}
-    rows: list[tuple[str, str, str, int]] = []
-    first = True
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        mark = next((mark for mark in "\t,;" if mark in line), None)
-        fields = next(csv.reader([line], delimiter=mark)) if mark else line.split()
-        if not mark and _is_one_name(fields):
-            fields = [line]
-        fields = [field.strip().replace("\\", "/") for field in fields]
-        named, first = _header(fields) if first else None, False
-        if named:
-            columns = named
-            continue
-        image, mask, split = (
-            fields[columns[name]] if columns.get(name, len(fields)) < len(fields) else ""
-            for name in ("image", "mask", "split")
-        )
-        if rows and bool(mask) != bool(rows[0][1]):
-            raise UserError(
-                f"{path}: line {number}: {len(fields)} names, unlike the lines before; "
-                "list an image and its mask a line (parted by comma or tab if names hold blanks)"
-            )
-        rows.append((image, mask, split, number))
-    return rows
-
-
-def _is_one_name(fields: Sequence[str]) -> bool:
-    """Whether what blanks part is one name: only its last part ends as files do."""
-    *before, last = fields
-    ends = [re.fullmatch(r"\.[a-z]\w{1,4}", Path(name).suffix.lower()) for name in before]
-    is_image = Path(last).suffix.lower() in IMAGE_SUFFIXES
-    return not any(ends) and not re.search(r"[/\\]", last) and is_image
-
-
-def _header(fields: Sequence[str]) -> dict[str, int] | None:
-    columns: dict[str, int] = {}
-    for place, field in enumerate(fields):
-        for name, words in (
-            ("split", r"split|subset|set|phase"),
-            ("mask", r"masks?|labels?|annotations?|segmentations?|targets?|gt"),
-            ("image", r"images?|img|frame|file(name)?|input"),
-        ):
-            if re.fullmatch(rf"({words})([ _-]?(file|path|name|file[ _-]?name))?", field.lower()):
-                columns.setdefault(name, place)
-                break
-    return columns if "image" in columns else None
-
-
 def _listed(path: Path, root: Path, name: str, line: int) -> Path:
-    for folder in (path.parent, root):
-        if name and (folder / name).is_file():
-            return folder / name
+    for place in (name, name.lstrip("/")):  # a list may start its paths at its own root
+        for folder in (path.parent, root):
+            if place and (found := existing(folder / place)):
+                return found
     raise UserError(f"{path}: line {line}: no file {name} beside the list; correct the path")
 
 

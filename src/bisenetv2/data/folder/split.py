@@ -12,7 +12,7 @@ from bisenetv2.data.folder.class_files import find_classes
 from bisenetv2.data.folder.dataset_yaml import Description
 from bisenetv2.data.folder.infer import infer
 from bisenetv2.data.folder.layout import LIST_SUFFIXES, find_in_list, find_splits
-from bisenetv2.data.folder.matching import Pair, Source, held_out, match
+from bisenetv2.data.folder.matching import Match, Pair, Source, held_out, match
 from bisenetv2.data.folder.survey import survey
 from bisenetv2.data.pairs import PairedFiles
 from bisenetv2.errors import UserError
@@ -90,10 +90,8 @@ def infer_description(data: Path) -> Description:
     root = data.parent if data.is_file() else data
     splits = find_in_list(root, data) if data.is_file() else find_splits(root)
     matches = {split: match(root, source) for split, source in splits.items()}
+    withheld = leave_out_withheld(splits, matches)
     pairs = {split: found.pairs for split, found in matches.items()}
-    withheld = matches["test"].images_alone if "test" in pairs and not pairs["test"] else ()
-    if withheld:
-        del splits["test"], pairs["test"]
     masks = sorted({mask for found in pairs.values() for _, mask in found})
     if not masks:
         raise UserError(f"{data}: no image has a mask; give both the same name")
@@ -102,9 +100,7 @@ def infer_description(data: Path) -> Description:
     source, named = find_classes(root) or (None, [])
     inferred = infer(found, named, source)
     counts = ", ".join(f"{len(found)} {split}" for split, found in pairs.items())
-    notes = [*map(_layout, splits.items()), f"pairs of image and mask: {counts}"]
-    if withheld:
-        notes.append(f"test: left out, as none of its images ({len(withheld)}) has a mask")
+    notes = [*map(_layout, splits.items()), f"pairs of image and mask: {counts}", *withheld]
     if "val" not in splits and len(pairs.get("train", ())) > 1:
         kept, out = held_out(pairs["train"], root, dataset_yaml.VAL_SHARE)
         notes.append(
@@ -119,6 +115,15 @@ def infer_description(data: Path) -> Description:
         return inferred.description(data, root, splits, notes)
     except UserError as error:
         raise UserError(f"{source or data}: {error}") from error
+
+
+def leave_out_withheld(splits: dict[str, Source], matches: dict[str, Match]) -> list[str]:
+    """Takes `test` off both if no image of it has a mask; returns what is to be told, if any."""
+    if "test" not in matches or matches["test"].pairs:
+        return []
+    del splits["test"]
+    count = len(matches.pop("test").images_alone)
+    return [f"test: left out, as none of its images ({count}) has a mask"] if count else []
 
 
 def _layout(item: tuple[str, Source]) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bisenetv2.data.encodings import pack_colors, single_channel
+from bisenetv2.data.encodings import pack_colors, single_channel, unpack_colors
 from bisenetv2.errors import UserError
 from bisenetv2.images import read_mask_pixels, read_palette
 from bisenetv2.labels import IGNORE_INDEX, Color
@@ -20,6 +20,9 @@ from bisenetv2.labels import IGNORE_INDEX, Color
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 
 _MOST_VALUES = 1 << 20
+
+_MANY_BLENDS = 16
+"""Values that fill no area from which on they are blends along edges: thin classes are fewer."""
 
 
 @dataclass
@@ -40,6 +43,17 @@ class Group:
         return Group(
             self.pixels + other.pixels, self.solid + other.solid, self.first or other.first
         )
+
+    @property
+    def blended(self) -> bool:
+        """Whether ids are black and white with anti-aliased edges.
+
+        Values between that fill no area could be thin classes instead, but those have few and low
+        ids.
+        """
+        between = self.pixels.keys() - {0, 255}
+        many = len(between) >= _MANY_BLENDS
+        return self.solid.keys() == {0, 255} and (many or min(between, default=0) >= 16)
 
     def mapped(self, change: Callable[[int], int]) -> Group:
         """Returns the counts of other values for these."""
@@ -74,6 +88,9 @@ class Survey:
 
     colors_of_ids: dict[int, Color] = field(default_factory=dict)
     """Colours of ids, by the first palette image that has them."""
+
+    bits: int = 0
+    """Pixels of 1 in images of 1 bit, where it is white; counted if others hold 0 and 255."""
 
     painted: set[tuple[int, int]] = field(default_factory=set)
     """Ids that occur in palette images, 255 apart, each with the colours 0xRRGGBB it has there."""
@@ -115,19 +132,24 @@ def survey(masks: Sequence[Path], progress: Callable[[], None] | None = None) ->
         UserError: If a file is unreadable or holds ids below 0, or if they hold so many values that
             they are photographs rather than masks.
     """
-    total = Survey()
+    total, ones = Survey(), dict[Path, int]()
     with ThreadPoolExecutor() as pool:
         for path, file in zip(masks, pool.map(_look, masks), strict=True):
             if file.palette is not None:
                 colors = pack_colors(file.palette).tolist()
                 total.palette += file.group
                 total.palette_colors += file.group.mapped(dict(enumerate(colors)).__getitem__)
-                for value, (red, green, blue) in enumerate(file.palette.tolist()):
+                given = np.flatnonzero(file.palette.any(axis=1)).tolist()
+                # A short palette ends in black, which is nobody's colour unless it is used.
+                for value in {*range(max(given, default=0)), *given, *file.group.pixels}:
+                    red, green, blue = file.palette[value].tolist()
                     total.colors_of_ids.setdefault(value, (red, green, blue))
                 used = file.group.pixels.keys() - {IGNORE_INDEX}
                 total.painted |= {(value, colors[value]) for value in used}
             elif file.channels == 1:
                 total.grey += file.group
+                if max(file.group.pixels, default=0) == 1:
+                    ones[path] = file.group.pixels[1]
             elif file.channels == 2:
                 total.grey_rgb += file.group
             else:
@@ -141,6 +163,9 @@ def survey(masks: Sequence[Path], progress: Callable[[], None] | None = None) ->
                 )
             if progress is not None:
                 progress()
+    if total.grey.pixels.keys() == {0, 1, IGNORE_INDEX}:
+        white = [path for path in ones if read_mask_pixels(path, as_colors=True).max() > 1]
+        total.bits = sum(ones[path] for path in white)
     return total
 
 
@@ -171,3 +196,52 @@ def _count(values: npt.NDArray[np.integer]) -> Counter[int]:
     unique, place = np.unique(values[starts], return_inverse=True)
     counts = np.bincount(place, weights=lengths).astype(np.int64)
     return Counter(dict(zip(unique.tolist(), counts.tolist(), strict=True)))
+
+
+def class_colors(colors: Group, distance: int) -> list[Color]:
+    """Chooses the colours that fill areas, and those of thin classes.
+
+    Colours that fill none are blends along edges if they are many, or lie between two that do.
+
+    Args:
+        colors: Counts of all colours.
+        distance: How far those of areas differ from file to file, as after JPEG; there the most
+            frequent colour stands for all, and thin ones are not told from blends.
+
+    Raises:
+        UserError: If they are more than there can be classes.
+    """
+    solid = colors.solid or colors.pixels
+    thin = colors.pixels.keys() - solid.keys()
+    if not distance and len(thin) < _MANY_BLENDS and len(solid) <= IGNORE_INDEX:
+        thin = {code for code in thin if not _between(code, [*solid])}
+        solid = solid + Counter({code: colors.pixels[code] for code in thin})
+    chosen = apart(solid, distance or 16 * (len(solid) > IGNORE_INDEX))
+    if len(chosen) > IGNORE_INDEX:
+        raise UserError(
+            f"{colors.first}: photographs rather than masks: more than 255 colours fill areas; "
+            "give the folder of masks"
+        )
+    return sorted(chosen)
+
+
+def _between(code: int, solid: Sequence[int]) -> bool:
+    """Whether a colour lies on the straight way from one to another, to three steps a channel."""
+    ends = unpack_colors(np.array(solid, np.int32)).astype(np.float64)  # N, 3
+    way = ends - ends[:, None]  # N, N, 3
+    off = unpack_colors(np.array([code], np.int32)) - ends[:, None]  # N, 1, 3
+    share = (off * way).sum(-1) / np.maximum((way**2).sum(-1), 1)  # N, N
+    missed = np.abs(share.clip(0, 1)[..., None] * way - off).max(axis=-1)
+    return bool((missed <= 3).any())
+
+
+def apart(counts: Counter[int], distance: int) -> list[Color]:
+    """Returns the most frequent colours, up to 256, each further than `distance` from the rest."""
+    codes = np.array(sorted(counts, key=lambda code: (-counts[code], code)), np.int32)
+    colors = unpack_colors(codes)  # N, 3
+    chosen: list[Color] = []
+    while len(colors) and len(chosen) <= IGNORE_INDEX:
+        red, green, blue = colors[0].tolist()
+        chosen.append((red, green, blue))
+        colors = colors[np.abs(colors - colors[0]).max(axis=1) > distance]
+    return chosen

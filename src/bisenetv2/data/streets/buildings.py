@@ -44,6 +44,11 @@ class Wall:
         """Direction it faces."""
         return (self.outwards[0], 0.0, self.outwards[1])
 
+    @property
+    def depth(self) -> float:
+        """Metres ahead of its farthest end."""
+        return self.corner[2] + max(0.0, self.along[1]) * self.width
+
     def at(self, u: float, v: float, back: float = 0.0) -> Vector:
         """A place `u` metres along, `v` up and `back` behind the wall."""
         (x, y, z), (ax, az), (ox, oz) = self.corner, self.along, self.outwards
@@ -115,7 +120,7 @@ class Building:
     @property
     def depth(self) -> float:
         """Metres ahead of its farthest front corner."""
-        return self.front.corner[2] + max(0.0, self.front.along[1]) * self.front.width
+        return self.front.depth
 
     @property
     def _nearest(self) -> float:
@@ -165,30 +170,15 @@ class Building:
         if style.chimney:
             at = 0.2 * width if self.tones[0] < 0.5 else 0.8 * width
             foot, top = height + 0.6 * style.pitch, height + style.pitch + 1.3
-            stack = [
-                front.at(at + du, v, ridge - 0.5)
-                for du, v in ((-0.6, foot), (0.6, foot), (0.6, top), (-0.6, top))
-            ]
-            flank = [
-                front.at(at - 0.6, v, back)
-                for back, v in (
-                    (ridge - 0.5, foot),
-                    (ridge + 0.5, foot),
-                    (ridge + 0.5, top),
-                    (ridge - 0.5, top),
-                )
-            ]
+            ring = ((-1, foot), (1, foot), (1, top), (-1, top))
+            stack = [front.at(at + 0.6 * way, v, ridge - 0.5) for way, v in ring]
+            flank = [front.at(at - 0.6, v, ridge + 0.5 * way) for way, v in ring]
             sides = [Patch(1, 4, style.wall, front.normal), Patch(1, 4, style.wall)]
             canvas.fill_all(np.array(stack + flank), sides, BUILDING)
         if style.pitch:
-            slope = np.array(
-                [
-                    front.at(-0.1, height, -0.3),
-                    front.at(width + 0.1, height, -0.3),
-                    front.at(width + 0.1, height + style.pitch, ridge),
-                    front.at(-0.1, height + style.pitch, ridge),
-                ]
-            )
+            low, high, right = (height, -0.3), (height + style.pitch, ridge), width + 0.1
+            corners = ((-0.1, low), (right, low), (right, high), (-0.1, high))
+            slope = np.array([front.at(u, *place) for u, place in corners])
             canvas.fill(slope, style.roof, BUILDING, UP)
             if self._nearest < _FAR:
                 canvas.grain(slope, brick_tile(), _texels(width, 6, self.tones), 0.8)

@@ -24,7 +24,7 @@ class Fence:
     @property
     def depth(self) -> float:
         """Metres ahead of its farthest end."""
-        return self.wall.corner[2] + max(0.0, self.wall.along[1]) * self.wall.width
+        return self.wall.depth
 
     def solid(self) -> Points:
         """Its outline."""

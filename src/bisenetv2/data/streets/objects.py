@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import cos, pi, sin
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -86,13 +86,8 @@ class Pedestrian(Standing):
 
     def paint(self, canvas: Canvas) -> None:
         """Draws legs, arms, coat and head."""
-        place = _frame((self.x, self.ground, self.z), self.figure.heading)
-        scale, look, step = self.figure.height / 1.75, self.figure, self.stride
-
-        def limb(a: Vector, b: Vector, radii: tuple[float, float], color: Tint) -> Limb:
-            thick = (radii[0] * scale, radii[1] * scale)
-            return Limb(place(a, scale), place(b, scale), thick, color)
-
+        look, step = self.figure, self.stride
+        limb = _Pose((self.x, self.ground, self.z), look.heading, look.height / 1.75).limb
         limbs = []
         sleeve = scaled(look.coat, 0.85)
         for side, swing in ((0.1, step), (-0.1, -step)):
@@ -125,12 +120,9 @@ class Cyclist(Standing):
 
     def paint(self, canvas: Canvas) -> None:
         """Draws wheels, frame and rider."""
-        place = _frame((self.x, 0, self.z), self.figure.heading)
         look = self.figure
-
-        def limb(a: Vector, b: Vector, radii: tuple[float, float], color: Tint) -> Limb:
-            return Limb(place(a), place(b), radii, color)
-
+        pose = _Pose((self.x, 0, self.z), look.heading)
+        place, limb = pose.place, pose.limb
         turn = np.linspace(0, 2 * pi, 20)
         for hub in (-0.53, 0.53):
             rim = [place((0, 0.34 + 0.33 * sin(t), hub + 0.33 * cos(t))) for t in turn]
@@ -166,23 +158,22 @@ class Cyclist(Standing):
         canvas.limbs(limbs, BICYCLIST)
 
 
-class _Frame(Protocol):
-    def __call__(self, local: Vector, scale: float = 1.0) -> Vector: ...
+class _Pose(NamedTuple):
+    """Turns (right, up, forwards) metres of a figure into street coordinates."""
 
+    origin: Vector
+    heading: float
+    scale: float = 1.0
 
-def _frame(origin: Vector, heading: float) -> _Frame:
-    """Returns what turns (right, up, forwards) metres of a figure into street coordinates."""
-    c, s = cos(heading), sin(heading)
+    def place(self, local: Vector) -> Vector:
+        c, s = cos(self.heading), sin(self.heading)
+        right, up, forwards = (self.scale * v for v in local)
+        x, y, z = self.origin
+        return x + c * right + s * forwards, y + up, z - s * right + c * forwards
 
-    def place(local: Vector, scale: float = 1.0) -> Vector:
-        right, up, forwards = (scale * v for v in local)
-        return (
-            origin[0] + c * right + s * forwards,
-            origin[1] + up,
-            origin[2] - s * right + c * forwards,
-        )
-
-    return place
+    def limb(self, a: Vector, b: Vector, radii: tuple[float, float], color: Tint) -> Limb:
+        thick = (radii[0] * self.scale, radii[1] * self.scale)
+        return Limb(self.place(a), self.place(b), thick, color)
 
 
 @dataclass(frozen=True)

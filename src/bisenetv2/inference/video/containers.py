@@ -259,7 +259,8 @@ def _open(address: str, name: str) -> InputContainer:
     options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
     timeout = (OPEN_TIMEOUT, READ_TIMEOUT) if remote else None
     try:
-        return av.open(address, "r", options=options, timeout=timeout)
+        # Old programs write titles in the encoding of their country.
+        return av.open(address, "r", options=options, timeout=timeout, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         what = "no connection" if remote else "not a video, or damaged from the beginning"
         raise UserError(f"{name}: {what} ({reason(error)}); check it") from error

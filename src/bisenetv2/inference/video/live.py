@@ -59,7 +59,7 @@ class LiveSource(Source):
         self.first, self.appearance = source.first, source.appearance
         self.sound_tracks = source.sound_tracks
         self._shift = Fraction(0)  # seconds from the connection's clock to the source's
-        self._end = 0  # ticks: end of the last frame
+        self._last, self._end = -1, 0  # ticks: beginning and end of the last frame
         self._sound_fits = True
 
     def __iter__(self) -> Iterator[Frame | Sound]:
@@ -87,10 +87,11 @@ class LiveSource(Source):
         """Moves a frame from its connection's clock to the source's."""
         if self._shift or frame.time_base != self.time_base:
             start = frame.pts * frame.time_base + self._shift  # seconds
-            frame.pts = max(round(start / self.time_base), self._end)
+            # Not the end of the frame before: its duration follows from a rate that is only stated.
+            frame.pts = max(round(start / self.time_base), self._last + 1)
             frame.duration = round(frame.duration * frame.time_base / self.time_base)
             frame.time_base = self.time_base
-        self._end = frame.pts + max(frame.duration, 1)
+        self._last, self._end = frame.pts, frame.pts + max(frame.duration, 1)
         return frame
 
     def _reconnect(self) -> bool:

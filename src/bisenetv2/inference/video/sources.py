@@ -28,8 +28,9 @@ VIDEO_SUFFIXES = (
 OVERLAY_SUFFIXES = (".mp4", ".mkv", ".mov")
 """Containers an overlay can be written to, by file name ending."""
 
-CAMERA = re.compile(r"camera:(\d+)")
-NUMBERED = re.compile(r"%(0?\d*)d")
+# As many digits as any number or file name needs: Python cannot take or pad to any count of them.
+CAMERA = re.compile(r"camera:(\d{1,18})")
+NUMBERED = re.compile(r"%(0?\d{0,2})d")
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 LOWEST_RATE = 1e-5
@@ -107,7 +108,7 @@ def open_source(
 
 
 def _rate(fps: float) -> Fraction:
-    """Takes 29.97 for 30000/1001, and 0.000278 for a frame an hour."""
+    """Makes a fraction of small numbers: 2997/100 of 29.97, 1/3600 of the float next to it."""
     return (
         Fraction(fps).limit_denominator(1001)
         if fps >= 1

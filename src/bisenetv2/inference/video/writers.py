@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from io import BytesIO
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -16,7 +15,7 @@ import av
 import av.error
 
 from bisenetv2.errors import UserError
-from bisenetv2.files import TEMPORARY, atomic_path, write_bytes
+from bisenetv2.files import TEMPORARY, atomic_path, check_writable, write_bytes
 from bisenetv2.images import write_mask
 from bisenetv2.inference.video.containers import reason
 from bisenetv2.inference.video.frames import (
@@ -27,7 +26,7 @@ from bisenetv2.inference.video.frames import (
     Source,
 )
 from bisenetv2.inference.video.planes import PictureFormat, blend, scale_mask
-from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES
+from bisenetv2.inference.video.sound import add_sound
 from bisenetv2.labels import Labels, Mask
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"]
 """x264's presets: slower ones give smaller files of the same quality."""
 
+DAMAGE = (av.error.InvalidDataError, av.error.PatchWelcomeError)
+"""What libav raises about a packet that makes no sense to it."""
 
 _MASK = re.compile(r"\d{6,}\.png").fullmatch
 
@@ -69,7 +70,7 @@ def overlay_writer(
 
     Args:
         path: Where to; the ending names the container.
-        source: What the frames come from.
+        source: What the frames come from; sound that proves damaged is added to its `damage`.
         labels: Colours of the classes.
         alpha: Opacity of the colours, 0 to 1.
         preset: x264's trade of speed for size.
@@ -99,7 +100,9 @@ def overlay_writer(
                 notice(f"{path}: {path.suffix} cannot hold {codec} sound, which is left out")
         encoder = _Encoder(path, container, stream, tracks)
         yield _OverlayWriter(encoder, labels, alpha, target)
-        encoder.encode(None)
+        encoder.finish()
+        if encoder.damaged:
+            source.damage.append(f"{encoder.damaged} of {encoder.sounds} sound packets damaged")
 
 
 @contextmanager
@@ -115,7 +118,7 @@ def mask_video_writer(path: Path, source: Source) -> Iterator[Writer]:
         stream = _add_stream(container, "ffv1", source, size, "gray", options)
         encoder = _Encoder(path, container, stream, [])
         yield _MaskWriter(encoder, size)
-        encoder.encode(None)
+        encoder.finish()
 
 
 @contextmanager
@@ -215,7 +218,12 @@ class _FolderWriter:
 
 
 class _Encoder:
-    """Encodes pictures of one stream and muxes them with packets of sound."""
+    """Encodes pictures of one stream and muxes them with packets of sound.
+
+    Attributes:
+        sounds: Packets of sound that were passed on.
+        damaged: How many of them the muxer refused.
+    """
 
     def __init__(
         self,
@@ -228,19 +236,29 @@ class _Encoder:
         self._sound_tracks = sound_tracks
         self._durations: dict[int, int] = {}
         self._last_sound = [Fraction(-(10**9))] * len(sound_tracks)
+        self.sounds = self.damaged = 0
 
-    def encode(self, picture: av.VideoFrame | None, frame: Frame | None = None) -> None:
-        """Encodes a picture with the time of a frame; `None` writes out what is held back."""
-        if picture is not None and frame is not None:
-            picture.pts, picture.time_base = frame.pts, frame.time_base
-            self._durations[frame.pts] = frame.duration
+    def encode(self, picture: av.VideoFrame, frame: Frame) -> None:
+        """Encodes a picture with the time of a frame."""
+        picture.pts, picture.time_base = frame.pts, frame.time_base
+        self._durations[frame.pts] = frame.duration
+        self._encode(picture)
+
+    def finish(self) -> None:
+        """Writes out what is held back, and the end of the file."""
+        self._encode(None)
+        with self._without_damaged_sound():
+            self._container.close()
+
+    def _encode(self, picture: av.VideoFrame | None) -> None:
         with _named(self._path):
             for packet in self._stream.encode(picture):
                 # The muxer can tell every frame's duration from the next one's time, but for the
                 # last.
                 if packet.pts is not None:
                     packet.duration = self._durations.pop(packet.pts, 0) or packet.duration
-                self._container.mux(packet)
+                with self._without_damaged_sound():
+                    self._container.mux(packet)
 
     def pass_sound(self, sound: Sound) -> None:
         """Muxes a packet of sound; one that is not later than the one before is left out."""
@@ -255,13 +273,30 @@ class _Encoder:
         packet.dts += shift
         packet.pts = packet.dts if packet.pts is None else packet.pts + shift
         packet.stream = stream
-        with _named(self._path):
+        self.sounds += 1
+        with self._without_damaged_sound():
             self._container.mux(packet)
+
+    @contextmanager
+    def _without_damaged_sound(self) -> Iterator[None]:
+        """Counts sound that the muxer refuses, and goes on without.
+
+        The muxer keeps packets until their turn, so that it may refuse one when it is handed
+        another or at the end. Pictures come from an encoder and are whole.
+        """
+        with _named(self._path):
+            try:
+                yield
+            except DAMAGE:
+                if not self.sounds:
+                    raise
+                self.damaged += 1
 
 
 @contextmanager
 def _container(path: Path) -> Iterator[OutputContainer]:
     """Opens a container under a temporary name, closes and renames it."""
+    check_writable(path)  # a folder of that name would be noticed only when it is renamed
     with atomic_path(path) as temporary:
         with _named(path):
             container = av.open(str(temporary), "w")
@@ -307,28 +342,3 @@ def _copy_appearance(stream: VideoStream, source: Source, target: PictureFormat)
     context.color_primaries, context.color_trc = appearance.primaries, appearance.transfer
     aspect = appearance.pixel_aspect
     context.sample_aspect_ratio = 1 / aspect if source.first.orientation.transpose else aspect
-
-
-def add_sound(container: OutputContainer, track: Any) -> Any:
-    """Adds a track that takes the packets of another; `None` where the container cannot hold it."""
-    try:
-        added = container.add_stream_from_template(track)
-    except ValueError:
-        return None
-    added.metadata.update(track.metadata)  # its language
-    return added
-
-
-def suffix_for_sound(source: Source, preferred: str) -> str:
-    """Chooses the container, named by its file name ending, that holds all of a source's sound.
-
-    Args:
-        source: Where the sound comes from.
-        preferred: Taken where it can be, and where none can.
-    """
-    for suffix in (preferred, *OVERLAY_SUFFIXES):
-        form = {".mkv": "matroska"}.get(suffix, suffix[1:])
-        with av.open(BytesIO(), "w", format=form) as container:
-            if all(add_sound(container, track) is not None for track in source.sound_tracks):
-                return suffix
-    return preferred
