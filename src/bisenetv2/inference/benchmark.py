@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -35,6 +35,10 @@ UNTRAINED = "nothing (untrained)"
 
 LEAST_RUNS = 5
 """Runs that are taken even where a time budget would allow fewer: a median of less says little."""
+
+SETTLE = 0.05
+"""Seconds between two roads. ONNX Runtime's threads go on turning for a while after a frame, and
+would take from the next road a third of its pace."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def interleave(
     """Runs every road on one input, then every road on the next, and so on.
 
     What slows the machine for a while then slows all roads alike, and their ratio stands. Which
-    road goes first changes from input to input.
+    road goes first changes from input to input. Between two roads there is a pause of `SETTLE`.
 
     Args:
         roads: What to run.
@@ -150,6 +154,8 @@ def interleave(
     for run in range(runs):
         for turn in range(len(roads)):
             index = (run + turn) % len(roads)
+            if len(roads) > 1:
+                sleep(SETTLE)
             outcomes[index].append(roads[index](inputs[run % len(inputs)]))
         advance()
         if seconds and perf_counter() - start > seconds and run + 1 >= LEAST_RUNS:
