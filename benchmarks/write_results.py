@@ -34,7 +34,7 @@ What the commands printed. Everything compared was run in turn in one process on
 other machines, other figures. `python benchmarks/write_results.py` writes this file: `RESULTS.md`
 is of a CPU with AMX, `RESULTS_ZEN5.md` and `RESULTS_AVX512.md` of two with AVX-512 (VNNI and
 bfloat16; Zen 5, and Zen 4 with half its width), `RESULTS_AVX2.md` of one with AVX2 and no more,
-`RESULTS_GPU.md` of an NVIDIA GPU.
+`RESULTS_GPU.md` of an NVIDIA GPU, with remarks.
 """
 
 

@@ -197,12 +197,22 @@ def test_another_ending_is_refused_before_anything_is_read(name: str, tmp_path: 
 
 @pytest.mark.parametrize(
     "name, advice",
-    [("a.onnx", "--int8 --calibrate"), ("a.pth", "bisenetv2 import"), ("camvid-fp32", "--int8")],
+    [
+        ("a.onnx", "--int8 --calibrate"),
+        ("a.pth", "bisenetv2 import"),
+        ("camvid-fp32", "--int8"),
+        ("run", "is a folder; name its best.safetensors"),
+        ("lost.onnx", "no such file"),
+    ],
 )
 def test_what_is_no_checkpoint_is_told_its_road(
     name: str, advice: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", name, "-o", str(tmp_path / "out.onnx")]) == 2
+    (tmp_path / "run").mkdir()
+    for present in ("a.onnx", "a.pth"):
+        (tmp_path / present).touch()
+    model = name if name == "camvid-fp32" else str(tmp_path / name)
+    assert main(["export", model, "-o", str(tmp_path / "out.onnx")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert name in line and advice in line
 

@@ -439,10 +439,13 @@ def test_an_unwritable_target_is_refused_and_nothing_is_left(
 def test_a_link_stays_one_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     link = tmp_path / "link.png"
-    link.symlink_to(tmp_path / "far" / "image.png")
+    link.symlink_to(tmp_path / "far" / "image")  # without the ending, by which formats go
     write_mask(link, np.ones((2, 3), np.uint8))
     assert link.is_symlink()
-    assert read_mask(tmp_path / "far" / "image.png").shape == (2, 3)
+    assert read_mask(tmp_path / "far" / "image").shape == (2, 3)
+    with atomic_path(link) as temporary:
+        assert temporary.suffix == ".png"
+        assert temporary.parent == tmp_path / "far"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")

@@ -121,8 +121,11 @@ def test_instructions_that_plain_values_do_not_need_are_refused(
     assert "refused, it carries code" in refusal(path)
 
 
-def test_tuples_that_take_for_ever_to_be_hashed_are_refused_unread(tmp_path: Path) -> None:
-    doubled = b"".join(b"h%ch%c\x86q%ca" % (i, i, i + 1) for i in range(60))  # into a list
+@pytest.mark.parametrize("between", [b"", b"\x80\x02", b"(e", b"(u", b"Nb"])
+def test_tuples_that_take_for_ever_to_be_hashed_are_refused_unread(
+    between: bytes, tmp_path: Path
+) -> None:
+    doubled = b"".join(b"h%ch%c\x86%bq%ca" % (i, i, between, i + 1) for i in range(60))
     path = tmp_path / "model.pdparams"
     path.write_bytes(b"\x80\x02]K\x01\x85q\x00a" + doubled + b"}h%cK\x01s." % 60)
     assert "damaged" in refusal(path)

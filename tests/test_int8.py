@@ -421,6 +421,10 @@ def test_without_frames_nothing_is_calibrated(fp32: Path) -> None:
         (["--calibrate", "streets"], "--int8 and --calibrate DATA go together"),
         (["--int8", "--calibrate", "streets", "--data", "streets"], "INT8 takes its frames from"),
         (["--int8", "--calibrate", "streets", "--split", "val"], "is what calibrates the file"),
+        (
+            ["--int8", "--calibrate", "streets", "--split", "trainval"],
+            "is what calibrates the file",
+        ),
         (["--int8", "--calibrate", "streets", "--max-drop", "-1"], "expected 0 to 100 points"),
         (["--int8", "--calibrate", "nowhere"], "nowhere: no such folder"),
         (["--max-drop", "0.1"], "--max-drop 0.1: goes with --int8"),

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -127,7 +128,70 @@ def test_lack_of_memory_is_a_line(server, street, monkeypatch):
 
     monkeypatch.setattr(Segmenter, "__call__", fail)
     data = encode_image(street, ".png", "street")
-    assert "not enough memory for a network" in refused(server, 507, "POST", "/mask", data)
+    assert "not enough memory" in refused(server, 507, "POST", "/mask", data)
+
+
+def test_a_fault_of_the_server_is_a_line_there_and_a_traceback_here(
+    server, street, monkeypatch, capfd
+):
+    def fail(*_):
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(Segmenter, "__call__", fail)
+    data = encode_image(street, ".png", "street")
+    assert "the server failed" in refused(server, 500, "POST", "/mask", data)
+    assert "RuntimeError: out of order" in capfd.readouterr().err
+
+
+def test_who_is_refused_hears_of_it_even_while_sending(server):
+    body = bytes(8 << 20)  # more than what the system keeps for the reader
+    assert "no such path" in refused(server, 404, "POST", "/nothing", body)
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert "--data-binary" in refused(server, 415, "POST", "/mask", body, form)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "POST /nothing HTTP/1.1\r\nContent-Length: 30",
+        "POST /mask HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 30",
+        "GET /nothing HTTP/1.1\r\nContent-Length: 30",
+    ],
+)
+def test_a_body_that_is_not_read_is_not_the_next_request(server, head):
+    with socket.create_connection(server.server_address, 60) as connection:
+        connection.sendall(f"{head}\r\nHost: x\r\n\r\nGET /model HTTP/1.1\r\n\r\n".encode())
+        connection.shutdown(socket.SHUT_WR)
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answers.count(b"HTTP/1.1 ") == 1
+
+
+def test_no_body_is_asked_for_that_would_be_refused(server):
+    head = "POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+    for path, answer in (("/nothing", b"HTTP/1.1 404 "), ("/mask", b"HTTP/1.1 100 ")):
+        with socket.create_connection(server.server_address, 60) as connection:
+            connection.sendall(head.replace("/nothing", path).encode())
+            assert connection.recv(4096).startswith(answer)
+
+
+def test_other_ways_to_ask(server, street):
+    data = encode_image(street, ".png", "street")
+    assert ask(server, "PUT", "/shares?size=any", data)[0] == 200
+    status, headers, content = ask(server, "HEAD", "/")
+    assert (status, content) == (200, b"")
+    assert int(headers["Content-Length"]) > 1000
+    assert "Unsupported method" in refused(server, 501, "DELETE", "/mask")
+
+
+def test_it_serves_on_when_nobody_reads_its_log(server, street, monkeypatch):
+    class Closed:
+        def write(self, _):
+            raise BrokenPipeError
+
+        flush = write
+
+    monkeypatch.setattr("sys.stderr", Closed())
+    assert ask(server, "POST", "/mask", encode_image(street, ".png", "street"))[0] == 200
 
 
 def test_a_connection_is_kept_from_one_image_to_the_next(server, street):
@@ -138,11 +202,11 @@ def test_a_connection_is_kept_from_one_image_to_the_next(server, street):
         (encode_image(street, ".jpg", "street"), 200),
     ):
         connection.request("POST", "/shares", body)
-        socket = connection.sock
+        kept = connection.sock
         answer = connection.getresponse()
         answer.read()
         assert answer.status == status
-        assert connection.sock is socket
+        assert connection.sock is kept
     connection.close()
 
 
@@ -158,12 +222,13 @@ def test_requests_side_by_side_get_their_own_answers(server, segmenter):
 
 def test_whoever_waits_too_long_is_told(server, street, monkeypatch):
     monkeypatch.setattr(module, "PATIENCE", 0.01)
-    places = BoundedSemaphore(1)
-    monkeypatch.setattr(server, "places", places)
     data = encode_image(street, ".png", "street")
-    with places:
-        assert "too many requests" in refused(server, 503, "POST", "/mask", data)
-    assert ask(server, "POST", "/mask", data)[0] == 200
+    for what in ("requests", "images"):
+        places = BoundedSemaphore(1)
+        monkeypatch.setattr(server, what, places)
+        with places:
+            assert "too many requests" in refused(server, 503, "POST", "/mask", data)
+        assert ask(server, "POST", "/mask", data)[0] == 200
 
 
 def test_a_client_that_breaks_off_harms_nobody(server, street, capfd):
@@ -203,10 +268,13 @@ def test_an_address_that_cannot_be_had_is_refused(server, segmenter, capsys):
 def test_the_command_serves_until_it_is_stopped(number, street):
     command = [sys.executable, "-m", "bisenetv2", "serve", "--port", "0", "--threads", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        url = process.stdout.readline().split()[2].rstrip(",")
-        host, port = url.removeprefix("http://").rstrip("/").split(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=60)
-        connection.request("POST", "/shares", encode_image(street, ".png", "street"))
-        assert connection.getresponse().status == 200
-        process.send_signal(number)
-        assert process.wait(60) == 0
+        try:
+            url = process.stdout.readline().split()[2].rstrip(",")
+            host, port = url.removeprefix("http://").rstrip("/").split(":")
+            connection = http.client.HTTPConnection(host, int(port), timeout=60)
+            connection.request("POST", "/shares", encode_image(street, ".png", "street"))
+            assert connection.getresponse().status == 200
+            process.send_signal(number)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()

@@ -174,6 +174,7 @@ def test_a_step_that_memory_does_not_hold_says_what_to_do(
             {"progressive_share": 0.5, "progressive_batch": 7, "iterations": 2},
             r"^progressive_batch 7: .* smaller --progressive-batch$",
         ),
+        ({"progressive_share": 1.0, "progressive_batch": 7}, r"^progressive_batch 7: "),
     ):
         with pytest.raises(UserError, match=advice):
             train(tiny(**options), STREETS, None, tmp_path / str(len(options)), bar=Bar())

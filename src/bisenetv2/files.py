@@ -48,7 +48,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not with the target's own name in it: it might be longer than names may be.
-        handle, name = tempfile.mkstemp(target.suffix, TEMPORARY, target.parent)
+        handle, name = tempfile.mkstemp(Path(path).suffix, TEMPORARY, target.parent)
     except OSError as error:
         raise _unwritable(path, error) from error
     os.close(handle)

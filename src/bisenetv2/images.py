@@ -275,7 +275,8 @@ def _opened(path: str | Path, source: BinaryIO) -> Iterator[PillowImage.Image]:
             yield file
     except UnidentifiedImageError as error:
         raise UserError(
-            f"{path}: not an image of a known format, or a truncated one; replace or remove it"
+            f"{path}: not an image of a known format ({', '.join(_FORMATS)}), or a truncated one; "
+            "replace or remove it"
         ) from error
     except PillowImage.DecompressionBombError as error:
         raise UserError(f"{path}: too large ({error}); cut it into smaller images") from error

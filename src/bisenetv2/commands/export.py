@@ -76,10 +76,7 @@ def export(
             "exported from"
         )
     if not int8 and not is_checkpoint:
-        road = "a model file already: for INT8 add --int8 --calibrate DATA"
-        if model.suffix.lower() in (".pth", ".pdparams"):
-            road = "of another project: `bisenetv2 import` brings it in"
-        raise UserError(f"{model}: is {road}; expected a .safetensors that training wrote")
+        raise UserError(f"{model}: {_why_not(model)}")
     target = output or model.with_suffix(".int8.onnx" if int8 else ".onnx")
     if target.resolve() == model.resolve():
         raise UserError(f"{target}: is the model itself; name another file with --output")
@@ -101,7 +98,8 @@ def export(
         )
         return 0
     split, drop_split = split or "train", drop_split or "val"
-    if split == drop_split or (split == "trainval" and drop_split in ("train", "val")):
+    parts = {"trainval": {"train", "val"}}
+    if parts.get(split, {split}) & parts.get(drop_split, {drop_split}):
         raise UserError(
             f"--drop-split {drop_split}: is what calibrates the file; score it on another split"
         )
@@ -118,6 +116,21 @@ def export(
         )  # fmt: skip
     _print_int8(result, target)
     return 0
+
+
+def _why_not(model: Path) -> str:
+    """Says why there is nothing to export of a model, and what to do."""
+    from bisenetv2.inference.model_file import EMBEDDED_MODELS
+
+    if model.is_dir():
+        return "is a folder; name its best.safetensors"
+    if str(model) not in EMBEDDED_MODELS and not model.is_file():
+        return "no such file; name a .safetensors that training wrote"
+    if str(model) in EMBEDDED_MODELS or model.suffix.lower() == ".onnx":
+        return "is a model file already; for INT8 add --int8 --calibrate DATA"
+    return (
+        "is no .safetensors that training wrote; see `bisenetv2 import` for other projects' files"
+    )
 
 
 def _print_int8(result: Int8Export, target: Path) -> None:

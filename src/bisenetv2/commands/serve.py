@@ -51,4 +51,5 @@ def serve(
         while not stop.wait(0.5):  # without a limit Windows would not see Ctrl-C
             pass
         server.shutdown()
+        server.finish_requests(5.0)
     return 0

@@ -30,6 +30,9 @@ _OBJECTS = "GLOBAL STACK_GLOBAL REDUCE BUILD"
 _ADMITTED = frozenset(f"{_VALUES} {_OBJECTS}".split())
 """Instructions of pickle's protocols 2 to 4, which are those that Paddle writes."""
 
+_NO_NEW_VALUE = ("PROTO", "MARK", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "BUILD")
+"""Instructions that leave on top what was below."""
+
 _TYPE = re.compile(r"[fiu][1248]|b1")
 """NumPy's codes of floats, integers and booleans."""
 
@@ -61,7 +64,7 @@ def load_paddle(data: bytes) -> dict[Any, Any]:
         Exception: If it is damaged: whatever `pickle` raises, which has no base class.
     """
     memo: dict[object, bool] = {}  # place, and whether a tuple lies there
-    is_tuple, shared = False, 0
+    before, is_tuple, shared = "", False, 0
     for instruction, argument, _ in pickletools.genops(data):
         name = instruction.name
         if name not in _ADMITTED:
@@ -69,9 +72,12 @@ def load_paddle(data: bytes) -> dict[Any, Any]:
         if "PUT" in name and isinstance(argument, int) and argument > len(data):
             raise _DamagedError("a place in the memo beyond the file's length")
         if "PUT" in name or name == "MEMOIZE":
+            if before in _NO_NEW_VALUE:  # or it would not be known what is put there
+                raise _DamagedError("a place in the memo for nothing new")
             memo[len(memo) if argument is None else argument] = is_tuple
-        else:
+        elif name != "FRAME":  # which says how the bytes are parted
             is_tuple = memo.get(argument, False) if "GET" in name else "TUPLE" in name
+        before = before if name == "FRAME" else name
         shared += "GET" in name and is_tuple
         if shared > SHARED_TUPLES:
             raise _DamagedError("tuples inside one another, again and again")

@@ -7,8 +7,8 @@
     POST /overlay  JPEG: the colours over the image, with legend
     POST /shares   JSON: each class's share of the pixels
 
-The body of a POST is an image file. Errors are one line of text. It is made for a trusted network:
-there is no encryption and no password, and no page of another origin may read the answers.
+The body of a POST (or PUT) is an image file. Errors are one line of text. It is made for a trusted
+network: there is no encryption and no password.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ import json
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from importlib import resources
 from itertools import pairwise
 from socketserver import ThreadingTCPServer
 from threading import BoundedSemaphore
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from bisenetv2 import __version__
 from bisenetv2.errors import UserError
@@ -37,13 +40,23 @@ from bisenetv2.labels import Labels, Mask
 BODY_LIMIT = 64 * 2**20
 """Most bytes of an image that are taken."""
 
-AT_ONCE = 4
-"""Images that are in memory at the same time; further requests wait."""
+REQUESTS, IMAGES = 16, 4
+"""Bodies of requests, and decoded images, that are in memory at the same time; others wait."""
 
 PATIENCE = 30.0
-"""Seconds after which a request is refused that waits, or whose bytes do not come."""
+"""Seconds after which a request is refused that waits, and a silent connection closed."""
+
+UPLOAD = 120.0
+"""Seconds in which a body must have come."""
+
+LINGER = 5.0
+"""Seconds in which a refused body is read on, so that its sender hears of the refusal."""
+
+PIECE = 2**16
+"""Bytes that are sent or read under one limit of time."""
 
 PNG, JPEG, JSON = "image/png", "image/jpeg", "application/json"
+TEXT = "text/plain; charset=utf-8"
 
 
 class Answer(NamedTuple):
@@ -103,7 +116,10 @@ def segment(segmenter: Segmenter, path: str, data: bytes) -> Answer:
 
 def refuse(status: HTTPStatus, line: object) -> Answer:
     """Answers with an error."""
-    return Answer(f"{line}\n".encode(), "text/plain; charset=utf-8", status)
+    return Answer(f"{line}\n".encode(), TEXT, status)
+
+
+_BUSY = refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests; try again")
 
 
 class SegmentationServer(ThreadingTCPServer):
@@ -125,7 +141,7 @@ class SegmentationServer(ThreadingTCPServer):
             UserError: If the address cannot be had.
         """
         self.segmenter = segmenter
-        self.places = BoundedSemaphore(AT_ONCE)
+        self.requests, self.images = BoundedSemaphore(REQUESTS), BoundedSemaphore(IMAGES)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), _Handler)
@@ -140,6 +156,12 @@ class SegmentationServer(ThreadingTCPServer):
         host, port = str(self.server_address[0]), self.server_address[1]
         return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
+    def finish_requests(self, seconds: float) -> None:
+        """Waits for answers that are on their way, after `shutdown`; never longer than that."""
+        end = monotonic() + seconds
+        for _ in range(REQUESTS):
+            self.requests.acquire(timeout=max(0.0, end - monotonic()))
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Says nothing of a client that has gone."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
@@ -150,42 +172,64 @@ class _Handler(BaseHTTPRequestHandler):
     server: SegmentationServer
     protocol_version = "HTTP/1.1"  # which keeps connections, and so their threads
     timeout = PATIENCE
+    disable_nagle_algorithm = True  # or a kept connection waits 40 ms for each body
     server_version, sys_version = f"bisenetv2/{__version__}", ""
+    error_message_format, error_content_type = "%(message)s\n", TEXT
 
     def do_GET(self) -> None:
-        if self.path == "/":
+        # What comes as its body would be taken for the next request.
+        self.close_connection |= bool({"content-length", "transfer-encoding"} & self._given())
+        if self._path == "/":
             page = resources.files("bisenetv2.inference") / "server.html"
             self._send(Answer(page.read_bytes(), "text/html; charset=utf-8"))
-        elif self.path == "/model":
+        elif self._path == "/model":
             self._send(Answer(self.server.segmenter.card.to_json().encode(), JSON))
-        elif self.path in FORMS:
-            line = f"{self.path} takes an image by POST: curl --data-binary @street.jpg"
+        elif self._path in FORMS:
+            line = f"{self._path} takes an image by POST: curl --data-binary @street.jpg"
             self._send(refuse(HTTPStatus.METHOD_NOT_ALLOWED, line))
         else:
             self._send(self._unknown())
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_POST(self) -> None:
         refusal = self._look_at_headers()
-        length = 0 if refusal else int(self.headers["Content-Length"])
-        data = self.rfile.read(length)
-        if refusal is None and len(data) < length:
-            refusal = refuse(HTTPStatus.BAD_REQUEST, f"{len(data)} of {length} bytes came")
         if refusal is not None:
-            self.close_connection = True  # what is left of the body is not the next request
-            self._send(refusal)
-        elif not self.server.places.acquire(timeout=PATIENCE):
-            self._send(refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests; try again"))
+            self._refuse(refusal)
+        elif not self.server.requests.acquire(timeout=PATIENCE):
+            self._refuse(_BUSY)
         else:
             try:
-                answer = self._answer(data)
+                self._send(self._answer())
             finally:
-                self.server.places.release()
-            self._send(answer)
+                self.server.requests.release()
+
+    def do_PUT(self) -> None:
+        self.do_POST()
+
+    def handle_expect_100(self) -> bool:
+        """Refuses before a body is sent what its headers already tell."""
+        refusal = self._look_at_headers() if self.command in ("POST", "PUT") else None
+        if refusal is None:
+            return super().handle_expect_100()
+        self.close_connection = True
+        self._send(refusal)
+        return False
+
+    @property
+    def _path(self) -> str:
+        return urlsplit(self.path).path
+
+    def _given(self) -> set[str]:
+        return {name.lower() for name in self.headers}
 
     def _look_at_headers(self) -> Answer | None:
         length = self.headers.get("Content-Length", "")
-        if self.path not in FORMS:
+        if self._path not in FORMS:
             return self._unknown()
+        if "transfer-encoding" in self._given():
+            return refuse(HTTPStatus.LENGTH_REQUIRED, "chunked bodies are not taken; send it whole")
         if not (length.isascii() and length.isdigit()):
             return refuse(HTTPStatus.LENGTH_REQUIRED, "the header Content-Length is missing")
         if len(length) > 12 or int(length) > BODY_LIMIT:
@@ -196,17 +240,53 @@ class _Handler(BaseHTTPRequestHandler):
             return refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, line)
         return None
 
-    def _answer(self, data: bytes) -> Answer:
+    def _answer(self) -> Answer:
         try:
-            return segment(self.server.segmenter, self.path, data)
+            data = self._read_body()
+            if not self.server.images.acquire(timeout=PATIENCE):
+                return _BUSY
+            try:
+                return segment(self.server.segmenter, self._path, data)
+            finally:
+                self.server.images.release()
         except UserError as error:
             return refuse(HTTPStatus.BAD_REQUEST, error)
-        except MemoryError as error:
-            return refuse(HTTPStatus.INSUFFICIENT_STORAGE, f"not enough memory {error}".rstrip())
+        except MemoryError:
+            line = "there is not enough memory for this image; send a smaller one"
+            return refuse(HTTPStatus.INSUFFICIENT_STORAGE, line)
+        except OSError:  # the connection's
+            raise
+        except Exception:
+            traceback.print_exc()
+            line = "the server failed at this image; its terminal says how"
+            return refuse(HTTPStatus.INTERNAL_SERVER_ERROR, line)
+
+    def _read_body(self) -> bytes:
+        length, end, data = int(self.headers["Content-Length"]), monotonic() + UPLOAD, bytearray()
+        while len(data) < length and monotonic() < end:
+            piece = self.rfile.read1(min(PIECE, length - len(data)))
+            if not piece:
+                break
+            data += piece
+        if len(data) < length:
+            self.close_connection = True
+            raise UserError(f"{len(data)} of {length} bytes came")
+        return bytes(data)
 
     def _unknown(self) -> Answer:
         line = f"no such path; POST an image to {', '.join(FORMS)}, or GET / or /model"
         return refuse(HTTPStatus.NOT_FOUND, line)
+
+    def _refuse(self, answer: Answer) -> None:
+        """Answers a request whose body was not read, and reads on until its sender has heard."""
+        self.close_connection = True
+        self._send(answer)
+        self.connection.settimeout(LINGER)
+        end = monotonic() + LINGER
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while monotonic() < end and self.rfile.read1(PIECE):
+                pass
 
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)
@@ -218,9 +298,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(answer.body)
+        if self.command != "HEAD":
+            for start in range(0, len(answer.body), PIECE):
+                self.wfile.write(answer.body[start : start + PIECE])
 
     def log_message(self, format: str, *args: object) -> None:
         """Writes a line a request; what a client sent cannot steer a terminal."""
         line = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in format % args)
-        print(f"{self.address_string()} {line}", file=sys.stderr)
+        with suppress(OSError):  # nobody reads it any more
+            sys.stderr.write(f"{self.address_string()} {line}\n")
+
+    def log_error(self, format: str, *args: object) -> None:
+        """Says nothing: answers are logged as such, and kept connections end in silence."""

@@ -186,8 +186,7 @@ class _Session:
             if recipe.patience and state.worse >= recipe.patience:
                 break
             phase = next(phase for phase in phases if state.step < phase.stop)
-            name = "batch" if phase is phases[-1] else "progressive_batch"
-            with _enough_memory(recipe, name, self.world.size):
+            with _enough_memory(recipe, phase.size, self.world.size):
                 batch = found if isinstance(found, Batch) else found()
                 self.steps.take(batch)
             clock.trained += len(batch.names) * self.world.size

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from bisenetv2.data.augment import Augmentation
 from bisenetv2.data.dataset import Dataset
@@ -23,6 +23,8 @@ class Phase(NamedTuple):
     start: int
     stop: int
     batches: Batches
+    size: Literal["batch", "progressive_batch"]
+    """Field of the recipe that gives the batch's size."""
 
 
 def plan_phases(
@@ -77,13 +79,13 @@ def plan_phases(
             batch_size=recipe.progressive_batch,
             start=(start, taken),
         )
-        phases.append(Phase(start, stop, small))
+        phases.append(Phase(start, stop, small, "progressive_batch"))
         taken += (stop - start) * recipe.progressive_batch
     if early < recipe.iterations:
-        phases.append(Phase(early, recipe.iterations, replace(batches, start=(early, taken))))
+        whole = replace(batches, start=(early, taken))
+        phases.append(Phase(early, recipe.iterations, whole, "batch"))
     for phase in phases:
-        name = "batch" if phase.start == early else "progressive_batch"
-        _check_shares(name, phase.batches.batch_size, shard[1], recipe)
+        _check_shares(phase.size, phase.batches.batch_size, shard[1], recipe)
     return tuple(phases)
 
 
