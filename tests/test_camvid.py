@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bisenetv2.data.camvid import COUNTS, SPLITS, STILLS, open_camvid, split_of
-from bisenetv2.data.catalogue import open_dataset
+from bisenetv2.data.catalogue import open_dataset, recognise
 from bisenetv2.data.dataset import FirstSamples
 from bisenetv2.data.pairs import PairedFiles
 from bisenetv2.errors import UserError
@@ -68,6 +69,24 @@ def test_it_says_what_it_is(root: Path) -> None:
     assert dataset.name == "CamVid trainval"
     assert dataset.labels == CAMVID
     assert "research" in dataset.licence
+
+
+@pytest.mark.parametrize("change", [str, str.lower, str.upper])
+@pytest.mark.parametrize("void", [[], ["Unlabelled"]])
+def test_a_list_of_its_own_classes_leaves_it_what_it_is(
+    change: Callable[[str], str], void: list[str], root: Path
+) -> None:
+    (root / "classes.txt").write_text("\n".join(map(change, [*CAMVID.names, *void])))
+    assert recognise(root).kind == "camvid"
+
+
+def test_a_list_of_other_classes_makes_it_one_s_own(root: Path) -> None:
+    for names in (["road"], CAMVID.names[::-1], CAMVID.names[:-1], ["void", *CAMVID.names]):
+        (root / "classes.txt").write_text("\n".join(names))
+        assert recognise(root).kind == "folder"
+    (root / "classes.txt").write_text("")  # of one's own data, perhaps: not to be guessed at
+    with pytest.raises(UserError, match="names no class; write one a line or remove the file"):
+        recognise(root)
 
 
 def test_label_11_of_the_files_is_ignored(root: Path) -> None:

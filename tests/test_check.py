@@ -444,6 +444,19 @@ def test_withheld_truth_of_a_test_split_is_told_beside_a_damaged_mask(
     assert "test: left out, as none of its images (1) has a mask" in out
 
 
+def test_a_table_that_is_no_list_is_told_beside_a_damaged_mask(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for number in range(4):
+        write_image(tmp_path / f"images/{number}.jpg", picture(number))
+        write_mask(tmp_path / f"masks/{number}.png", ids(number))
+    (tmp_path / "train.csv").write_text("image_id,width\n0,8\n")
+    cut(tmp_path / "masks/1.png")
+    code, out, _ = run(capsys, "check", tmp_path)
+    assert (code, len(complaints(out))) == (1, 1)
+    assert "train.csv: passed over, as it lists no files" in out
+
+
 @pytest.mark.parametrize("reason", ["a name too long", "no permission"])
 def test_a_place_that_cannot_be_looked_at_is_named(
     capsys: pytest.CaptureFixture[str],

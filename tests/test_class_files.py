@@ -38,6 +38,16 @@ BOTH = [NamedClass("road", 0, (128, 64, 128)), NamedClass("traffic light", 1, (0
         (["0,road,128,64,128", "1,traffic light,0,0,142"], BOTH),
         (["0 road 128 64 128", "1 traffic light 0 0 142"], BOTH),
         (["0 128 64 128 road", "1 0 0 142 traffic light"], BOTH),
+        (["name,color", "road,128 64 128", "traffic light,0 0 142"], COLORED),
+        (["label,RGB", "road,128,64,128", '"traffic light","(0, 0, 142)"'], COLORED),
+        (["Class\tColour", "road\t128 64 128", "traffic light\t0,0,142"], COLORED),
+        (["name;color", "road;128,64,128", "traffic light;[0, 0, 142]"], COLORED),
+        (["r g b\tname", "128 64 128\troad", "0 0 142\ttraffic light"], COLORED),
+        (["name, color (r, g, b)", "road, 128, 64, 128", "traffic light, 0, 0, 142"], COLORED),
+        (["name:r,g,b", "road:128,64,128", "traffic light:0,0,142"], COLORED),
+        (["class: r, g, b", "road: 128, 64, 128", "traffic light: 0, 0, 142"], COLORED),
+        (["id,name,color", "0,road,128 64 128", "1,traffic light,0,0,142"], BOTH),
+        (["name,color,id", "road,128,64,128,0", 'traffic light,"0,0,142",1'], BOTH),
     ],
 )  # fmt: skip
 def test_ids_and_colours_stand_before_or_after_names(
@@ -46,6 +56,32 @@ def test_ids_and_colours_stand_before_or_after_names(
     path = (tmp_path / "classes").with_suffix(suffix)
     path.write_text("\n".join(lines))
     assert read_classes_file(path) == expected
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("idx,name", "Nr;Name", "code;name", "class_no,class_name", "mask value,class"),
+        *("class,label", "Label,Category", "category,class_id", "name,category,id"),
+    ],
+)
+def test_ids_have_many_headings(header: str, tmp_path: Path) -> None:
+    mark = ";" if ";" in header else ","
+    rows = {"category,class_id": ["road,1", "car,2"], "name,category,id": ["road,x,1", "car,x,2"]}
+    lines = [header, *rows.get(header, [f"1{mark}road", f"2{mark}car"])]
+    (tmp_path / "c.csv").write_text("\n".join(lines))
+    assert read_classes_file(tmp_path / "c.csv") == [NamedClass("road", 1), NamedClass("car", 2)]
+
+
+def test_of_two_headings_that_may_mean_either_the_rows_tell_the_id(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("class,label\nroad,1\ncar,2\n")
+    assert read_classes_file(tmp_path / "c.csv") == [NamedClass("road", 1), NamedClass("car", 2)]
+
+
+@pytest.mark.parametrize("name", ["label", "class", "category", "name"])
+def test_a_heading_above_nothing_is_the_class(name: str, tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_text(f"# one\n{name}\n")
+    assert read_classes_file(tmp_path / "c.txt") == [NamedClass(name)]
 
 
 @pytest.mark.parametrize(

@@ -284,6 +284,15 @@ def test_texts_that_are_no_labels_leave_masks_what_they_are(capsys, tmp_path):
     assert (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("first", ["1e-05", "-0.01", "2.5e-3", "1"])
+def test_yolo_labels_beside_their_images_may_start_near_nought(capsys, tmp_path, first):
+    photo(tmp_path / "y/a.png")
+    (tmp_path / "y/a.txt").write_text(f"0 {first} 0 0.5 0 0.5 0.5 0 0.5\n")
+    (tmp_path / "y/data.yaml").write_text("names: [car]")
+    told = done(capsys, tmp_path / "y", "--clip", "-o", tmp_path / "out")
+    assert "1 images, yolo to index" in told
+
+
 def test_a_text_among_masks_makes_no_yolo_labels_of_them(capsys, tmp_path):
     for folder in ("masks", "labels"):
         write_mask(tmp_path / folder / "a.png", np.array([[0, 1]], np.uint8))

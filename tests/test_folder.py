@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bisenetv2.data.catalogue import open_dataset
 from bisenetv2.data.folder import dataset_yaml
 from bisenetv2.data.folder.lists import read_rows
-from bisenetv2.data.folder.matching import Source, held_out, match
+from bisenetv2.data.folder.matching import Source, held_out, match, walk
 from bisenetv2.data.folder.split import infer_description, open_folder
 from bisenetv2.errors import UserError
 from bisenetv2.images import write_image, write_mask
@@ -137,9 +137,11 @@ def test_an_unlabelled_test_folder_is_no_obstacle(
 ) -> None:
     for split in ("train", "val"):
         add(tmp_path, image.format(split), mask.format(split))
-    write_image(tmp_path / image.format("test"), np.zeros((4, 4, 3), np.uint8))
+    for suffix in (".png", ".jpg"):  # names that pair with nothing may be equal
+        path = (tmp_path / image.format("test")).with_suffix(suffix)
+        write_image(path, np.zeros((4, 4, 3), np.uint8))
     assert names(tmp_path, "val") == [image.format("val")]
-    assert "test: left out, as none of its images (1) has a mask" in capsys.readouterr().err
+    assert "test: left out, as none of its images (2) has a mask" in capsys.readouterr().err
     assert "unknown split 'test'" in complaint(tmp_path, "test")
 
 
@@ -159,6 +161,37 @@ def test_masks_may_call_a_split_otherwise_than_images(tmp_path: Path) -> None:
     for split, other in (("train", "Training"), ("val", "Valid")):
         add(tmp_path, f"images/{split}/a.png", f"masks/{other}/a.png")
     assert names(tmp_path, "val") == ["images/val/a.png"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a right to make links")
+def test_a_folder_and_links_to_it_are_one(tmp_path: Path) -> None:
+    add(tmp_path, "images/z/deep/1.jpg", "masks/z/deep/1.png")
+    for kind, suffix in (("images", "jpg"), ("masks", "png")):
+        (tmp_path / kind / "a").symlink_to(tmp_path / kind / "z" / "deep")
+        (tmp_path / kind / "self").symlink_to("self")
+        assert [p.name for p in walk(tmp_path / kind)] == ["self", f"1.{suffix}"]
+    assert match(tmp_path, Source("images", "masks")).checked() == (
+        (tmp_path / "images/z/deep/1.jpg", tmp_path / "masks/z/deep/1.png"),
+    )
+
+
+def test_a_folder_that_may_not_be_entered_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tmp_path, "images/1.jpg", "masks/1.png")
+    locked = tmp_path / "images" / "lost+found"
+    locked.mkdir()
+    scan = os.scandir
+
+    def refuse(path: Path) -> object:
+        if path == locked:  # root, who may run this test, may enter all
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert walk(tmp_path / "images") == [tmp_path / "images/1.jpg"]
+    with pytest.raises(PermissionError):
+        walk(locked)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a right to make links")
@@ -317,7 +350,23 @@ def test_a_table_about_images_is_no_list_of_them(text: str, tmp_path: Path) -> N
     for stem in "01":
         add(tmp_path, f"images/{stem}.png", f"masks/{stem}.png")
     (tmp_path / "train.csv").write_text(text)
+    assert "train.csv: passed over, as it lists no files" in infer_description(tmp_path).notes
     assert names(tmp_path, "trainval") == ["images/0.png", "images/1.png"]
+
+
+def test_a_table_says_nothing_where_folders_tell_the_splits(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        add(tmp_path, f"images/{split}/0.png", f"masks/{split}/0.png")
+    (tmp_path / "train.csv").write_bytes(b"image_id,width\n\xff,8\n")
+    assert not any("passed over" in note for note in infer_description(tmp_path).notes)
+
+
+def test_names_without_suffix_are_no_heading(tmp_path: Path) -> None:
+    for stem in "abc":
+        add(tmp_path, f"images/{stem}.jpg", f"masks/{stem}.png")
+    (tmp_path / "train.csv").write_text("a,x\nb,y\n")
+    (tmp_path / "val.csv").write_text("c,y\n")
+    assert "line 1: no file a beside the list; correct the path" in complaint(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["image,mask\n0,0\n", "picture,truth\nimages/0.png,masks/0.png\n"])

@@ -129,6 +129,20 @@ def test_two_values_are_background_and_foreground(folder: Folder, mode: str) -> 
     np.testing.assert_array_equal(folder.read(), truth)
 
 
+@pytest.mark.parametrize("beside", ["grey", "RGB", "palette"])
+def test_bits_and_bytes_are_the_same_two_classes(folder: Folder, beside: str) -> None:
+    truth = AREAS > 1
+    bytes_ = truth.astype(np.uint8) * 255
+    greys = np.repeat(np.arange(256)[:, None], 3, axis=1)
+    folder.add(truth)
+    folder.add(
+        {"grey": bytes_, "RGB": np.dstack([bytes_] * 3)}.get(beside, palette_image(bytes_, greys))
+    )
+    assert folder.names() == ("background", "foreground")
+    for index in range(2):
+        np.testing.assert_array_equal(folder.read(index=index), truth)
+
+
 def test_masks_with_a_palette_each_are_read_by_colour(folder: Folder) -> None:
     files = [0, 1, 2, 3], [0, 2, 3], [3, 1], [2, 0]  # each numbers the classes it has
     for used in files:
@@ -384,6 +398,34 @@ def test_colours_of_palettes_count_where_the_list_has_another_order(
         assert (folder.read(index=1) == classes[0]).all()
 
 
+@pytest.mark.parametrize("kind", ["palette", "RGB"])
+@pytest.mark.parametrize("void", [False, True])
+def test_black_beside_a_single_listed_colour_is_the_background(
+    kind: str, void: bool, folder: Folder
+) -> None:
+    truth, colors = (AREAS > 1).astype(np.uint8), [(0, 0, 0), (255, 0, 0)]
+    folder.add(palette_image(truth, colors) if kind == "palette" else np.uint8(colors)[truth])
+    folder.classes("crack,255,0,0", *(["void,9,9,9"] * void))
+    assert folder.names() == ("background", "crack")
+    np.testing.assert_array_equal(folder.read(), truth)
+
+
+def test_a_single_class_whose_colour_is_everywhere_is_refused(folder: Folder) -> None:
+    folder.add(np.full((8, 8, 3), (255, 0, 0), np.uint8))
+    folder.classes("crack,255,0,0")
+    assert "a single class in all masks" in folder.complaint()
+
+
+def test_what_a_list_leaves_out_is_told_apart_from_other_colours(folder: Folder) -> None:
+    picture = COLORS[AREAS]
+    picture[0, :2] = 99
+    folder.add(picture)
+    folder.classes("road,128,64,128", "car,0,0,142", "person,220,20,60")
+    told = folder.told()
+    assert "colours ignored: [0, 0, 0] (24 % of the pixels)" in told
+    assert "(2) are in other colours and ignored, most of them near [99, 99, 99]:" in told
+
+
 def test_ids_stay_where_palettes_have_the_order_of_the_list(folder: Folder) -> None:
     colors = np.zeros((256, 3), np.uint8)
     colors[:4], colors[IGNORE_INDEX] = COLORS, (224, 224, 192)
@@ -452,6 +494,40 @@ def test_halfway_between_two_areas_is_a_blend(folder: Folder) -> None:
     described = infer_description(folder.root)
     assert set(described.labels.palette) == set(map(tuple, COLORS.tolist()))
     assert described.tolerance == TOLERANCE
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_halved_masks_have_the_classes_of_whole_ones(folder: Folder, count: int) -> None:
+    for seed in range(10):
+        mask = discs(count, seed)
+        means = COLORS[mask].reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
+        folder.add((means + 0.5).astype(np.uint8))
+    palette = set(infer_description(folder.root).labels.palette)
+    assert palette == set(map(tuple, COLORS[:count].tolist()))
+
+
+def discs(count: int, seed: int) -> np.ndarray:
+    """Draws a horizon, and a disc for each further class."""
+    rng = np.random.default_rng(seed)
+    row, column = np.mgrid[:128, :128]
+    mask = (row > 51 + 25 * rng.random() + column / 10).astype(np.uint8)
+    for label in range(2, count):
+        y, x, radius = *rng.uniform(30, 100, 2), rng.uniform(16, 28)
+        mask[(row - y) ** 2 + (column - x) ** 2 < radius**2] = label
+    return mask
+
+
+def test_a_slip_of_the_brush_is_no_class_but_told(folder: Folder) -> None:
+    for seed in range(3):
+        folder.add(COLORS[discs(3, seed)])
+    picture = COLORS[discs(3, 3)]
+    picture[5, 5:8] = 255
+    folder.add(picture)
+    described = infer_description(folder.root)
+    assert set(described.labels.palette) == set(map(tuple, COLORS[:3].tolist()))
+    assert "(3) are in other colours and ignored, most of them near [255, 255, 255]" in (
+        "\n".join(described.notes)
+    )
 
 
 def test_thin_classes_of_real_masks_are_classes(folder: Folder, camvid_root: Path) -> None:

@@ -91,10 +91,10 @@ def export(
     score_on = open_dataset(source, score_split) if score_split else None
     if not int8:
         dataset = FirstSamples(open_dataset(source, split or "val"), frames or 8)
-        agreement = export_onnx(model, target, dataset, score_on, input_scale=input_scale)
+        share = export_onnx(model, target, dataset, score_on, input_scale=input_scale)
         print(
             f"{target}: {target.stat().st_size / 1e6:.1f} MB, agrees with {model} on "
-            f"{100 * agreement.share:.4f} % of pixels ({agreement.frames} frames of {dataset.name})"
+            f"{100 * share:.4f} % of pixels ({len(dataset)} frames of {dataset.name})"
         )
         return 0
     split, drop_split = split or "train", drop_split or "val"
@@ -145,8 +145,7 @@ def _print_int8(result: Int8Export, target: Path) -> None:
     print("{:16s} {:16.1f} {:16.1f}".format("network, ms", *result.milliseconds))
     print(
         f"{target}: {target.stat().st_size / 1e6:.1f} MB, {result.drop:.2f} points of mIoU lost, "
-        f"{100 * result.agreement.share:.2f} % of pixels as in FP32 "
-        f"({result.agreement.frames} frames)"
+        f"{100 * result.agreement:.2f} % of pixels as in FP32"
     )
     floating = ", ".join(result.floating) or "none"
     print(f"left in floating point: {floating}")

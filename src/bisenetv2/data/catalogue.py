@@ -7,12 +7,13 @@ from typing import Literal, NamedTuple
 
 from bisenetv2.data.camvid import holds_stills, open_camvid, open_stills
 from bisenetv2.data.dataset import Dataset
-from bisenetv2.data.folder.class_files import find_classes
+from bisenetv2.data.folder.class_files import VOID, find_classes
 from bisenetv2.data.folder.dataset_yaml import NAME
 from bisenetv2.data.folder.split import open_folder
 from bisenetv2.data.public import LAYOUTS, Layout, open_public
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.errors import UserError
+from bisenetv2.labels import CAMVID
 
 STREETS = "streets"
 """Stands for rendered streets wherever a data folder is asked for."""
@@ -53,7 +54,7 @@ class Recognised(NamedTuple):
 
     kind: Literal["public", "stills", "camvid", "folder"]
     """A public data set's archives, CamVid as published, SegNet's copy of it, or one's own: with a
-    list of classes it is that, whatever its folders are called."""
+    list of other classes it is that, whatever its folders are called."""
 
     root: Path
     """Where it starts, perhaps below the place that was named."""
@@ -81,6 +82,20 @@ def recognise(data: str | Path) -> Recognised:
     if holds_stills(root):
         return Recognised("stills", root)
     annotated = any((root / f"{name}annot").is_dir() for name in ("train", "val", "test"))
-    if annotated and find_classes(root) is None:
+    if annotated and _names_camvid(root):
         return Recognised("camvid", root)
     return Recognised("folder", root)
+
+
+def _names_camvid(root: Path) -> bool:
+    """Whether no list of classes contradicts CamVid's: there is none, or it has the same names.
+
+    Raises:
+        UserError: If there is one that is not understood: it may be that of one's own data.
+    """
+    found = find_classes(root)
+    if found is None:
+        return True
+    numbered = {n if item.id is None else item.id: item.name for n, item in enumerate(found[1])}
+    own = {(index, name.lower()) for index, name in numbered.items() if not VOID.fullmatch(name)}
+    return own == {(index, name.lower()) for index, name in enumerate(CAMVID.names)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,29 +12,13 @@ from bisenetv2.images import Image
 from bisenetv2.labels import Mask
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Result of a comparison."""
-
-    equal: int
-    """Pixels with the same class."""
-
-    pixels: int
-    """Pixels compared."""
-
-    frames: int
-    """Frames compared."""
-
-    @property
-    def share(self) -> float:
-        """Share of equal pixels, 0 to 1."""
-        return self.equal / self.pixels
-
-
-def compare(
+def agreement(
     first: Callable[[Image], Mask], second: Callable[[Image], Mask], frames: Dataset
-) -> Agreement:
-    """Runs both segmenters on every frame of a dataset and counts the pixels they agree on.
+) -> float:
+    """Runs both segmenters on every frame of a dataset.
+
+    Returns:
+        Share of all pixels to which both give the same class, 0 to 1.
 
     Raises:
         UserError: If there is no frame.
@@ -48,4 +31,4 @@ def compare(
         mask = first(frame)
         equal += int(np.count_nonzero(mask == second(frame)))
         pixels += mask.size
-    return Agreement(equal, pixels, len(frames))
+    return equal / pixels

@@ -17,7 +17,7 @@ from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate
 from bisenetv2.evaluation.protocols import FrameProtocol
-from bisenetv2.export.agreement import Agreement, compare
+from bisenetv2.export.agreement import agreement
 from bisenetv2.export.depthwise import repeat_inputs
 from bisenetv2.export.fit import fit
 from bisenetv2.export.onnx_file import save_model, write_card
@@ -53,7 +53,9 @@ class Int8Export:
     milliseconds: tuple[float, float]
     """Median time of the network in FP32 and in INT8."""
 
-    agreement: Agreement
+    agreement: float
+    """Share of pixels to which both give the same class, 0 to 1, on `TIMED_FRAMES` frames."""
+
     floating: tuple[str, ...]
     """Layers left in floating point because of what they lose in INT8."""
 
@@ -135,7 +137,7 @@ def export_int8(
                 "--max-drop"
             )
         int8 = Segmenter(best.path)
-        agreement = compare(fp32, int8, SpreadSamples(drop_on, TIMED_FRAMES))
+        agreed = agreement(fp32, int8, SpreadSamples(drop_on, TIMED_FRAMES))
         milliseconds = _network_times(fp32, int8, drop_on)
         model = onnx.load(best.path)
         card = replace(int8.card, quantization=f"{int8.card.quantization}; {_proof(best, drop_on)}")
@@ -144,7 +146,7 @@ def export_int8(
             card = replace(card, merit=evaluate(FrameProtocol(int8), score_on).merit)
         write_card(model, card)
         save_model(model, temporary, output)
-    return Int8Export(before, best.score, milliseconds, agreement, best.floating)
+    return Int8Export(before, best.score, milliseconds, agreed, best.floating)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from bisenetv2.data.dataset import Dataset
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import evaluate
 from bisenetv2.evaluation.protocols import FrameProtocol
-from bisenetv2.export.agreement import Agreement, compare
+from bisenetv2.export.agreement import agreement
 from bisenetv2.files import atomic_path
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
@@ -42,7 +42,7 @@ def export_onnx(
     score_on: Dataset | None = None,
     *,
     input_scale: float | None = None,
-) -> Agreement:
+) -> float:
     """Exports a checkpoint, runs the file, and compares the masks of both.
 
     Args:
@@ -73,17 +73,17 @@ def export_onnx(
         save_model(proto, temporary, output)
         reference = Segmenter.from_engine(TorchEngine(model), card)
         exported = Segmenter(temporary)
-        agreement = compare(reference, exported, frames)
-        if agreement.share < LEAST_AGREEMENT:
+        share = agreement(reference, exported, frames)
+        if share < LEAST_AGREEMENT:
             raise UserError(
                 f"{output}: not written, it agrees with {checkpoint} on "
-                f"{100 * agreement.share:.3f} % of pixels; {100 * LEAST_AGREEMENT:g} % are needed"
+                f"{100 * share:.3f} % of pixels; {100 * LEAST_AGREEMENT:g} % are needed"
             )
         if score_on is not None:
             merit = evaluate(FrameProtocol(exported), score_on).merit
             write_card(proto, replace(card, merit=merit))
             save_model(proto, temporary, output)
-    return agreement
+    return share
 
 
 def to_onnx(model: FrameNetwork, card: ModelCard) -> onnx.ModelProto:

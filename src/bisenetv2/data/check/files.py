@@ -21,7 +21,7 @@ from bisenetv2.data.folder import dataset_yaml
 from bisenetv2.data.folder.class_files import find_classes
 from bisenetv2.data.folder.dataset_yaml import Description
 from bisenetv2.data.folder.infer import infer
-from bisenetv2.data.folder.layout import find_in_list, find_splits
+from bisenetv2.data.folder.layout import find_in_list, find_splits, passed_over
 from bisenetv2.data.folder.matching import Match, Pair, Source, held_out, match
 from bisenetv2.data.folder.split import infer_description, leave_out_withheld, yaml_places
 from bisenetv2.data.folder.survey import survey
@@ -217,7 +217,8 @@ def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
     found = _Splits(root)
     for split, source in splits.items():
         found.add(split, source)
-    withheld = leave_out_withheld(splits, found.splits)
+    left = passed_over(root) if data.is_dir() else []
+    left += leave_out_withheld(splits, found.splits)
     masks = sorted({mask for part in found.splits.values() for _, mask in part.pairs})
     name = data.resolve().stem if data.is_file() else data.resolve().name
     try:
@@ -227,7 +228,7 @@ def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
             if not whole:
                 raise UserError(f"{data}: no mask can be read; export them anew")
             inferred = infer(survey(whole, bar.advance), named, file)
-        notes = (*withheld, *inferred.notes)
+        notes = (*left, *inferred.notes)
         return inferred.description(data, root, splits, notes), []
     except UserError as error:
         unknown = Description(root, splits, (dataset_yaml.ClassEntry("unknown"),), name=name)

@@ -72,7 +72,7 @@ def holds_labels(source: Path) -> bool:
     """Whether a text begins with numbers, as labels do, or lies below `labels` beside no image."""
     images = {path.parent for path in walk(source) if path.suffix.lower() in IMAGE_SUFFIXES}
     return any(
-        re.match(r"\d+\s+-?[\d.]+\s", _first_line(path))
+        re.match(r"\d+\s+-?[\d.]+(e[+-]?\d+)?\s", _first_line(path))
         or (LABELS in path.relative_to(source.parent).parts and path.parent not in images)
         for path in label_files(source)
     )

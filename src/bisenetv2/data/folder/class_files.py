@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,14 +59,18 @@ def read_classes_file(path: Path) -> list[NamedClass]:
         raise UserError(f"{path}: cannot be read as text ({error})") from error
     found: list[NamedClass] = []
     header: _Header | None = None
+    first = ""
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
         if not found and header is None and (header := _header(text)):
+            first = text
             continue
         if text != "__ignore__":  # labelme's first line, which takes no id
             found.append(_parse(text, header, f"{path}: line {number}"))
+    if not found and header is not None and header.columns == ["name"]:
+        found.append(NamedClass(first))  # above nothing, it is no header
     if not found:
         raise UserError(f"{path}: names no class; write one a line or remove the file")
     return found
@@ -73,19 +78,22 @@ def read_classes_file(path: Path) -> list[NamedClass]:
 
 class _Header(NamedTuple):
     mark: str
-    """What parts the columns."""
+    """What parts the columns; empty if lines are to be read as without a header."""
 
     columns: list[str]
-    """What each holds: `name`, `id`, `r`, `g`, `b` or something else."""
+    """What each holds: `name`, `id`, `r`, `g`, `b`, `color` or something else."""
 
 
 _COLUMNS = {
+    "r": re.compile(r"(.*[(\[])?r(ed)?([ _-]value)?"),
+    "g": re.compile(r"g(reen)?([ _-]value)?"),
+    "b": re.compile(r"b(lue)?([ _-]value)?"),
+    "color": re.compile(r".*colou?r.*|r\W*g\W*b.*"),
     "name": re.compile(r"((class|category|label|object)[ _-]?)?names?"),
-    "id": re.compile(r"((class|category|label|pixel)[ _-]?)?(id|index|value)|number"),
+    "id": re.compile(
+        r"(.*[ _-]|class|category|label|pixel)?(id|idx|index|value|number|nr|no|code)"
+    ),
     "either": re.compile(r"class(es)?|label|category"),
-    "r": re.compile("r|red"),
-    "g": re.compile("g|green"),
-    "b": re.compile("b|blue"),
 }
 
 _ORDERS = [
@@ -98,17 +106,20 @@ _ORDERS = [
 """Columns without a header, of which all but the name hold numbers."""
 
 _NUMBER = re.compile(r"\s*\d{1,5}\s*")
+_CHANNELS = re.compile(r"\W*(\d{1,3})\W+(\d{1,3})\W+(\d{1,3})\W*")
 
 
 def _header(text: str) -> _Header | None:
-    mark = next((mark for mark in ",;\t: " if mark in text), " ")
-    cells = [cell.strip(' "').lower() for cell in text.split(mark)]
+    mark = next((mark for mark in ":,;\t " if mark in text), " ")
+    cells = [cell.strip(' "()[]').lower() for cell in text.split(mark)]
     kinds = [next((k for k, form in _COLUMNS.items() if form.fullmatch(c)), "") for c in cells]
-    whole = mark in ",;\t:" or all(kinds)  # or else a name with blanks
-    either = "id" if "name" in kinds else "name"
-    kinds = [either if kind == "either" else kind for kind in kinds]
-    if "name" not in kinds or not whole or any(map(_NUMBER.fullmatch, cells)):
+    whole = mark != " " or all(kinds)  # or else a name with blanks
+    if not {"name", "either"} & {*kinds} or not whole or any(map(_NUMBER.fullmatch, cells)):
         return None
+    if kinds.count("either") > 1 and not {"name", "id"} & {*kinds}:
+        return _Header("", [])  # which of them is the id, the lines tell
+    either = next((kind for kind in ("name", "id") if kind not in kinds), "")
+    kinds = [either if kind == "either" else kind for kind in kinds]
     return _Header(mark, [k if k not in kinds[:i] else "" for i, k in enumerate(kinds)])
 
 
@@ -141,22 +152,25 @@ def _parse(text: str, header: _Header | None, where: str) -> NamedClass:
 
 def _fields(text: str, header: _Header | None) -> dict[str, str]:
     """Parts a line at the marks of the header, or else at tabs, semicolons or commas."""
-    mark = header.mark if header else next((mark for mark in "\t;," if mark in text), ":")
+    mark = header.mark if header else ""
+    mark = mark or next((mark for mark in "\t;," if mark in text), ":")
     if mark == ":":  # parts a name from a colour, whose channels commas part
         return {}
     try:
         cells = text.split() if mark == " " else next(csv.reader([text], delimiter=mark))
     except csv.Error:  # longer than any name
         return {}
-    columns = header.columns if header else _order(cells)
-    more = len(cells) - len(columns)  # a name may hold the mark
-    if not columns or more < 0:
-        return {}
-    place = columns.index("name")
-    name = mark.join(cells[place : place + more + 1])
-    if not name.strip():
-        return {}
-    return dict(zip(columns, [*cells[:place], name, *cells[place + more + 1 :]], strict=True))
+    columns = (header.columns if header else []) or _order(cells)
+    fields: dict[str, str] = {}
+    for width in (3, 1) if "color" in columns else (1,):  # a colour may hold the mark
+        more = len(cells) - len(columns) - (width - 1)  # and a name, too
+        if columns and more >= 0:
+            rest, widths = iter(cells), {"color": width, "name": 1 + more}
+            fields = {kind: mark.join(islice(rest, widths.get(kind, 1))) for kind in columns}
+        if color := _CHANNELS.fullmatch(fields.get("color", "")):
+            fields.update(zip("rgb", color.groups(), strict=True))
+            break
+    return fields if fields.get("name", "").strip() else {}
 
 
 def _order(cells: Sequence[str]) -> list[str]:

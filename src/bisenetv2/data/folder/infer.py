@@ -173,6 +173,8 @@ def _colors(found: Survey, named: Sequence[NamedClass], source: Path | None) -> 
         elif named:
             notes.append(f"{source} gives no colours: give its names to the classes by hand")
         table = list(zip(names, chosen, strict=True))
+    elif len(table) == 1 and _BLACK not in (table[0][1], *ignore) and colors.pixels[0]:
+        table.insert(0, (_BINARY[0], _BLACK))  # which lists leave out
     if len(table) < 2:
         raise UserError(
             f"{found.lossy}: a single colour in all masks; grey class ids do not survive JPEG: "
@@ -184,27 +186,33 @@ def _colors(found: Survey, named: Sequence[NamedClass], source: Path | None) -> 
     # Lists seldom name what is no class: black, and the border that palettes have at 255.
     border = found.colors_of_ids.get(IGNORE_INDEX, _BLACK)
     unlisted = {
-        c: -1 for c in (_BLACK, border) if c not in known and pack_color(c) in colors.pixels
+        c: -3 for c in (_BLACK, border) if c not in known and pack_color(c) in colors.pixels
     }
     exact = {pack_color(color) for color in (*known, *unlisted)}
     tolerance = 0 if colors.pixels.keys() <= exact else TOLERANCE
     encoding = Encoding("colors", tuple({**known, **unlisted}.items()), tolerance)
     codes = np.array(list(colors.pixels), np.int32)
-    lost = Counter({c: colors.pixels[c] for c in codes[encoding.classify(codes) < 0].tolist()})
+    index = encoding.classify(codes)
+    lost, strays = (
+        Counter({code: colors.pixels[code] for code in codes[chosen].tolist()})
+        for chosen in (index < 0, index == -1)
+    )
     how = f"a channel may differ by {tolerance}" if tolerance else "to the value"
     notes.insert(0, f"masks in {len(table)} colours, {how}")
-    if lost:
-        strays, total = sum(lost.values()), sum(colors.pixels.values())
-        share = _percent(strays, total)
-        shown = ", ".join(str(list(color)) for color in apart(lost, TOLERANCE)[:3])
-        if 2 * strays > total:
-            raise UserError(
-                f"{source or colors.first}: {share} of the pixels of the masks are in other "
-                f"colours, most of them near {shown}; list all colours"
-            )
+    total = colors.pixels.total()
+    if 2 * lost.total() > total:
+        raise UserError(
+            f"{source or colors.first}: {_percent(lost.total(), total)} of the pixels of the masks "
+            f"are in other colours, most of them near {_nearest(lost)}; list all colours"
+        )
+    if unlisted:
+        share = _percent(lost.total() - strays.total(), total)
+        notes.append(f"colours ignored: {_nearest(lost - strays)} ({share} of the pixels)")
+    if strays:
         notes.append(
-            f"{share} of the pixels ({strays}) are in other colours and ignored, most of them near "
-            f"{shown}: list under `classes` what is a class"
+            f"{_percent(strays.total(), total)} of the pixels ({strays.total()}) are in other "
+            f"colours and ignored, most of them near {_nearest(strays)}: list under `classes` what "
+            "is a class"
         )
     classes = tuple(ClassEntry(name, color=color) for name, color in table)
     return Inferred("colors", classes, (*ignore, *unlisted), tolerance, tuple(notes))
@@ -353,6 +361,10 @@ def _ranges(values: Sequence[int]) -> str:
             parts.append([value])
     shown = ["-".join(map(str, part)) for part in parts]
     return ", ".join(shown[:12]) + (", …" if len(shown) > 12 else "")
+
+
+def _nearest(colors: Counter[int]) -> str:
+    return ", ".join(str(list(color)) for color in apart(colors, TOLERANCE)[:3])
 
 
 def _percent(part: int, whole: int) -> str:

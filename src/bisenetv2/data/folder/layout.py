@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from bisenetv2.data.folder.lists import SPLIT_FOLDERS, is_table, read_rows, split_named
+from bisenetv2.data.folder.lists import SPLIT_FOLDERS, heading, read_rows, split_named
 from bisenetv2.data.folder.matching import (
     MASK_ENDINGS,
     MASK_SUFFIXES,
     Source,
     composed,
     files_below,
+    files_of,
     find_endings,
     match,
     walk,
@@ -166,17 +168,10 @@ def _add(root: Path, splits: dict[str, Source], name: str, source: Source) -> No
 def _by_lists(root: Path) -> dict[str, Source]:
     splits: dict[str, Source] = {}
     named: dict[str, Path] = {}
-    for folder in LIST_FOLDERS:
-        if not (root / folder).is_dir():
-            continue
-        lists = {
-            Path(low).stem: root / folder / name
-            for low, name in _entries(root / folder).items()
-            if Path(name).suffix.lower() in LIST_SUFFIXES
-        }
+    for lists in _lists(root):
         here: dict[str, Source] = {}
         for stem, path in lists.items():
-            if split_named(stem) and not is_table(path):
+            if split_named(stem) and not _is_table(root, path):
                 _add(root, here, stem, _source_of(root, path))
         splits = {**here, **splits}
         named = {**lists, **named}
@@ -188,6 +183,43 @@ def _by_lists(root: Path) -> dict[str, Source]:
         if train is not None:
             splits["train"] = train
     return splits
+
+
+def _lists(root: Path) -> Iterator[dict[str, Path]]:
+    """Yields the lists of each folder that may hold some, by their names in lower case."""
+    for folder in LIST_FOLDERS:
+        if (root / folder).is_dir():
+            yield {
+                Path(low).stem: root / folder / name
+                for low, name in _entries(root / folder).items()
+                if Path(name).suffix.lower() in LIST_SUFFIXES
+            }
+
+
+def _is_table(root: Path, path: Path) -> bool:
+    """Whether a CSV file is no list: its first line is a heading, not the name of an image."""
+    first = heading(path)
+    source = None if first is None else _images_and_masks(root, root)
+    if first is None or source is None:
+        return first is not None
+    images = files_of(root / source.images, IMAGE_SUFFIXES)
+    return composed(first) not in {composed(image.stem) for image in images}
+
+
+def passed_over(root: Path) -> list[str]:
+    """Tells of the files in a folder that are called as lists of a split are, but are none.
+
+    Raises:
+        UserError: If one is unreadable.
+    """
+    if _by_split_folders(root):  # no list matters
+        return []
+    return [
+        f"{path.relative_to(root)}: passed over, as it lists no files"
+        for lists in _lists(root)
+        for stem, path in lists.items()
+        if split_named(stem) and _is_table(root, path)
+    ]
 
 
 def _rest(root: Path, splits: dict[str, Source], whole: Path | None) -> Source | None:

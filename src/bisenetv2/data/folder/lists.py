@@ -55,8 +55,10 @@ def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
     return rows
 
 
-def is_table(path: Path) -> bool:
-    """Whether a CSV file tells of images something else: `image_id,width` in place of paths.
+def heading(path: Path) -> str | None:
+    """Returns the first word of a CSV file that seems to tell of images something else.
+
+    That is `image_id,width` in place of paths; `None` for a list, also for one of names alone.
 
     Raises:
         UserError: If it is unreadable.
@@ -66,7 +68,7 @@ def is_table(path: Path) -> bool:
     files = (Path(field).suffix.lower() in IMAGE_SUFFIXES for row in rows for field in row)
     words = all(re.fullmatch(r"[A-Za-z][A-Za-z _]*", field) for field in heads)
     is_csv = path.suffix.lower() != ".txt" and len(heads) > 1
-    return is_csv and words and not _header(heads) and not any(files)
+    return heads[0] if is_csv and words and not _header(heads) and not any(files) else None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -100,39 +100,66 @@ def existing(path: Path) -> Path | None:
         return None
 
 
-def walk(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """Yields the files of a folder and its subfolders in order, also of linked ones.
+def walk(folder: Path) -> list[Path]:
+    """Lists the files of a folder and its subfolders in order, also of linked ones.
 
-    Hidden files are passed over.
+    Hidden files are passed over, and so are subfolders that may not be entered. What several links
+    lead to is listed once, where there is no link if it can be.
 
-    Args:
-        folder: Where to look.
-        above: Real paths of the folders that led here.
+    Raises:
+        OSError: If the folder itself may not be entered.
     """
-    real = os.path.realpath(folder)
-    if real in above:  # a link that leads back
-        return
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
+    files: list[Path] = []
+    seen: set[str] = set()
+    ahead, links = [folder], list[Path]()
+    while ahead or links:
+        place = ahead.pop() if ahead else links.pop(0)
+        real = os.path.realpath(place)
+        if real in seen:
             continue
-        if entry.is_dir():
-            yield from walk(Path(entry.path), above | {real})
-        else:
-            yield Path(entry.path)
+        seen.add(real)
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError:
+            if place == folder:
+                raise
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if not _is_folder(entry):
+                files.append(Path(entry.path))
+            else:
+                (links if entry.is_symlink() else ahead).append(Path(entry.path))
+    return sorted(files, key=lambda path: path.parts)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def files_of(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Lists the files that `walk` finds and that end in one of some suffixes.
+
+    Raises:
+        UserError: If the folder is missing.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; put files there or correct dataset.yaml")
+    return [path for path in walk(folder) if path.suffix.lower() in suffixes]
 
 
 def files_below(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Lists the files that `walk` finds by their path in the folder, composed, without suffix.
+    """Lists the same files by their path in the folder, composed, without suffix.
 
     Raises:
         UserError: If the folder is missing or two files differ in their suffix alone.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; put files there or correct dataset.yaml")
     found: dict[str, Path] = {}
-    for path in walk(folder):
-        if path.suffix.lower() not in suffixes:
-            continue
+    for path in files_of(folder, suffixes):
         key = composed(path.relative_to(folder).with_suffix("").as_posix())
         if key in found:
             raise UserError(f"{path}: same name as {found[key].name}; keep one of them")
@@ -142,7 +169,9 @@ def files_below(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
 def match_folders(root: Path, source: Source) -> Match:
     """Pairs all images of a folder with their masks by name."""
-    masks = files_below(root / source.masks, MASK_SUFFIXES) if source.masks else {}
+    if not source.masks:  # names do not matter
+        return Match((), tuple(files_of(root / source.images, IMAGE_SUFFIXES)))
+    masks = files_below(root / source.masks, MASK_SUFFIXES)
     images = files_below(root / source.images, IMAGE_SUFFIXES)
     if (root / source.images).resolve() == (root / source.masks).resolve():
         images = {k: p for k, p in images.items() if not k.endswith(source.mask_ending)}

@@ -11,7 +11,7 @@ from bisenetv2.data.folder import dataset_yaml
 from bisenetv2.data.folder.class_files import find_classes
 from bisenetv2.data.folder.dataset_yaml import Description
 from bisenetv2.data.folder.infer import infer
-from bisenetv2.data.folder.layout import LIST_SUFFIXES, find_in_list, find_splits
+from bisenetv2.data.folder.layout import LIST_SUFFIXES, find_in_list, find_splits, passed_over
 from bisenetv2.data.folder.matching import Match, Pair, Source, held_out, match
 from bisenetv2.data.folder.survey import survey
 from bisenetv2.data.pairs import PairedFiles
@@ -90,7 +90,8 @@ def infer_description(data: Path) -> Description:
     root = data.parent if data.is_file() else data
     splits = find_in_list(root, data) if data.is_file() else find_splits(root)
     matches = {split: match(root, source) for split, source in splits.items()}
-    withheld = leave_out_withheld(splits, matches)
+    left = passed_over(root) if data.is_dir() else []
+    left += leave_out_withheld(splits, matches)
     pairs = {split: found.pairs for split, found in matches.items()}
     masks = sorted({mask for found in pairs.values() for _, mask in found})
     if not masks:
@@ -100,7 +101,7 @@ def infer_description(data: Path) -> Description:
     source, named = find_classes(root) or (None, [])
     inferred = infer(found, named, source)
     counts = ", ".join(f"{len(found)} {split}" for split, found in pairs.items())
-    notes = [*map(_layout, splits.items()), f"pairs of image and mask: {counts}", *withheld]
+    notes = [*map(_layout, splits.items()), f"pairs of image and mask: {counts}", *left]
     if "val" not in splits and len(pairs.get("train", ())) > 1:
         kept, out = held_out(pairs["train"], root, dataset_yaml.VAL_SHARE)
         notes.append(

@@ -24,6 +24,9 @@ _MOST_VALUES = 1 << 20
 _MANY_BLENDS = 16
 """Values that fill no area from which on they are blends along edges: thin classes are fewer."""
 
+_SLIPS = 10_000
+"""Of so many pixels, one in a colour that fills no area is a slip of the brush."""
+
 
 @dataclass
 class Group:
@@ -163,7 +166,7 @@ def survey(masks: Sequence[Path], progress: Callable[[], None] | None = None) ->
                 )
             if progress is not None:
                 progress()
-    if total.grey.pixels.keys() == {0, 1, IGNORE_INDEX}:
+    if total.ids.pixels.keys() == {0, 1, IGNORE_INDEX}:
         white = [path for path in ones if read_mask_pixels(path, as_colors=True).max() > 1]
         total.bits = sum(ones[path] for path in white)
     return total
@@ -202,6 +205,7 @@ def class_colors(colors: Group, distance: int) -> list[Color]:
     """Chooses the colours that fill areas, and those of thin classes.
 
     Colours that fill none are blends along edges if they are many, or lie between two that do.
+    Those of three classes are rarer than these, and slips of the brush hold few pixels.
 
     Args:
         colors: Counts of all colours.
@@ -214,7 +218,10 @@ def class_colors(colors: Group, distance: int) -> list[Color]:
     solid = colors.solid or colors.pixels
     thin = colors.pixels.keys() - solid.keys()
     if not distance and len(thin) < _MANY_BLENDS and len(solid) <= IGNORE_INDEX:
-        thin = {code for code in thin if not _between(code, [*solid])}
+        blends = {code for code in thin if _between(code, [*solid])}
+        slips = sum(colors.pixels.values()) // _SLIPS
+        least = max([slips, *(colors.pixels[code] for code in blends)])
+        thin = {code for code in thin - blends if colors.pixels[code] > least}
         solid = solid + Counter({code: colors.pixels[code] for code in thin})
     chosen = apart(solid, distance or 16 * (len(solid) > IGNORE_INDEX))
     if len(chosen) > IGNORE_INDEX:
