@@ -21,8 +21,9 @@ from bisenetv2.data.encodings import (
     unpack_colors,
 )
 from bisenetv2.data.folder.class_files import read_classes_file
+from bisenetv2.data.folder.colors_or_ids import painted_as_listed
 from bisenetv2.data.folder.dataset_yaml import Description
-from bisenetv2.data.folder.infer import TOLERANCE, infer, painted_as_listed
+from bisenetv2.data.folder.infer import TOLERANCE, infer
 from bisenetv2.data.folder.lists import split_named
 from bisenetv2.data.folder.matching import MASK_SUFFIXES, files_below
 from bisenetv2.data.folder.survey import LOSSY_SUFFIXES, survey
