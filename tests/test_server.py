@@ -34,6 +34,7 @@ def segmenter():
 @pytest.fixture(scope="module")
 def server(segmenter):
     with SegmentationServer(segmenter, "127.0.0.1", 0) as server:
+        server.listen()
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
         server.shutdown()
@@ -256,8 +257,11 @@ def test_what_a_client_sends_cannot_steer_the_terminal(server, capfd):
 def test_an_address_that_cannot_be_had_is_refused(server, segmenter, capsys):
     port = server.server_address[1]
     for host, number in (("127.0.0.1", port), ("127.0.0.1", 70000), ("no.such.host.invalid", 0)):
-        with pytest.raises(UserError, match=f"{host}:{number}: cannot listen there"):
-            SegmentationServer(segmenter, host, number)
+        with (
+            SegmentationServer(segmenter, host, number) as other,
+            pytest.raises(UserError, match=f"{host}:{number}: cannot listen there"),
+        ):
+            other.listen()
     assert main(["serve", "--port", str(port)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "choose another --host or --port" in line

@@ -46,6 +46,7 @@ def serve(
 
     segmenter = Segmenter(model, engine, threads=threads, scale=scale)
     with SegmentationServer(segmenter, host, port) as server, stop_on_signal() as stop:
+        server.listen()
         Thread(target=server.serve_forever, daemon=True).start()
         print(f"listening on {server.url}, Ctrl-C ends it", flush=True)
         while not stop.wait(0.5):  # without a limit Windows would not see Ctrl-C

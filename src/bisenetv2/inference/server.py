@@ -130,24 +130,31 @@ class SegmentationServer(ThreadingTCPServer):
     request_queue_size = 32
 
     def __init__(self, segmenter: Segmenter, host: str, port: int) -> None:
-        """Binds to an address; `serve_forever` then answers.
+        """Makes a server, which `listen` opens and whose `serve_forever` then answers.
 
         Args:
             segmenter: What segments.
             host: Name or address to listen on.
             port: 1 to 65535; 0 takes a free one, which is then in `url`.
-
-        Raises:
-            UserError: If the address cannot be had.
         """
         self.segmenter = segmenter
         self.requests, self.images = BoundedSemaphore(REQUESTS), BoundedSemaphore(IMAGES)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), _Handler, bind_and_activate=False)
+
+    def listen(self) -> None:
+        """Takes the address.
+
+        Raises:
+            UserError: If it cannot be had.
+        """
+        host, port = self.server_address[:2]
         try:
-            super().__init__((host, port), _Handler)
+            self.server_bind()
+            self.server_activate()
         except (OSError, OverflowError) as error:
             raise UserError(
-                f"{host}:{port}: cannot listen there ({error}); choose another --host or --port"
+                f"{host!s}:{port}: cannot listen there ({error}); choose another --host or --port"
             ) from error
 
     @property
