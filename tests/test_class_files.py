@@ -78,6 +78,25 @@ def test_of_two_headings_that_may_mean_either_the_rows_tell_the_id(tmp_path: Pat
     assert read_classes_file(tmp_path / "c.csv") == [NamedClass("road", 1), NamedClass("car", 2)]
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "expected"),
+    [
+        ("class,label,r,g,b", "road,3,128,64,128", NamedClass("road", 3, (128, 64, 128))),
+        ("class,category,r,g,b", "road,flat,128,64,128", NamedClass("road", None, (128, 64, 128))),
+        ("class,label,color", "3,road,128 64 128", NamedClass("road", 3, (128, 64, 128))),
+        ("name,train_id,id", "road,0,7", NamedClass("road", 7)),
+        ("no,id,name", "1,0,road", NamedClass("road", 0)),
+        ("name,rgba", "road,128,64,128,255", NamedClass("road", None, (128, 64, 128))),
+        ("name;rgba", "road;(128, 64, 128, 255)", NamedClass("road", None, (128, 64, 128))),
+    ],
+)
+def test_further_columns_mislead_nobody(
+    header: str, row: str, expected: NamedClass, tmp_path: Path
+) -> None:
+    (tmp_path / "c.csv").write_text(f"{header}\n{row}\n")
+    assert read_classes_file(tmp_path / "c.csv") == [expected]
+
+
 @pytest.mark.parametrize("name", ["label", "class", "category", "name"])
 def test_a_heading_above_nothing_is_the_class(name: str, tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text(f"# one\n{name}\n")

@@ -175,6 +175,17 @@ def test_a_folder_and_links_to_it_are_one(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a right to make links")
+def test_images_may_share_masks_by_a_link(tmp_path: Path) -> None:
+    add(tmp_path, "images/clear/1.jpg", "masks/clear/1.png")
+    add(tmp_path, "images/fog/1.jpg", "masks/clear/1.png")
+    (tmp_path / "masks/fog").symlink_to("clear")
+    assert match(tmp_path, Source("images", "masks")).checked() == (
+        (tmp_path / "images/clear/1.jpg", tmp_path / "masks/clear/1.png"),
+        (tmp_path / "images/fog/1.jpg", tmp_path / "masks/fog/1.png"),
+    )
+
+
 def test_a_folder_that_may_not_be_entered_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore, Thread
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -157,9 +158,11 @@ def test_who_is_refused_hears_of_it_even_while_sending(server):
         "POST /nothing HTTP/1.1\r\nContent-Length: 30",
         "POST /mask HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 30",
         "GET /nothing HTTP/1.1\r\nContent-Length: 30",
+        "POST /mask HTTP/1.1\r\nContent-Length: 30",
     ],
 )
-def test_a_body_that_is_not_read_is_not_the_next_request(server, head):
+def test_a_body_that_is_not_read_is_not_the_next_request(server, head, monkeypatch):
+    monkeypatch.setattr(module, "bytearray", Mock(side_effect=MemoryError), raising=False)
     with socket.create_connection(server.server_address, 60) as connection:
         connection.sendall(f"{head}\r\nHost: x\r\n\r\nGET /model HTTP/1.1\r\n\r\n".encode())
         connection.shutdown(socket.SHUT_WR)
@@ -182,6 +185,9 @@ def test_other_ways_to_ask(server, street):
     assert (status, content) == (200, b"")
     assert int(headers["Content-Length"]) > 1000
     assert "Unsupported method" in refused(server, 501, "DELETE", "/mask")
+    with socket.create_connection(server.server_address, 60) as connection:
+        connection.sendall(b"GET http://[/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 404 ")
 
 
 def test_it_serves_on_when_nobody_reads_its_log(server, street, monkeypatch):

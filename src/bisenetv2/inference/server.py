@@ -18,8 +18,8 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from importlib import resources
@@ -136,11 +136,15 @@ class SegmentationServer(ThreadingTCPServer):
             segmenter: What segments.
             host: Name or address to listen on.
             port: 1 to 65535; 0 takes a free one, which is then in `url`.
+
+        Raises:
+            UserError: If the system has no addresses of that kind.
         """
         self.segmenter = segmenter
         self.requests, self.images = BoundedSemaphore(REQUESTS), BoundedSemaphore(IMAGES)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, port), _Handler, bind_and_activate=False)
+        with _listening(host, port):  # a system without IPv6 has not even sockets for it
+            super().__init__((host, port), _Handler, bind_and_activate=False)
 
     def listen(self) -> None:
         """Takes the address.
@@ -148,14 +152,9 @@ class SegmentationServer(ThreadingTCPServer):
         Raises:
             UserError: If it cannot be had.
         """
-        host, port = self.server_address[:2]
-        try:
+        with _listening(*self.server_address[:2]):
             self.server_bind()
             self.server_activate()
-        except (OSError, OverflowError) as error:
-            raise UserError(
-                f"{host!s}:{port}: cannot listen there ({error}); choose another --host or --port"
-            ) from error
 
     @property
     def url(self) -> str:
@@ -173,6 +172,16 @@ class SegmentationServer(ThreadingTCPServer):
         """Says nothing of a client that has gone."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _listening(host: object, port: object) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"{host!s}:{port}: cannot listen there ({error}); choose another --host or --port"
+        ) from error
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -226,7 +235,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def _path(self) -> str:
-        return urlsplit(self.path).path
+        try:
+            return urlsplit(self.path).path
+        except ValueError:  # an address that cannot be
+            return self.path
 
     def _given(self) -> set[str]:
         return {name.lower() for name in self.headers}
@@ -269,6 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
             return refuse(HTTPStatus.INTERNAL_SERVER_ERROR, line)
 
     def _read_body(self) -> bytes:
+        kept, self.close_connection = not self.close_connection, True  # unless all of it is read
         length, end, data = int(self.headers["Content-Length"]), monotonic() + UPLOAD, bytearray()
         while len(data) < length and monotonic() < end:
             piece = self.rfile.read1(min(PIECE, length - len(data)))
@@ -276,8 +289,8 @@ class _Handler(BaseHTTPRequestHandler):
                 break
             data += piece
         if len(data) < length:
-            self.close_connection = True
             raise UserError(f"{len(data)} of {length} bytes came")
+        self.close_connection = not kept
         return bytes(data)
 
     def _unknown(self) -> Answer:

@@ -78,10 +78,13 @@ def read_classes_file(path: Path) -> list[NamedClass]:
 
 class _Header(NamedTuple):
     mark: str
-    """What parts the columns; empty if lines are to be read as without a header."""
+    """What parts the columns."""
 
     columns: list[str]
     """What each holds: `name`, `id`, `r`, `g`, `b`, `color` or something else."""
+
+    doubtful: bool
+    """Whether name and id may be the other way round, which the lines tell."""
 
 
 _COLUMNS = {
@@ -105,8 +108,11 @@ _ORDERS = [
 ]
 """Columns without a header, of which all but the name hold numbers."""
 
+_OWN_ID = re.compile(r"(class|category|label|pixel)?[ _-]?(id|index|value)|number")
+"""Headings of the id that counts where several columns look like ids."""
+
 _NUMBER = re.compile(r"\s*\d{1,5}\s*")
-_CHANNELS = re.compile(r"\W*(\d{1,3})\W+(\d{1,3})\W+(\d{1,3})\W*")
+_CHANNELS = re.compile(r"\W*(\d{1,3})\W+(\d{1,3})\W+(\d{1,3})(\W+\d{1,3})?\W*")
 
 
 def _header(text: str) -> _Header | None:
@@ -116,11 +122,15 @@ def _header(text: str) -> _Header | None:
     whole = mark != " " or all(kinds)  # or else a name with blanks
     if not {"name", "either"} & {*kinds} or not whole or any(map(_NUMBER.fullmatch, cells)):
         return None
-    if kinds.count("either") > 1 and not {"name", "id"} & {*kinds}:
-        return _Header("", [])  # which of them is the id, the lines tell
-    either = next((kind for kind in ("name", "id") if kind not in kinds), "")
-    kinds = [either if kind == "either" else kind for kind in kinds]
-    return _Header(mark, [k if k not in kinds[:i] else "" for i, k in enumerate(kinds)])
+    doubtful = kinds.count("either") > 1 and not {"name", "id"} & {*kinds}
+    for free in (kind for kind in ("name", "id") if kind not in kinds):
+        if "either" in kinds:
+            kinds[kinds.index("either")] = free
+    ids = [place for place, kind in enumerate(kinds) if kind == "id"]
+    own = min(ids, key=lambda i: (cells[i] != "id", not _OWN_ID.fullmatch(cells[i])), default=0)
+    kinds = ["" if kind == "id" and place != own else kind for place, kind in enumerate(kinds)]
+    columns = [kind if kind not in kinds[:place] else "" for place, kind in enumerate(kinds)]
+    return _Header(mark, columns, doubtful)
 
 
 _RGB = r"(?P<r>\d{1,3})[\s,;]+(?P<g>\d{1,3})[\s,;]+(?P<b>\d{1,3})"
@@ -152,24 +162,25 @@ def _parse(text: str, header: _Header | None, where: str) -> NamedClass:
 
 def _fields(text: str, header: _Header | None) -> dict[str, str]:
     """Parts a line at the marks of the header, or else at tabs, semicolons or commas."""
-    mark = header.mark if header else ""
-    mark = mark or next((mark for mark in "\t;," if mark in text), ":")
+    mark = header.mark if header else next((mark for mark in "\t;," if mark in text), ":")
     if mark == ":":  # parts a name from a colour, whose channels commas part
         return {}
     try:
         cells = text.split() if mark == " " else next(csv.reader([text], delimiter=mark))
     except csv.Error:  # longer than any name
         return {}
-    columns = (header.columns if header else []) or _order(cells)
+    columns = header.columns if header else _order(cells)
     fields: dict[str, str] = {}
-    for width in (3, 1) if "color" in columns else (1,):  # a colour may hold the mark
+    for width in (4, 3, 1) if "color" in columns else (1,):  # a colour may hold the mark
         more = len(cells) - len(columns) - (width - 1)  # and a name, too
         if columns and more >= 0:
             rest, widths = iter(cells), {"color": width, "name": 1 + more}
             fields = {kind: mark.join(islice(rest, widths.get(kind, 1))) for kind in columns}
         if color := _CHANNELS.fullmatch(fields.get("color", "")):
-            fields.update(zip("rgb", color.groups(), strict=True))
+            fields.update(zip("rgb", color.groups(), strict=False))  # without alpha
             break
+    if header and header.doubtful and _NUMBER.fullmatch(fields.get("name", "")):
+        fields["name"], fields["id"] = fields["id"], fields["name"]
     return fields if fields.get("name", "").strip() else {}
 
 

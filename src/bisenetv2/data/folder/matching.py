@@ -173,7 +173,9 @@ def match_folders(root: Path, source: Source) -> Match:
         return Match((), tuple(files_of(root / source.images, IMAGE_SUFFIXES)))
     masks = files_below(root / source.masks, MASK_SUFFIXES)
     images = files_below(root / source.images, IMAGE_SUFFIXES)
-    if (root / source.images).resolve() == (root / source.masks).resolve():
+    folder = root / source.masks
+    together = (root / source.images).resolve() == folder.resolve()
+    if together:
         images = {k: p for k, p in images.items() if not k.endswith(source.mask_ending)}
     masks = {k: p for k, p in masks.items() if k.endswith(source.mask_ending)}
     pairs, alone, stems = [], [], set()
@@ -181,6 +183,9 @@ def match_folders(root: Path, source: Source) -> Match:
         stem = key.removesuffix(source.image_ending)
         stems.add(stem)
         mask = masks.pop(stem + source.mask_ending, None)
+        if mask is None and not together:  # or are those of other images linked for these?
+            places = (folder / f"{stem}{source.mask_ending}{suffix}" for suffix in MASK_SUFFIXES)
+            mask = next(filter(None, map(existing, places)), None)
         if mask is None:
             alone.append(image)
         else:
