@@ -197,8 +197,9 @@ def test_it_serves_on_when_nobody_reads_its_log(server, street, monkeypatch):
 
         flush = write
 
-    monkeypatch.setattr("sys.stderr", Closed())
-    assert ask(server, "POST", "/mask", encode_image(street, ".png", "street"))[0] == 200
+    for stderr in (Closed(), None):  # the latter as after 2>&-
+        monkeypatch.setattr("sys.stderr", stderr)
+        assert ask(server, "POST", "/mask", encode_image(street, ".png", "street"))[0] == 200
 
 
 def test_a_connection_is_kept_from_one_image_to_the_next(server, street):

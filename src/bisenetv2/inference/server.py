@@ -169,8 +169,8 @@ class SegmentationServer(ThreadingTCPServer):
             self.requests.acquire(timeout=max(0.0, end - monotonic()))
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Says nothing of a client that has gone."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        """Says nothing of a client that has gone, which systems tell in many ways."""
+        if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
@@ -266,6 +266,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return _BUSY
             try:
                 return segment(self.server.segmenter, self._path, data)
+            except (UserError, MemoryError):
+                raise
+            except Exception:
+                traceback.print_exc()
+                line = "the server failed at this image; its terminal says how"
+                return refuse(HTTPStatus.INTERNAL_SERVER_ERROR, line)
             finally:
                 self.server.images.release()
         except UserError as error:
@@ -273,12 +279,6 @@ class _Handler(BaseHTTPRequestHandler):
         except MemoryError:
             line = "there is not enough memory for this image; send a smaller one"
             return refuse(HTTPStatus.INSUFFICIENT_STORAGE, line)
-        except OSError:  # the connection's
-            raise
-        except Exception:
-            traceback.print_exc()
-            line = "the server failed at this image; its terminal says how"
-            return refuse(HTTPStatus.INTERNAL_SERVER_ERROR, line)
 
     def _read_body(self) -> bytes:
         kept, self.close_connection = not self.close_connection, True  # unless all of it is read
@@ -325,7 +325,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Writes a line a request; what a client sent cannot steer a terminal."""
         line = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in format % args)
-        with suppress(OSError):  # nobody reads it any more
+        with suppress(OSError, ValueError, AttributeError):  # nobody reads it, or it is closed
             sys.stderr.write(f"{self.address_string()} {line}\n")
 
     def log_error(self, format: str, *args: object) -> None:
