@@ -159,7 +159,7 @@ def test_predict_overwrites_no_source(capsys, tmp_path):
         write_image(tmp_path / name, np.zeros((32, 32, 3), np.uint8))
     before = (tmp_path / "a_mask.png").read_bytes()
     code, out, err = run(capsys, "predict", str(tmp_path), "-o", str(tmp_path))
-    assert (code, out) == (2, "") and "a_mask.png: is a source" in err
+    assert (code, out) == (2, "") and "a_mask.png: is a source, or the folder of one; choose" in err
     assert (tmp_path / "a_mask.png").read_bytes() == before
 
 

@@ -210,16 +210,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_POST(self) -> None:
-        refusal = self._look_at_headers()
+        refusal, requests = self._look_at_headers(), self.server.requests
         if refusal is not None:
             self._refuse(refusal)
-        elif not self.server.requests.acquire(timeout=PATIENCE):
+        elif not requests.acquire(timeout=PATIENCE):
             self._refuse(_BUSY)
         else:
             try:
                 self._send(self._answer())
             finally:
-                self.server.requests.release()
+                requests.release()
 
     def do_PUT(self) -> None:
         self.do_POST()
@@ -281,7 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
             return refuse(HTTPStatus.INSUFFICIENT_STORAGE, line)
 
     def _read_body(self) -> bytes:
-        kept, self.close_connection = not self.close_connection, True  # unless all of it is read
+        closes, self.close_connection = self.close_connection, True  # unless all of it is read
         length, end, data = int(self.headers["Content-Length"]), monotonic() + UPLOAD, bytearray()
         while len(data) < length and monotonic() < end:
             piece = self.rfile.read1(min(PIECE, length - len(data)))
@@ -290,7 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
             data += piece
         if len(data) < length:
             raise UserError(f"{len(data)} of {length} bytes came")
-        self.close_connection = not kept
+        self.close_connection = closes
         return bytes(data)
 
     def _unknown(self) -> Answer:

@@ -24,7 +24,7 @@ from bisenetv2.progress import ProgressBar
 from bisenetv2.training.class_weights import weights_of
 from bisenetv2.training.init import Start, starting_point
 from bisenetv2.training.loader import Batch, Batches, InMemory
-from bisenetv2.training.memory import keep_freed_memory
+from bisenetv2.training.memory import enough_memory, keep_freed_memory
 from bisenetv2.training.phases import Phase, batches_from, plan_phases
 from bisenetv2.training.recalibration import plain_batches, recalibrated
 from bisenetv2.training.recipe import Recipe
@@ -38,9 +38,6 @@ from bisenetv2.training.watch import Watch
 from bisenetv2.training.world import World
 
 B = TypeVar("B")
-
-_OUT_OF_MEMORY = ("can't allocate memory", "you tried to allocate", "out of memory")
-"""What PyTorch says where it has no type for it: on a CPU, on Windows, on MPS."""
 
 _STARTED_FROM = ", starting from weights of "
 
@@ -186,7 +183,7 @@ class _Session:
             if recipe.patience and state.worse >= recipe.patience:
                 break
             phase = next(phase for phase in phases if state.step < phase.stop)
-            with _enough_memory(recipe, phase.size, self.world.size):
+            with enough_memory(recipe, phase.size, self.world.size):
                 batch = found if isinstance(found, Batch) else found()
                 self.steps.take(batch)
             clock.trained += len(batch.names) * self.world.size
@@ -227,7 +224,7 @@ class _Session:
         recipe, network = self.recipe, self.state.evaluated
         if not recipe.recalibrate:
             return network
-        with _enough_memory(recipe, "batch", self.world.size):
+        with enough_memory(recipe, "batch", self.world.size):
             return recalibrated(
                 network,
                 plain_batches(recipe, batches),
@@ -291,30 +288,6 @@ class _Clock:
 
     def __str__(self) -> str:
         return f"{self.pace:.1f} images/s  loader {100 * self.share:.0f} %"
-
-
-@contextmanager
-def _enough_memory(recipe: Recipe, name: str, processes: int) -> Iterator[None]:
-    """Says what to do where the device's memory does not hold a step.
-
-    Args:
-        recipe: Of the run.
-        name: Its field that holds the number of frames of the step.
-        processes: How many share the frames.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        lacking = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-        if not lacking and not any(words in str(error) for words in _OUT_OF_MEMORY):
-            raise
-        batch, parts = getattr(recipe, name), 2 * recipe.accumulate
-        shared = batch % (parts * processes) == 0 and batch // (parts * processes) >= 2
-        raise UserError(
-            f"{name} {batch}: a step of so many frames does not fit into the device's memory; "
-            f"give a smaller --{name.replace('_', '-')}"
-            + (f", or more parts, --accumulate {parts}" if shared else "")
-        ) from error
 
 
 @contextmanager
