@@ -20,13 +20,13 @@ from itertools import cycle
 from time import perf_counter
 
 import torch
-import torch.nn.functional as F
+from plain_loop import PlainLoop
 
 from bisenetv2.data.catalogue import STREETS, open_dataset
 from bisenetv2.inference.machine import describe_machine
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.device import choose_device
-from bisenetv2.network.frames import FrameNetwork, Normalization
+from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.training.loader import Batch, InMemory
 from bisenetv2.training.phases import batches_from, plan_phases
 from bisenetv2.training.recipe import Recipe
@@ -117,26 +117,11 @@ class Run:
     def plain(self, bfloat16: bool) -> Iterator[None]:
         """Takes a step of the plain loop at each asking."""
         torch.manual_seed(0)
-        device, recipe = self.world.device, self.recipe
-        network, normalization = BiSeNetV2(recipe.network).to(device), Normalization().to(device)
-        optimizer = torch.optim.SGD(
-            network.train().parameters(), recipe.rate, momentum=0.9, weight_decay=5e-4
-        )
+        network, ignore_index = BiSeNetV2(self.recipe.network), self.samples.labels.ignore_index
+        loop = PlainLoop(network, self.recipe, ignore_index, self.world.device, bfloat16=bfloat16)
         ready: list[Batch] = [self.phases[0].batches[step] for step in range(4)]
         for batch in cycle(ready):
-            images = normalization(torch.from_numpy(batch.images).to(device)).contiguous()
-            masks = torch.from_numpy(batch.masks).to(device).long()  # B, H, W
-            with torch.autocast("cuda", torch.bfloat16, enabled=bfloat16):
-                outputs = network(images)
-            loss = torch.zeros((), device=device)
-            for logits in outputs:
-                wide = F.interpolate(logits.float(), masks.shape[-2:], mode="bilinear")
-                loss = loss + F.cross_entropy(
-                    wide, masks, ignore_index=self.samples.labels.ignore_index
-                )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            loop.take(batch)
             yield
 
 

@@ -25,7 +25,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
+from plain_loop import PlainLoop
 from torch.utils.flop_counter import FlopCounterMode
 
 from bisenetv2.data.augment import Augmentation
@@ -35,7 +35,7 @@ from bisenetv2.inference.machine import describe_machine
 from bisenetv2.inference.openvino_layers import convolution_peak
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.device import computes_bfloat16
-from bisenetv2.network.frames import FrameNetwork, Normalization
+from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.training.loader import Batch, Batches
 from bisenetv2.training.memory import keep_freed_memory
 from bisenetv2.training.recipe import Recipe
@@ -157,30 +157,6 @@ def drive(orders: Connection, road: Road, recipe: Recipe, ignore_index: int, thr
         start = perf_counter()
         take(batch)
         orders.send(perf_counter() - start)
-
-
-class PlainLoop:
-    """FP32, contiguous, five losses at full resolution, SGD."""
-
-    def __init__(self, network: BiSeNetV2, recipe: Recipe, ignore_index: int) -> None:
-        self.network, self.ignore_index = network.train(), ignore_index
-        self.normalization = Normalization()
-        self.optimizer = torch.optim.SGD(
-            network.parameters(), recipe.rate, momentum=0.9, weight_decay=recipe.weight_decay
-        )
-
-    def take(self, batch: Batch) -> float:
-        """Trains on one batch and returns its loss."""
-        images = self.normalization(torch.from_numpy(batch.images)).contiguous()  # B, 3, H, W
-        masks = torch.from_numpy(batch.masks).long()  # B, H, W
-        loss = torch.zeros(())
-        for logits in self.network(images):
-            enlarged = F.interpolate(logits, masks.shape[-2:], mode="bilinear")  # B, C, H, W
-            loss = loss + F.cross_entropy(enlarged, masks, ignore_index=self.ignore_index)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return float(loss.detach())
 
 
 if __name__ == "__main__":
