@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import av
 import av.error
@@ -42,14 +42,12 @@ DAMAGE = (av.error.InvalidDataError, av.error.PatchWelcomeError)
 _MASK = re.compile(r"\d{6,}\.png").fullmatch
 
 
-class Writer(Protocol):
+class Writer(NamedTuple):
     """Takes frames with their masks in order of time, and sound in between."""
 
-    def write(self, frame: Frame, mask: Mask) -> None:
-        """Writes a frame."""
-
-    def write_sound(self, sound: Sound) -> None:
-        """Passes a packet of sound on, or ignores it."""
+    write: Callable[[Frame, Mask], None]
+    write_sound: Callable[[Sound], None] = lambda _: None
+    """Passes a packet of sound on; left out, ignores it."""
 
 
 @contextmanager
@@ -99,7 +97,11 @@ def overlay_writer(
                 codec = track.codec_context.codec.canonical_name
                 notice(f"{path}: {path.suffix} cannot hold {codec} sound, which is left out")
         encoder = _Encoder(path, container, stream, tracks)
-        yield _OverlayWriter(encoder, labels, alpha, target)
+
+        def write(frame: Frame, mask: Mask) -> None:
+            encoder.encode(blend(frame, mask, labels, alpha, target), frame)
+
+        yield Writer(write, encoder.pass_sound)
         encoder.finish()
         if encoder.damaged:
             source.damage.append(f"{encoder.damaged} of {encoder.sounds} sound packets damaged")
@@ -117,7 +119,13 @@ def mask_video_writer(path: Path, source: Source) -> Iterator[Writer]:
         options = {"level": "3", "slices": "4"}
         stream = _add_stream(container, "ffv1", source, size, "gray", options)
         encoder = _Encoder(path, container, stream, [])
-        yield _MaskWriter(encoder, size)
+
+        def write(frame: Frame, mask: Mask) -> None:
+            if mask.shape != size:
+                mask = scale_mask(mask, size)
+            encoder.encode(av.VideoFrame.from_ndarray(mask, format="gray"), frame)
+
+        yield Writer(write)
         encoder.finish()
 
 
@@ -144,16 +152,24 @@ def mask_folder_writer(folder: Path) -> Iterator[Writer]:
         for killed in folder.glob(f"{TEMPORARY}*"):
             rmtree(killed, ignore_errors=True)
         temporary = Path(mkdtemp(prefix=TEMPORARY, dir=folder))
+    times = ["file,seconds"]
+
+    def write(frame: Frame, mask: Mask) -> None:
+        name = f"{len(times) - 1:06d}.png"
+        try:
+            write_mask(temporary / name, mask)
+        except UserError as error:
+            raise UserError(str(error).replace(str(temporary), str(folder))) from error
+        times.append(f"{name},{frame.seconds:.6f}")
+
     try:
-        writer = _FolderWriter(temporary, folder)
-        yield writer
+        yield Writer(write)
         new = {path.name for path in temporary.iterdir()}
         # In this order, whenever it is killed, what is there is listed.
         with _named(folder):
             for name in old - new:
                 (folder / name).unlink(missing_ok=True)
-        times = "\n".join(["file,seconds", *writer.lines, ""])
-        write_bytes(folder / "times.csv", times.encode())
+        write_bytes(folder / "times.csv", "\n".join([*times, ""]).encode())
         with _named(folder):
             for name in new:
                 (temporary / name).replace(folder / name)
@@ -171,50 +187,6 @@ def _listed_masks(folder: Path) -> set[str]:
     except FileNotFoundError:
         return set()
     return {name for line in lines if _MASK(name := line.partition(",")[0])}
-
-
-class _OverlayWriter:
-    def __init__(
-        self, encoder: _Encoder, labels: Labels, alpha: float, target: PictureFormat
-    ) -> None:
-        self._encoder, self._labels, self._alpha, self._target = encoder, labels, alpha, target
-
-    def write(self, frame: Frame, mask: Mask) -> None:
-        picture = blend(frame, mask, self._labels, self._alpha, self._target)
-        self._encoder.encode(picture, frame)
-
-    def write_sound(self, sound: Sound) -> None:
-        self._encoder.pass_sound(sound)
-
-
-class _MaskWriter:
-    def __init__(self, encoder: _Encoder, size: tuple[int, int]) -> None:
-        self._encoder, self._size = encoder, size
-
-    def write(self, frame: Frame, mask: Mask) -> None:
-        if mask.shape != self._size:
-            mask = scale_mask(mask, self._size)
-        self._encoder.encode(av.VideoFrame.from_ndarray(mask, format="gray"), frame)
-
-    def write_sound(self, sound: Sound) -> None:
-        pass
-
-
-class _FolderWriter:
-    def __init__(self, folder: Path, shown: Path) -> None:
-        self._folder, self._shown = folder, shown
-        self.lines: list[str] = []
-
-    def write(self, frame: Frame, mask: Mask) -> None:
-        name = f"{len(self.lines):06d}.png"
-        try:
-            write_mask(self._folder / name, mask)
-        except UserError as error:
-            raise UserError(str(error).replace(str(self._folder), str(self._shown))) from error
-        self.lines.append(f"{name},{frame.seconds:.6f}")
-
-    def write_sound(self, sound: Sound) -> None:
-        pass
 
 
 class _Encoder:
