@@ -20,7 +20,7 @@ from bisenetv2.inference.benchmark import (
     UNTRAINED,
     Summary,
     precision_of,
-    summarise_stages,
+    summarise,
     time_file,
 )
 from bisenetv2.inference.engines import DeviceDecoder, Engine, EngineName, open_engine
@@ -242,14 +242,14 @@ def rows(
         equal = None
         if road.comparable and road is not roads[0]:
             equal = float(np.mean([np.mean(a == b) for a, b in zip(masks[0], found, strict=True)]))
-        stages = summarise_stages(taken)
+        stages = {name: asdict(summarise([run[name] for run in taken])) for name in taken[0]}
         described.append(
             {
                 "road": road.name,
                 "version": road.version,
                 "precision": road.precision,
                 "equal_to_first": equal,
-                "stages": {name: asdict(summary) for name, summary in stages.items()},
+                "stages": stages,
             }
         )
     return described

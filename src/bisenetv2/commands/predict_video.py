@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.inference.video.frames import Source
     from bisenetv2.inference.video.pipeline import Tally
-    from bisenetv2.inference.video.writers import Preset, Writer
+    from bisenetv2.inference.video.writers import Preset
 
 Masks = Literal["none", "png", "ffv1"]
 
@@ -60,6 +60,11 @@ def predict_video(
     """
     from bisenetv2.inference.video.pipeline import convert
     from bisenetv2.inference.video.sources import open_source
+    from bisenetv2.inference.video.writers import (
+        mask_folder_writer,
+        mask_video_writer,
+        overlay_writer,
+    )
     from bisenetv2.progress import progress_bar
 
     if not options.overlay and options.masks == "none":
@@ -72,7 +77,15 @@ def predict_video(
         masks = masks_path(stem, options.masks)
         outputs = [path for path in (overlay, masks) if path is not None]
         with ExitStack() as stack:
-            writers = open_writers(stack, opened, segmenter, overlay, masks, options)
+            writers = []
+            if overlay is not None:
+                look = options.alpha, options.preset, options.crf
+                opening = overlay_writer(overlay, opened, segmenter.labels, *look)
+                writers.append(stack.enter_context(opening))
+            if masks is not None:
+                ffv1 = options.masks == "ffv1"
+                opening = mask_video_writer(masks, opened) if ffv1 else mask_folder_writer(masks)
+                writers.append(stack.enter_context(opening))
             stop = stack.enter_context(stop_on_signal())
             total = expected_frames(opened, options.seconds)
             bar = stack.enter_context(progress_bar(Path(opened.name).name, total))
@@ -120,33 +133,6 @@ def masks_path(stem: Path, masks: Masks) -> Path | None:
     if masks == "none":
         return None
     return stem.with_name(f"{stem.name}_masks{'.mkv' if masks == 'ffv1' else ''}")
-
-
-def open_writers(
-    stack: ExitStack,
-    source: Source,
-    segmenter: Segmenter,
-    overlay: Path | None,
-    masks: Path | None,
-    options: VideoOptions,
-) -> list[Writer]:
-    """Opens what writes overlay and masks; the stack closes it."""
-    from bisenetv2.inference.video import writers
-
-    opened: list[Writer] = []
-    if overlay is not None:
-        opened.append(
-            stack.enter_context(
-                writers.overlay_writer(
-                    overlay, source, segmenter.labels, options.alpha, options.preset, options.crf
-                )
-            )
-        )
-    if masks is not None and options.masks == "ffv1":
-        opened.append(stack.enter_context(writers.mask_video_writer(masks, source)))
-    elif masks is not None:
-        opened.append(stack.enter_context(writers.mask_folder_writer(masks)))
-    return opened
 
 
 def expected_frames(source: Source, seconds: float | None) -> int | None:

@@ -180,11 +180,6 @@ def summarise(seconds: Sequence[float]) -> Summary:
     return Summary(1000 * float(median), 1000 * float(p95))
 
 
-def summarise_stages(runs: Sequence[dict[str, float]]) -> dict[str, Summary]:
-    """Summarises each stage over at least one run."""
-    return {stage: summarise([run[stage] for run in runs]) for stage in runs[0]}
-
-
 def precision_of(path: str | Path) -> str:
     """Tells by the operations in a model file whether it computes in `INT8` or in `FP32`."""
     # Every quantised file holds this operation's name; no other bytes of a file spell it.

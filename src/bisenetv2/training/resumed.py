@@ -27,7 +27,8 @@ def own_init(stored: StoredState, given: Path | None) -> Path | None:
     Raises:
         UserError: If another one is given, which comes too late.
     """
-    init = None if stored.init is None else Path(stored.init)
+    known = stored.metadata.get("init")
+    init = None if known is None else Path(known)
     if given is not None and given.absolute() != init:
         raise UserError(
             f"{given}: a run that goes on has its weights; leave --init out, or start a new run "

@@ -56,11 +56,6 @@ class StoredState(NamedTuple):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{self.path}: damaged state ({error!r})") from error
 
-    @property
-    def init(self) -> str | None:
-        """Checkpoint that the run started from."""
-        return self.metadata.get("init")
-
     def model(self) -> FrameNetwork:
         """Builds the network of the run, its weights still new.
 

@@ -162,13 +162,10 @@ def _expose(image: Image, lens: Lens, rng: np.random.Generator) -> Image:
     image = np.asarray(cv2.multiply(image, cv2.merge([falloff] * 3), scale=1 / 255), np.uint8)
     ramp = 255 * (np.arange(256)[:, None] / 255) ** lens.gamma * np.array(lens.cast)  # 256, 3
     image = np.asarray(cv2.LUT(image, ramp.clip(0, 255).astype(np.uint8)[None]), np.uint8)
-    grain = cv2.LUT(_random_bytes(rng, (height, width, 3)), _gaussian_levels(lens.noise))
+    chance = rng.integers(0, 256, (height, width, 3), np.uint8)
+    grain = cv2.LUT(chance, _gaussian_levels(lens.noise))
     exposed: Image = np.ascontiguousarray(cv2.add(image, grain, dtype=cv2.CV_8U))
     return exposed
-
-
-def _random_bytes(rng: np.random.Generator, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    return rng.integers(0, 256, shape, np.uint8)
 
 
 def _gaussian_levels(deviation: float) -> npt.NDArray[np.int16]:
