@@ -210,6 +210,24 @@ def single_holder(root: Path) -> None:
     repaint(root / "masks/train/more3.png", with_value(3))
 
 
+def spread_over_grey(root: Path) -> None:
+    for path in (root / "masks").rglob("*.png"):
+        repaint(path, lambda mask: np.array([0, 29, 76] + [255] * 253, np.uint8)[mask])
+
+
+def twelve_bits(root: Path) -> None:
+    for path in (root / "images").rglob("*.jpg"):
+        pixels = read_image(path)[..., ::-1].astype(np.uint16) << 4
+        path.unlink()
+        cv2.imwrite(str(path.with_suffix(".png")), pixels)
+
+
+def later_split(root: Path) -> None:
+    describe(root, "a", "b", "c")
+    write_image(root / "images/test/0.jpg", picture(500))
+    write_mask(root / "masks/test/0.png", ids(500))
+
+
 BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated image": (
         lambda root: cut(root / "images/train/0.jpg"),
@@ -330,7 +348,20 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a single pair": (
         single_pair,
-        r"error: train holds 1 pair of image and mask; training takes 2 or more at a time",
+        r"warning: train holds 1 pair of image and mask; add images: every batch repeats it",
+    ),
+    "classes spread over grey, 255 among them": (
+        spread_over_grey,
+        r"warning: ids lie far apart, as greys do \(0, 29, 76\), and 6.2 % of the pixels are "
+        r"ignored; if 255 is one of them list it",
+    ),
+    "12 bits in files of 16": (
+        twelve_bits,
+        r"warning: images are almost black: their mean is \d\.\d of 255; if they have 10",
+    ),
+    "a split that came later": (
+        later_split,
+        r"warning: test \(images/test\) is not in dataset.yaml; add it there, or remove that file",
     ),
     "a list that lacks a class": (
         short_list,
@@ -489,6 +520,35 @@ def test_masks_beside_images_may_be_without_one_too(
     assert "1 mask of train is without an image" in out and "zzz_mask.png" in out
 
 
+def test_masks_without_any_class_are_an_error(
+    capsys: pytest.CaptureFixture[str], data: Path
+) -> None:
+    describe(data, "a", "b", "c")
+    for path in (data / "masks").rglob("*.png"):
+        repaint(path, lambda mask: np.full_like(mask, 255))
+    code, out, _ = run(capsys, "check", data)
+    assert code == 1
+    assert "error: no pixel of any class in all masks; list the ids" in out
+
+
+def test_a_class_in_one_image_is_left_to_train_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for number in range(5):
+        write_image(tmp_path / f"rare/images/{number}.jpg", picture(number))
+        for rare in range(5):  # whichever of the five is held out by default
+            mask = ids(number) % 2 + (number == rare)
+            write_mask(tmp_path / f"rare{rare}/masks/{number}.png", mask)
+    for rare in range(5):
+        root = tmp_path / f"rare{rare}"
+        shutil.copytree(tmp_path / "rare/images", root / "images")
+        _, out, _ = run(capsys, "check", root)
+        assert "absent from train" not in out
+        train = open_dataset(root, "train")
+        assert len(train) == 4
+        assert any((train[index].mask == 2).any() for index in range(4))
+
+
 def test_several_faults_are_all_told_errors_first(
     capsys: pytest.CaptureFixture[str], data: Path
 ) -> None:
@@ -580,7 +640,7 @@ def test_training_looks_at_its_data_first(
     write_mask(data / "masks/train/3.png", np.zeros((8, 8), np.uint8))
     code, _, err = run(capsys, *words)
     assert code == 2
-    assert "3.png" in err and f"`bisenetv2 check {data}` tells all, --no-check" in err
+    assert "3.png" in err and f"`bisenetv2 check {data}` tells all" in err
     assert err.count("error: ") == 1
     assert not (tmp_path / "run").exists()
 

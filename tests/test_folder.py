@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from bisenetv2.data.catalogue import open_dataset
 from bisenetv2.data.folder import dataset_yaml
+from bisenetv2.data.folder.holding_out import held_out
 from bisenetv2.data.folder.lists import read_rows
-from bisenetv2.data.folder.matching import Source, held_out, match, walk
+from bisenetv2.data.folder.matching import Source, match, walk
 from bisenetv2.data.folder.split import infer_description, open_folder
 from bisenetv2.errors import UserError
 from bisenetv2.images import write_image, write_mask
@@ -69,6 +70,10 @@ LAYOUTS = {
     "train together": ("{s}/{n}.jpg", "{s}/{n}_mask.png"),
     "cities": ("images/{s}/ulm/{n}_leftImg8bit.png", "labels/{s}/ulm/{n}_gtFine_labelIds.png"),
     "img_dir/train ann_dir/train": ("img_dir/{s}/{n}.jpg", "ann_dir/{s}/{n}.png"),
+    "train_images train_masks": ("{s}_images/{n}.jpg", "{s}_masks/{n}.png"),
+    "img-train lab-train": ("img-{s}/{n}.jpg", "lab-{s}/{n}.png"),
+    "train/image_2 train/semantic": ("{s}/image_2/{n}.png", "{s}/semantic/{n}.png"),
+    "names of images whole": ("images/{s}/{n}.jpg", "masks/{s}/{n}.jpg.png"),
     "upper case": ("Images/{s}/{n}.JPG", "Masks/{s}/{n}.PNG"),
 }
 
@@ -355,6 +360,7 @@ def test_paths_of_a_list_may_start_with_a_slash(line: str, tmp_path: Path) -> No
         "image_id,width,height\n0,8,8\n1,8,8\n",
         f"id,rle_mask\n0,1 2 3\n1,\n2,{'4 5' * 70_000}\n",
         "ImageId\tClassId\n",
+        "ImageId,ClassId,EncodedPixels\n0.png,1,1 10 50 20\n1.png,2,\n",
     ],
 )
 def test_a_table_about_images_is_no_list_of_them(text: str, tmp_path: Path) -> None:
@@ -565,6 +571,13 @@ def test_a_missing_folder_of_masks_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path / 'masks/train'}: no such folder" in complaint(tmp_path)
 
 
+def test_polygons_alone_are_told_how_to_become_masks(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8))
+    assert "convert-labels" not in complaint(tmp_path)
+    (tmp_path / "a.json").write_text("{}")
+    assert "draw masks by `bisenetv2 convert-labels` first" in complaint(tmp_path)
+
+
 def test_names_that_do_not_pair_are_shown(tmp_path: Path) -> None:
     add(tmp_path, "images/street.png", "masks/house.png")
     assert "no mask is named like an image (house for street?)" in complaint(tmp_path)
@@ -734,6 +747,7 @@ GOOD = "classes: [a, b]\nsplits: {train: {images: images, masks: masks}}\n"
         (GOOD + "tolerance: -1", "tolerance -1: write a whole number of 0 or more"),
         (GOOD + "encoding: colors\ntolerance: 300", "tolerance 300: channels differ by 0 to 255"),
         (GOOD + "val_share: 1.5", "val_share 1.5: a share is above 0 and below 1"),
+        (GOOD + "val_seed: -1", "val_seed -1: write a whole number of 0 or more"),
         (GOOD + "val_share: some", "val_share 'some': write a share"),
         (GOOD + "ignore: 255", "255: write a list, [a, b]"),
         (GOOD + "ignore: [[0, 0]]", "colour [0, 0]: write [red, green, blue]"),

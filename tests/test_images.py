@@ -22,9 +22,11 @@ from bisenetv2.files import atomic_path, check_writable
 from bisenetv2.images import (
     IMAGE_SUFFIXES,
     Header,
+    is_lossy,
     read_header,
     read_image,
     read_mask,
+    read_mask_pixels,
     write_image,
     write_mask,
 )
@@ -477,3 +479,38 @@ def test_an_image_too_wide_for_its_format_is_refused(tmp_path: Path) -> None:
     message = refusal(lambda path: write_image(path, wide), tmp_path / "wide.webp")
     assert "1 × 16384" in message
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("meaning", [0, 2], ids=["infrared", "alpha"])
+@pytest.mark.parametrize("reduced", [False, True])
+def test_a_fourth_band_of_a_tiff_leaves_the_colours_alone(
+    tmp_path: Path, meaning: int, reduced: bool
+) -> None:
+    pixels = np.full((6, 8, 4), (200, 120, 40, 60), np.uint8)
+    extra_samples = {338: meaning}
+    PillowImage.fromarray(pixels).save(tmp_path / "four.tif", tiffinfo=extra_samples)
+    found = read_image(tmp_path / "four.tif", reduced=reduced)
+    assert found.shape == ((3, 4, 3) if reduced else (6, 8, 3))
+    assert (found == (200, 120, 40)).all()
+
+
+def test_fractions_are_named_as_such(tmp_path: Path) -> None:
+    PillowImage.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "f.tif")
+    assert "fractions" in refusal(read_image, tmp_path / "f.tif")
+
+
+def test_a_gif_is_a_mask_of_its_indices_but_no_image(tmp_path: Path) -> None:
+    mask = np.array([[0, 1], [1, 0]], np.uint8)
+    PillowImage.fromarray(mask * 255).save(tmp_path / "m.gif")
+    assert set(np.unique(read_mask_pixels(tmp_path / "m.gif", as_colors=True))) == {0, 255}
+    assert "GIF" not in refusal(read_image, tmp_path / "m.gif")
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_a_lossy_webp_is_told_from_a_lossless_one(
+    tmp_path: Path, alpha: bool, lossless: bool
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3 + alpha), np.uint8)
+    PillowImage.fromarray(pixels).save(tmp_path / "m.webp", lossless=lossless)
+    assert is_lossy(tmp_path / "m.webp") is not lossless

@@ -675,9 +675,10 @@ def test_masks_of_two_encodings_are_named(folder: Folder) -> None:
     assert "convert-labels" in text
 
 
-def test_ids_that_went_through_jpeg_are_refused(folder: Folder) -> None:
-    folder.add(np.kron(AREAS, np.ones((8, 8), np.uint8)), ".jpg")
-    assert "grey class ids do not survive JPEG: export the masks as PNG" in folder.complaint()
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_ids_that_went_through_lossy_compression_are_refused(folder: Folder, suffix: str) -> None:
+    folder.add(np.kron(AREAS, np.ones((8, 8), np.uint8)), suffix)
+    assert "ids do not survive lossy compression: export the masks as PNG" in folder.complaint()
 
 
 def test_photographs_are_no_masks(tmp_path: Path) -> None:

@@ -161,6 +161,23 @@ def test_cityscapes_masks_of_every_kind_hold_the_same_classes(
     assert dataset[0].mask.tolist() == classes
 
 
+@pytest.mark.parametrize(
+    ("names", "own"), [(["lane", "kerb"], True), (["road", "car", "sky"], True), (None, False)]
+)
+def test_a_list_of_other_classes_makes_it_one_s_own_data(
+    names: list[str] | None, own: bool, tmp_path: Path
+) -> None:
+    image, mask = unpacked("cityscapes", tmp_path)
+    ids = np.zeros((4, 6), np.uint8)
+    ids[2:] = 1
+    write_mask(mask, ids)
+    names = names or list(BUILTIN["cityscapes"].names)
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    dataset = open_dataset(tmp_path, "val")
+    assert dataset.sample_name(0) == str(image)
+    assert dataset.labels.names == (tuple(names) if own else BUILTIN["cityscapes"].names)
+
+
 def test_cityscapes_train_ids_out_of_range_are_refused(tmp_path: Path) -> None:
     unpacked("cityscapes", tmp_path)
     (tmp_path / FILES["cityscapes"][1]).unlink()

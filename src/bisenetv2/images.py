@@ -30,8 +30,13 @@ Image = npt.NDArray[np.uint8]
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """File name endings taken for images, in lower case."""
 
+MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".gif", ".npy", ".mat")
+"""File name endings taken for masks, in lower case."""
+
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")
 """Pillow's names of these formats; whatever else it could open is not even tried."""
+
+_MASK_FORMATS = (*_FORMATS, "GIF")
 
 _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 """Pillow's modes of a single channel of whole numbers."""
@@ -123,6 +128,12 @@ def decode_image(data: bytes, name: str | Path, *, reduced: bool = False) -> Ima
         ending = _ENDINGS.get(header.format or "", b"")
         if not data.endswith(ending):
             header.load()
+        if header.mode == "F":
+            raise UserError(f"{name}: holds fractions, not values of 0-255; save it in 8 bits")
+        if header.format == "TIFF" and len(header.getbands()) == 4:
+            # OpenCV would multiply the colours by what it takes for alpha.
+            step = 2 if reduced else 1
+            return np.ascontiguousarray(np.asarray(header.convert("RGB"))[::step, ::step])
     flag = cv2.IMREAD_REDUCED_COLOR_2 if reduced else cv2.IMREAD_COLOR_RGB
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
@@ -135,6 +146,24 @@ def decode_image(data: bytes, name: str | Path, *, reduced: bool = False) -> Ima
     return np.ascontiguousarray(image, np.uint8)  # H, W, 3
 
 
+def is_lossy(path: str | Path) -> bool:
+    """Tells whether a file's format has changed values: JPEG, or WebP that is not lossless.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix != ".webp":
+        return suffix in (".jpg", ".jpeg")
+    data, place = read_bytes(path), 12  # behind `RIFF`, a size and `WEBP`
+    while place + 8 <= len(data):
+        if data[place : place + 4] in (b"VP8 ", b"VP8L"):
+            return data[place : place + 4] == b"VP8 "
+        size = int.from_bytes(data[place + 4 : place + 8], "little")
+        place += 8 + size + size % 2  # chunks start at even places
+    return False
+
+
 def read_mask(path: str | Path) -> npt.NDArray[np.integer]:
     """Reads the ids of a mask file as they stand: palette indices, grey values or 16-bit ids.
 
@@ -145,7 +174,7 @@ def read_mask(path: str | Path) -> npt.NDArray[np.integer]:
         UserError: If the file is missing, truncated, no image, of more than 178 megapixels, or
             holds colours in place of ids.
     """
-    with _opened(path, BytesIO(read_bytes(path))) as file:
+    with _opened(path, BytesIO(read_bytes(path)), _MASK_FORMATS) as file:
         if file.mode not in _ID_MODES:
             raise UserError(
                 f"{path}: holds {file.mode} colours, not class ids; "
@@ -188,7 +217,7 @@ def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
     """
     if Path(path).suffix.lower() in (".npy", ".mat"):
         return None
-    with _opened(path, BytesIO(read_bytes(path))) as file:
+    with _opened(path, BytesIO(read_bytes(path)), _MASK_FORMATS) as file:
         palette = file.getpalette() if file.mode == "P" else None
         if palette is None:
             return None
@@ -198,7 +227,7 @@ def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
 
 
 def _mask_image(path: str | Path, as_colors: bool) -> npt.NDArray[np.integer]:
-    with _opened(path, BytesIO(read_bytes(path))) as file:
+    with _opened(path, BytesIO(read_bytes(path)), _MASK_FORMATS) as file:
         if file.mode in _ID_MODES and not (as_colors and file.mode in ("1", "P")):
             return _ids(file)
         if file.mode == "F":
@@ -265,17 +294,19 @@ def _ids(file: PillowImage.Image) -> npt.NDArray[np.integer]:
 
 
 @contextmanager
-def _opened(path: str | Path, source: BinaryIO) -> Iterator[PillowImage.Image]:
+def _opened(
+    path: str | Path, source: BinaryIO, formats: tuple[str, ...] = _FORMATS
+) -> Iterator[PillowImage.Image]:
     """Opens an image by its header alone; what Pillow raises then and later names the path.
 
     A header that declares a monstrous size is refused here, before any decoder allocates it.
     """
     try:
-        with PillowImage.open(source, formats=_FORMATS) as file:
+        with PillowImage.open(source, formats=formats) as file:
             yield file
     except UnidentifiedImageError as error:
         raise UserError(
-            f"{path}: not an image of a known format ({', '.join(_FORMATS)}), or a truncated one; "
+            f"{path}: not an image of a known format ({', '.join(formats)}), or a truncated one; "
             "replace or remove it"
         ) from error
     except PillowImage.DecompressionBombError as error:

@@ -104,9 +104,10 @@ def look_at(recipe: Recipe, data: str, world: World) -> None:
     findings = world.share(lambda: [f for s in splits for f in quick_check(open_dataset(data, s))])
     errors = [str(finding) for finding in findings if finding.severity == "error"]
     if errors:
-        more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+        more = f", {len(errors)} errors" if len(errors) > 1 else ""
         raise UserError(
-            f"{errors[0]}{more}; `bisenetv2 check {data}` tells all, --no-check trains nevertheless"
+            f"{errors[0]} (`bisenetv2 check {data}` tells all{more}; --no-check trains if all can "
+            "be read)"
         )
     if world.writes:
         for finding in findings:

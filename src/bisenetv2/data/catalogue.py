@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from bisenetv2.builtin_labels import BUILTIN
 from bisenetv2.data.camvid import holds_stills, open_camvid, open_stills
 from bisenetv2.data.dataset import Dataset
 from bisenetv2.data.folder.class_files import VOID, find_classes
@@ -13,7 +14,7 @@ from bisenetv2.data.folder.split import open_folder
 from bisenetv2.data.public import LAYOUTS, Layout, open_public
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.errors import UserError
-from bisenetv2.labels import CAMVID
+from bisenetv2.labels import CAMVID, Labels
 
 STREETS = "streets"
 """Stands for rendered streets wherever a data folder is asked for."""
@@ -77,7 +78,8 @@ def recognise(data: str | Path) -> Recognised:
             f"{data}: no such folder; give one of images and masks, or `{STREETS}` to render them"
         )
     for layout in LAYOUTS:
-        if (found := layout.find(root)) is not None:
+        found = layout.find(root)
+        if found is not None and _may_be(found, BUILTIN[layout.key]):
             return Recognised("public", found, layout)
     if holds_stills(root):
         return Recognised("stills", root)
@@ -85,6 +87,20 @@ def recognise(data: str | Path) -> Recognised:
     if annotated and _names_camvid(root):
         return Recognised("camvid", root)
     return Recognised("folder", root)
+
+
+def _may_be(root: Path, labels: Labels) -> bool:
+    """Whether no list of classes contradicts a public data set's: most names are the same.
+
+    Raises:
+        UserError: If there is a list that is not understood.
+    """
+    found = find_classes(root)
+    if found is None:
+        return True
+    own = {item.name.lower() for item in found[1] if not VOID.fullmatch(item.name)}
+    common = own & {name.lower() for name in labels.names}
+    return 2 * len(common) >= max(len(own), len(labels))
 
 
 def _names_camvid(root: Path) -> bool:

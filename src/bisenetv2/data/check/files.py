@@ -5,7 +5,7 @@ Opening a dataset stops at the first mistake; this goes on and reports each as a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -22,7 +22,7 @@ from bisenetv2.data.folder.class_files import find_classes
 from bisenetv2.data.folder.dataset_yaml import Description
 from bisenetv2.data.folder.infer import infer
 from bisenetv2.data.folder.layout import find_in_list, find_splits, passed_over
-from bisenetv2.data.folder.matching import Match, Pair, Source, held_out, match
+from bisenetv2.data.folder.matching import Match, Pair, Source, match
 from bisenetv2.data.folder.split import infer_description, leave_out_withheld, yaml_places
 from bisenetv2.data.folder.survey import survey
 from bisenetv2.data.pairs import IDS, PairedFiles
@@ -34,6 +34,8 @@ from bisenetv2.progress import progress_bar
 
 MOST_ODD = 0.1
 """Masks in colours for each one of ids up to which they are taken for mistakes."""
+
+_UNKNOWN = (dataset_yaml.ClassEntry("unknown"),)
 
 
 @dataclass(frozen=True)
@@ -183,20 +185,32 @@ def _described(data: Path) -> Listing:
     parted = "val" not in described.splits and len(splits.get("train", Match(())).pairs) > 1
     if parted:
         train = splits["train"]
-        kept, out = held_out(train.pairs, described.root, described.val_share)
+        kept, out = described.part(train.pairs)
         splits["train"] = replace(train, pairs=tuple(kept))
         splits["val"] = Match(tuple(out))
-    understood = not any(finding.check == "encoding" for finding in findings)
     return Listing(
         described.name,
         described.root,
         splits,
-        described.labels if understood else None,
+        None if described.classes == _UNKNOWN else described.labels,
         described.encoding,
-        (*findings, *found.findings),
+        (*findings, *found.findings, *_unlisted(data, described)),
         described.notes,
         parted,
     )
+
+
+def _unlisted(data: Path, described: Description) -> Iterator[Finding]:
+    """Splits that have come into the folder since it was described."""
+    try:
+        found = find_splits(data) if data.is_dir() else {}
+    except UserError:  # the description finds what this does not
+        return
+    for split, source in found.items():
+        if split not in described.splits and match(data, source).pairs:
+            told = f"{split} ({source.list or source.images}) is not in {dataset_yaml.NAME}"
+            remedy = "add it there, or remove that file to have it written anew"
+            yield Finding("warning", "layout", told, remedy)
 
 
 def _description(data: Path) -> tuple[Description, list[Finding]]:
@@ -221,6 +235,9 @@ def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
     left += leave_out_withheld(splits, found.splits)
     masks = sorted({mask for part in found.splits.values() for _, mask in part.pairs})
     name = data.resolve().stem if data.is_file() else data.resolve().name
+    unknown = Description(root, splits, _UNKNOWN, name=name)
+    if not masks and found.findings:  # which say why
+        return unknown, []
     try:
         file, named = find_classes(root) or (None, [])
         with progress_bar("look at whole masks", 2 * len(masks)) as bar:
@@ -231,7 +248,6 @@ def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
         notes = (*left, *inferred.notes)
         return inferred.description(data, root, splits, notes), []
     except UserError as error:
-        unknown = Description(root, splits, (dataset_yaml.ClassEntry("unknown"),), name=name)
         return unknown, [Finding("error", "encoding", str(error))]
 
 

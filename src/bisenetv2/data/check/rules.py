@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,12 @@ MOST_STRAYS = 0.05
 _MARKS, _GAP = (*range(200, 256), 65535), 32
 """Ids that mark ignored pixels more often than a class, if they are this far from all others."""
 
+_GREYS = 16
+"""Least distance of ids that were chosen to be seen."""
+
+_DARK = 10.0
+"""Mean of all images, 0-255, below which hardly any bits are used."""
+
 _BYTES = re.compile(r" \(\d+ bytes not processed\)")
 """What Pillow says of a cut-off file, another number each time."""
 
@@ -46,10 +53,12 @@ def unpaired(listing: Listing) -> Iterator[Finding]:
                 what = f"{own}{{s}} of {split} {{is}} without {other}"
                 remedy = f"add {other} of the same name or remove the {own}"
                 yield Finding.of_files("error", "unpaired", what, alone, remedy)
-        if len(part.pairs) < (2 if split == "train" else 1):
-            told = f"{split} holds {counted(len(part.pairs), 'pair{s} of image and mask')}"
-            remedy = "training takes 2 or more at a time, other splits 1 or more"
-            yield Finding("error", "unpaired", told, remedy)
+        if not part.pairs:
+            remedy = "give every image a mask of its name"
+            yield Finding("error", "unpaired", f"{split} holds no pair of image and mask", remedy)
+        elif split == "train" and len(part.pairs) == 1:
+            remedy = "add images: every batch repeats it"
+            yield Finding("warning", "unpaired", "train holds 1 pair of image and mask", remedy)
 
 
 def unreadable(facts: Facts) -> Iterator[Finding]:
@@ -59,7 +68,9 @@ def unreadable(facts: Facts) -> Iterator[Finding]:
         for path, text in fact.troubles:
             groups.setdefault(_BYTES.sub("", text.removeprefix(f"{path}: ")), []).append(path)
     for text, paths in groups.items():
-        reason, _, remedy = text.rpartition("; ")
+        reason, mark, remedy = text.rpartition("; ")
+        if not mark:
+            reason, remedy = text, "replace or remove them"
         what = f"file{{s}} cannot be read ({reason})"
         yield Finding.of_files("error", "unreadable", what, paths, remedy)
 
@@ -101,6 +112,15 @@ def sizes(facts: Facts) -> Iterator[Finding]:
         what = "image{s} {is} turned or mirrored by an EXIF tag that leaves the size as it is"
         remedy = "see in the contact sheet whether the masks are turned too"
         yield Finding.of_files("warning", "size", what, hidden, remedy)
+
+
+def darkness(facts: Facts) -> Iterator[Finding]:
+    """Images that are black to a network, such as those of 12 bits in files of 16."""
+    means = [fact.image.mean.mean() for fact in facts if fact.image is not None]
+    if means and np.mean(means) < _DARK:
+        told = f"images are almost black: their mean is {np.mean(means):.1f} of 255"
+        remedy = "if they have 10 or 12 bits in files of 16 stretch them to all 16"
+        yield Finding("warning", "dark", told, remedy)
 
 
 def values(facts: Facts, listing: Listing) -> Iterator[Finding]:
@@ -162,10 +182,20 @@ def ignoring(facts: Facts, listing: Listing) -> Iterator[Finding]:
         what = "mask{s} without a pixel of any class"
         yield Finding.of_files("warning", "ignore", what, empty, remedy)
     share = sum(m.ignored for _, m in masks) / max(1, sum(m.pixels for _, m in masks))
-    if share > MOST_IGNORED:
+    if len(empty) == len(masks):
+        told = "no pixel of any class in all masks"
+        yield Finding("error", "ignore", told, "list the ids of the masks as classes")
+    elif share > MOST_IGNORED:
         told = f"{100 * share:.0f} % of all pixels are ignored"
         yield Finding("warning", "ignore", told, "see that the ignored ids are no classes")
     ids = [pair for pair in labels.raw_ids or () if pair[1] != IGNORE_INDEX]
+    values = sorted(raw for raw, _ in ids)
+    steps = [after - value for value, after in pairwise(values)]
+    if share and values[:1] == [0] and min(steps, default=0) >= _GREYS:
+        told = f"ids lie far apart, as greys do ({', '.join(map(str, values[:8]))})"
+        remedy = f"if {IGNORE_INDEX} is one of them list it under `classes` in dataset.yaml"
+        told += f", and {100 * share:.2g} % of the pixels are ignored"
+        yield Finding("warning", "ignore", told, remedy)
     for index, name in enumerate(labels.names):
         own = [raw for raw, meant in ids if meant == index]
         others = [raw for raw, meant in ids if meant != index]
@@ -200,11 +230,13 @@ def classes(facts: Facts, listing: Listing) -> Iterator[Finding]:
     for split, counts in zip(splits, table, strict=True):
         if absent := _classes(labels, (counts == 0) & (total > 0) & ~single):
             learnt = split != "train"
+            how = "by another val_seed in dataset.yaml" if listing.held_out else "anew"
+            told = f"what is absent is not {'scored' if learnt else 'learnt'}: split the data {how}"
             yield Finding(
                 "warning" if learnt else "error",
                 "class",
                 f"{absent} absent from {split}, present elsewhere",
-                f"what is absent is not {'scored' if learnt else 'learnt'}: split the data anew",
+                told,
             )
 
 

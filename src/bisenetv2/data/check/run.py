@@ -144,6 +144,7 @@ def judge(listing: Listing, facts: Sequence[PairFacts], quick: bool = False) -> 
         *rules.unpaired(listing),
         *rules.unreadable(facts),
         *rules.sizes(facts),
+        *rules.darkness(facts),
         *rules.values(facts, listing),
     ]
     if not quick:

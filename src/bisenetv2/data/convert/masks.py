@@ -25,10 +25,18 @@ from bisenetv2.data.folder.colors_or_ids import painted_as_listed
 from bisenetv2.data.folder.dataset_yaml import Description
 from bisenetv2.data.folder.infer import TOLERANCE, infer
 from bisenetv2.data.folder.lists import split_named
-from bisenetv2.data.folder.matching import MASK_SUFFIXES, files_below
-from bisenetv2.data.folder.survey import LOSSY_SUFFIXES, survey
+from bisenetv2.data.folder.matching import files_below
+from bisenetv2.data.folder.survey import survey
 from bisenetv2.errors import UserError
-from bisenetv2.images import read_header, read_mask_pixels, read_palette, write_image, write_mask
+from bisenetv2.images import (
+    MASK_SUFFIXES,
+    is_lossy,
+    read_header,
+    read_mask_pixels,
+    read_palette,
+    write_image,
+    write_mask,
+)
 from bisenetv2.labels import Color, Labels, Mask
 
 
@@ -101,7 +109,7 @@ class _Pixels:
         self._encodings: dict[int, Encoding] = {}
 
     def __call__(self, path: Path) -> Mask:
-        found, lossy = self._found, path.suffix.lower() in LOSSY_SUFFIXES
+        found, lossy = self._found, is_lossy(path)
         if found.encoding is not None:
             return read_classes(path, found.encoding, found.labels).mask
         in_colors = self._options.colors

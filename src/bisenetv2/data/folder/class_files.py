@@ -48,7 +48,7 @@ def read_classes_file(path: Path) -> list[NamedClass]:
 
     Understood are `name`, `id name`, `name,id`, `name:r,g,b:…` (CVAT), `name,r,g,b`, `r g b name`
     and `id name r g b`, parted by blanks, commas, semicolons, colons or tabs, and columns in any
-    order below a header that names them. An alpha is left out.
+    order below a header that names them. An alpha is left out; a colour may be written `#rrggbb`.
 
     Raises:
         UserError: If the file is no such text, is empty, or a colour is out of range.
@@ -61,7 +61,7 @@ def read_classes_file(path: Path) -> list[NamedClass]:
     header: _Header | None = None
     first = ""
     for number, line in enumerate(lines, 1):
-        text = line.strip()
+        text = _in_decimals(line.strip())
         if not text or text.startswith("#"):
             continue
         if not found and header is None and (header := _header(text)):
@@ -74,6 +74,15 @@ def read_classes_file(path: Path) -> list[NamedClass]:
     if not found:
         raise UserError(f"{path}: names no class; write one a line or remove the file")
     return found
+
+
+_HEX = re.compile(r"[\"']?#([0-9A-Fa-f]{2})([0-9A-Fa-f]{2})([0-9A-Fa-f]{2})\b[\"']?")
+
+
+def _in_decimals(text: str) -> str:
+    """Writes `#804080` as `128,64,128`, parted by whatever parts the line."""
+    mark = next((mark for mark in "\t;," if mark in text), "," if ":" in text else " ")
+    return _HEX.sub(lambda found: mark.join(str(int(hex, 16)) for hex in found.groups()), text)
 
 
 class _Header(NamedTuple):

@@ -13,7 +13,8 @@ import yaml
 
 from bisenetv2.builtin_labels import BUILTIN, voc_color
 from bisenetv2.data.encodings import Encoding, Kind
-from bisenetv2.data.folder.matching import Source
+from bisenetv2.data.folder.holding_out import held_out
+from bisenetv2.data.folder.matching import Pair, Source
 from bisenetv2.errors import UserError
 from bisenetv2.files import write_bytes
 from bisenetv2.labels import IGNORE_INDEX, Color, Labels
@@ -62,6 +63,9 @@ class Description:
     name: str = ""
     licence: str = "unknown"
     val_share: float = VAL_SHARE
+    val_seed: int = 0
+    """Chooses which training pairs are held out."""
+
     notes: tuple[str, ...] = field(default=(), compare=False)
     """What was inferred, a line each."""
 
@@ -106,6 +110,10 @@ class Description:
             ),
             raw_ids=None if self.kind == "colors" else tuple(ids),
         )
+
+    def part(self, pairs: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+        """Parts training pairs, at least two, in those kept and those held out as `val`."""
+        return held_out(pairs, self.root, self.val_share, self.val_seed)
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -158,6 +166,7 @@ def to_text(description: Description, folder: Path) -> str:
     lines += [f"  {name}: {_flow(_filled(asdict(s)))}" for name, s in d.splits.items()]
     if "val" not in d.splits:
         lines.append(f"val_share: {d.val_share}  # of train, held out by a hash of the names")
+        lines.append(f"val_seed: {d.val_seed}  # another one holds out others")
     return "\n".join(lines) + "\n"
 
 
@@ -192,7 +201,7 @@ def read(path: Path) -> Description:
 
 _KEYS = frozenset(
     ("root", "name", "licence", "encoding", "tolerance", "ignore", "classes", "splits", "val_share")
-)
+) | {"val_seed"}
 
 
 def _parse(content: object, folder: Path) -> Description:
@@ -203,7 +212,10 @@ def _parse(content: object, folder: Path) -> Description:
     fields = _fields(content, "the file", _KEYS)
     for key in ("classes", "splits"):
         if not fields.get(key):
-            raise UserError(f"`{key}` is missing or empty; remove the file to have it written anew")
+            raise UserError(
+                f"`{key}` is missing or empty; write it, or remove the file to have all written "
+                "anew (pairs in folders of other names: list them in a pairs.csv)"
+            )
     kind = fields.get("encoding", "ids")
     if kind not in get_args(Kind):
         raise UserError(f"encoding {kind!r}: take one of {', '.join(get_args(Kind))}")
@@ -230,6 +242,7 @@ def _parse(content: object, folder: Path) -> Description:
         name=_text(fields.get("name") or root.resolve().name, "name"),
         licence=_text(fields.get("licence") or "unknown", "licence"),
         val_share=_share(fields.get("val_share", VAL_SHARE)),
+        val_seed=_number(fields.get("val_seed", 0), "val_seed"),
     )
 
 

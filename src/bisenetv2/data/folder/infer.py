@@ -110,8 +110,8 @@ def _colors(found: Survey, named: Sequence[NamedClass], source: Path | None) -> 
         table.insert(0, (_BINARY[0], _BLACK))  # which lists leave out
     if len(table) < 2:
         raise UserError(
-            f"{found.lossy}: a single colour in all masks; grey class ids do not survive JPEG: "
-            "export the masks as PNG"
+            f"{found.lossy}: a single colour in all masks; grey class ids do not survive lossy "
+            "compression: export the masks as PNG"
             if found.lossy
             else f"{colors.first}: a single class in all masks; give masks of two, or list both"
         )

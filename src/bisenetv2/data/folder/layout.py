@@ -9,7 +9,6 @@ from pathlib import Path
 from bisenetv2.data.folder.lists import SPLIT_FOLDERS, heading, read_rows, split_named
 from bisenetv2.data.folder.matching import (
     MASK_ENDINGS,
-    MASK_SUFFIXES,
     Source,
     composed,
     files_below,
@@ -19,16 +18,16 @@ from bisenetv2.data.folder.matching import (
     walk,
 )
 from bisenetv2.errors import UserError
-from bisenetv2.images import IMAGE_SUFFIXES
+from bisenetv2.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 
 IMAGE_FOLDERS = (
     *("images", "image", "imgs", "img", "jpegimages", "frames", "rgb", "inputs", "input"),
-    "img_dir",
+    *("img_dir", "image_2", "leftimg8bit"),
 )
 MASK_FOLDERS = (
     *("masks", "mask", "labels", "label", "annotations", "annotation", "segmentationclass"),
     *("segmentation", "segmentations", "gt", "groundtruth", "ground_truth", "targets", "annots"),
-    "ann_dir",
+    *("ann_dir", "semantic", "lab", "gtfine"),
 )
 """Names of folders in lower case, the usual ones first."""
 
@@ -59,7 +58,7 @@ def find_splits(root: Path) -> dict[str, Source]:
         holds = ", ".join(sorted(_entries(root))[:8]) or "nothing"
         raise UserError(
             f"{root}: no images with masks in it (it holds {holds}); put images in images/train "
-            "and masks of the same names in masks/train, or list pairs in pairs.csv"
+            f"and masks of the same names in masks/train, or list pairs in pairs.csv{_hint(root)}"
         )
     if "test" in found and len(found) > 1 and not _has_masks(root, found["test"]):
         found["test"] = Source(found["test"].images)
@@ -68,6 +67,13 @@ def find_splits(root: Path) -> dict[str, Source]:
         for split in SPLIT_FOLDERS
         if split in found
     }
+
+
+def _hint(root: Path) -> str:
+    """What to add where labels may lie as polygons."""
+    if not any(path.suffix.lower() == ".json" for path in walk(root)):
+        return ""
+    return "; if its JSON files hold polygons, draw masks by `bisenetv2 convert-labels` first"
 
 
 def find_in_list(root: Path, path: Path) -> dict[str, Source]:
@@ -138,6 +144,11 @@ def _by_split_folders(root: Path) -> dict[str, Source]:
                 source = Source(f"{whole.images}/{name}", f"{whole.masks}/{other}")
                 _add(root, splits, low, source)
         return splits
+    kinds = {_split_and_kind(low): name for low, name in folders.items()}
+    for (split, kind), name in kinds.items():  # train_images, train_masks; or images_train
+        own = next((kinds[split, m] for m in MASK_FOLDERS if (split, m) in kinds), "")
+        if split and own and kind in IMAGE_FOLDERS:
+            _add(root, splits, split, Source(name, own))
     for low, name in folders.items():
         if split_named(low) is None:
             continue
@@ -152,6 +163,15 @@ def _by_split_folders(root: Path) -> dict[str, Source]:
     if splits and test is not None:
         splits.setdefault("test", Source(test))
     return splits
+
+
+def _split_and_kind(low: str) -> tuple[str, str]:
+    """Parts `train_images` or `images-train`; what comes without a split or a kind is empty."""
+    for mark in "_-":
+        for split, kind in (low.partition(mark)[::2], low.rpartition(mark)[::-2]):
+            if split_named(split):
+                return split, kind
+    return "", low
 
 
 def _add(root: Path, splits: dict[str, Source], name: str, source: Source) -> None:

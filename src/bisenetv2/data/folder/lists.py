@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from bisenetv2.errors import UserError
-from bisenetv2.images import IMAGE_SUFFIXES
+from bisenetv2.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 
 SPLIT_FOLDERS = {
     "train": ("train", "training", "train_set"),
@@ -58,17 +58,18 @@ def read_rows(path: Path) -> list[tuple[str, str, str, int]]:
 def heading(path: Path) -> str | None:
     """Returns the first word of a CSV file that seems to tell of images something else.
 
-    That is `image_id,width` in place of paths; `None` for a list, also for one of names alone.
+    That is `image_id,width` above rows of at most one path; `None` for a list, also for one of
+    names alone.
 
     Raises:
         UserError: If it is unreadable.
     """
     rows = [fields for _, fields in islice(_lines(path), 2)]
     heads = rows[0] if rows else []
-    files = (Path(field).suffix.lower() in IMAGE_SUFFIXES for row in rows for field in row)
+    files = [Path(field).suffix.lower() in MASK_SUFFIXES for row in rows for field in row]
     words = all(re.fullmatch(r"[A-Za-z][A-Za-z _]*", field) for field in heads)
     is_csv = path.suffix.lower() != ".txt" and len(heads) > 1
-    return heads[0] if is_csv and words and not _header(heads) and not any(files) else None
+    return heads[0] if is_csv and words and not _header(heads) and sum(files) < 2 else None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

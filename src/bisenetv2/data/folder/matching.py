@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -11,10 +10,7 @@ from pathlib import Path
 
 from bisenetv2.data.folder.lists import read_rows, split_named
 from bisenetv2.errors import UserError
-from bisenetv2.images import IMAGE_SUFFIXES
-
-MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".mat")
-"""File name endings taken for masks, in lower case."""
+from bisenetv2.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 
 IMAGE_ENDINGS = ("", "_leftImg8bit", "_image", "_img", "_rgb", "_sat")
 """What names of images may carry that names of masks do not, the usual ones first."""
@@ -24,6 +20,7 @@ MASK_ENDINGS = (
     *("_gtFine_color", "_labels", "_masks", "_labelIds", "_labelTrainIds", "_seg", "_gt"),
     *("_segmentation", "_annotation", "_annotations", "_annot", "_color_mask", "_color"),
     *("_mask_color", "_lab", "_target", "_segmap", "_GT", "-mask", "-label", ".mask", ".label"),
+    *(".jpg", ".jpeg", ".png"),
 )
 """What names of masks may carry that names of images do not, the usual ones first."""
 
@@ -246,7 +243,10 @@ def match_list(root: Path, source: Source) -> Match:
         ]
         return Match(tuple(pairs))
     if not source.images:
-        raise UserError(f"{path}: names no mask; list an image and its mask a line")
+        raise UserError(
+            f"{path}: names no mask; list an image and its mask a line, or put images in "
+            f"{root / 'images'} and masks in {root / 'masks'}"
+        )
     whole = match_folders(root, source)
     folder = root / source.images
     mask_of: dict[Path, Path | None] = dict(whole.pairs)
@@ -306,25 +306,3 @@ def match(root: Path, source: Source) -> Match:
         pairs=tuple(pair for pair in found.pairs if os.path.realpath(pair[0]) not in out),
         images_alone=tuple(i for i in found.images_alone if os.path.realpath(i) not in out),
     )
-
-
-def held_out(pairs: Sequence[Pair], root: Path, share: float) -> tuple[list[Pair], list[Pair]]:
-    """Parts pairs in those kept and those held out, the same way on every machine.
-
-    Those are held out whose image's path has the smallest hashes, so that a pair added later moves
-    few others.
-
-    Args:
-        pairs: At least two.
-        root: Folder the paths are seen from.
-        share: Share to hold out, 0 to 1; at least one pair is, and at least one is kept.
-    """
-
-    def rank(pair: Pair) -> str:
-        image = pair[0]
-        name = image.relative_to(root) if image.is_relative_to(root) else image
-        return hashlib.sha256(os.fsencode(name.with_suffix("").as_posix())).hexdigest()
-
-    count = min(max(round(share * len(pairs)), 1), len(pairs) - 1)
-    out = set(sorted(pairs, key=rank)[:count])
-    return [p for p in pairs if p not in out], [p for p in pairs if p in out]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from bisenetv2.data.folder import dataset_yaml
 from bisenetv2.data.folder.class_files import find_classes
 from bisenetv2.data.folder.dataset_yaml import Description
+from bisenetv2.data.folder.holding_out import fair_seed, held_out
 from bisenetv2.data.folder.infer import infer
 from bisenetv2.data.folder.layout import LIST_SUFFIXES, find_in_list, find_splits, passed_over
-from bisenetv2.data.folder.matching import Match, Pair, Source, held_out, match
+from bisenetv2.data.folder.matching import Match, Pair, Source, match
 from bisenetv2.data.folder.survey import survey
 from bisenetv2.data.pairs import PairedFiles
 from bisenetv2.errors import UserError
@@ -102,8 +104,10 @@ def infer_description(data: Path) -> Description:
     inferred = infer(found, named, source)
     counts = ", ".join(f"{len(found)} {split}" for split, found in pairs.items())
     notes = [*map(_layout, splits.items()), f"pairs of image and mask: {counts}", *left]
+    seed = 0
     if "val" not in splits and len(pairs.get("train", ())) > 1:
-        kept, out = held_out(pairs["train"], root, dataset_yaml.VAL_SHARE)
+        seed = fair_seed(pairs["train"], root, dataset_yaml.VAL_SHARE, found.holds)
+        kept, out = held_out(pairs["train"], root, dataset_yaml.VAL_SHARE, seed)
         notes.append(
             f"no val: {len(out)} of train are held out as val, {len(kept)} stay; "
             "frames of one video are alike: split those by clip, in folders or a list"
@@ -113,7 +117,7 @@ def infer_description(data: Path) -> Description:
     names = [entry.name for entry in inferred.classes]
     notes += [*inferred.notes, f"classes: {', '.join(names[:20])}{', …' * (len(names) > 20)}"]
     try:
-        return inferred.description(data, root, splits, notes)
+        return replace(inferred.description(data, root, splits, notes), val_seed=seed)
     except UserError as error:
         raise UserError(f"{source or data}: {error}") from error
 
@@ -160,7 +164,7 @@ def split_pairs(described: Description, split: str) -> list[Pair]:
             raise UserError(
                 f"{described.name}: {len(whole)} pair; a split into train and val needs 2"
             )
-        kept, out = held_out(whole, described.root, described.val_share)
+        kept, out = described.part(whole)
         pairs = kept if split == "train" else out
     if not pairs:
         raise UserError(f"{described.name}: split {split!r} holds no pair of image and mask")

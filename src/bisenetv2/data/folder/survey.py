@@ -14,10 +14,8 @@ import numpy.typing as npt
 
 from bisenetv2.data.encodings import pack_colors, single_channel, unpack_colors
 from bisenetv2.errors import UserError
-from bisenetv2.images import read_mask_pixels, read_palette
+from bisenetv2.images import is_lossy, read_mask_pixels, read_palette
 from bisenetv2.labels import IGNORE_INDEX, Color
-
-LOSSY_SUFFIXES = (".jpg", ".jpeg")
 
 _MOST_VALUES = 1 << 20
 
@@ -92,6 +90,9 @@ class Survey:
     colors_of_ids: dict[int, Color] = field(default_factory=dict)
     """Colours of ids, by the first palette image that has them."""
 
+    holds: dict[Path, frozenset[int]] = field(default_factory=dict)
+    """Values of each file, unless they are more than there can be classes."""
+
     bits: int = 0
     """Pixels of 1 in images of 1 bit, where it is white; counted if others hold 0 and 255."""
 
@@ -157,8 +158,10 @@ def survey(masks: Sequence[Path], progress: Callable[[], None] | None = None) ->
                 total.grey_rgb += file.group
             else:
                 total.colored += file.group
-            if path.suffix.lower() in LOSSY_SUFFIXES:
-                total.lossy = total.lossy or path
+            if len(file.group.pixels) <= IGNORE_INDEX:
+                total.holds[path] = frozenset(file.group.pixels)
+            if total.lossy is None and is_lossy(path):
+                total.lossy = path
             if len(total.grey.pixels) + len(total.colored.pixels) > _MOST_VALUES:
                 raise UserError(
                     f"{path}: photographs rather than masks: more than a million values; "
