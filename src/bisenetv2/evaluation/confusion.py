@@ -104,7 +104,8 @@ class ConfusionMatrix:
     @property
     def sums(self) -> npt.NDArray[np.int64]:
         """Correct, true and predicted pixels by class, 3×C: all that scores by class need."""
-        return np.stack([self._hits, self._truth, self._predicted])
+        counts = self.counts
+        return np.stack([np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)])
 
     def _refuse_unknown(self, role: str, occurrences: npt.NDArray[np.int64]) -> None:
         """Raises if one of the mask values that occur is neither a class nor the ignore index."""
@@ -125,17 +126,18 @@ class ConfusionMatrix:
     @property
     def present(self) -> tuple[int, ...]:
         """Indices of the classes that have a truth pixel."""
-        return tuple(np.flatnonzero(self._truth > 0).tolist())
+        return tuple(np.flatnonzero(self.sums[1] > 0).tolist())
 
     @property
     def absent(self) -> tuple[int, ...]:
         """Indices of the classes without a truth pixel; they take no part in any mean."""
-        return tuple(np.flatnonzero(self._truth == 0).tolist())
+        return tuple(np.flatnonzero(self.sums[1] == 0).tolist())
 
     @property
     def share(self) -> Scores:
         """Truth pixels of each class over all labelled pixels; `nan` if there are none at all."""
-        return _ratio(self._truth, np.full_like(self._truth, self.pixels))
+        _, truth, _ = self.sums
+        return _ratio(truth, np.full_like(truth, self.pixels))
 
     @property
     def iou(self) -> Scores:
@@ -145,18 +147,19 @@ class ConfusionMatrix:
     @property
     def dice(self) -> Scores:
         """Twice the intersection over the sum of true and predicted pixels (F1), by class."""
-        total = self._truth + self._predicted
-        return _ratio(2 * self._hits, np.where(self._truth > 0, total, 0))
+        hits, truth, predicted = self.sums
+        return _ratio(2 * hits, np.where(truth > 0, truth + predicted, 0))
 
     @property
     def accuracy(self) -> Scores:
         """Correct pixels over truth pixels (recall), by class."""
-        return _ratio(self._hits, self._truth)
+        hits, truth, _ = self.sums
+        return _ratio(hits, truth)
 
     @property
     def pixel_accuracy(self) -> float:
         """Correct pixels over all labelled pixels; `nan` if there are none."""
-        return int(self._hits.sum()) / self.pixels if self.pixels else float("nan")
+        return int(np.trace(self.counts)) / self.pixels if self.pixels else float("nan")
 
     @property
     def mean_iou(self) -> float:
@@ -179,24 +182,6 @@ class ConfusionMatrix:
         if not self.present:
             return float("nan")
         return float(np.nansum(self.share * self.iou))
-
-    @property
-    def _truth(self) -> npt.NDArray[np.int64]:
-        """Truth pixels of each class."""
-        truth: npt.NDArray[np.int64] = self.counts.sum(axis=1)
-        return truth
-
-    @property
-    def _predicted(self) -> npt.NDArray[np.int64]:
-        """Labelled pixels predicted as each class."""
-        predicted: npt.NDArray[np.int64] = self.counts.sum(axis=0)
-        return predicted
-
-    @property
-    def _hits(self) -> npt.NDArray[np.int64]:
-        """Correct pixels of each class."""
-        hits: npt.NDArray[np.int64] = np.diagonal(self.counts)
-        return hits
 
     def _mean_of_present(self, scores: Scores) -> float:
         # NumPy would answer `nan` for no class too, but with a warning.
