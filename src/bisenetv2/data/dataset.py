@@ -43,23 +43,10 @@ class Dataset(Protocol):
 class DatasetView:
     """Another dataset, seen as it is; subclasses change what they are for."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, labels: Labels | None = None) -> None:
         self.dataset = dataset
-
-    @property
-    def name(self) -> str:
-        """Name of the other dataset."""
-        return self.dataset.name
-
-    @property
-    def licence(self) -> str:
-        """Terms of the other dataset."""
-        return self.dataset.licence
-
-    @property
-    def labels(self) -> Labels:
-        """Labels of the other dataset."""
-        return self.dataset.labels
+        self.name, self.licence = dataset.name, dataset.licence
+        self.labels = labels or dataset.labels
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -159,16 +159,12 @@ class Relabelled(DatasetView):
     """A dataset some of whose classes are ignored."""
 
     def __init__(self, dataset: Dataset, labels: Labels, ignored: tuple[int, ...]) -> None:
-        super().__init__(dataset)
-        self._labels, self._ignored = labels, ignored
-
-    @property
-    def labels(self) -> Labels:
-        """Labels with the additional class, if one is needed."""
-        return self._labels
+        """Takes the dataset's labels, perhaps with an additional class, and the ignored indices."""
+        super().__init__(dataset, labels)
+        self._ignored = ignored
 
     def __getitem__(self, index: int) -> Sample:
         image, mask = self.dataset[index]
         table = np.arange(256, dtype=np.uint8)
-        table[list(self._ignored)] = self._labels.ignore_index
+        table[list(self._ignored)] = self.labels.ignore_index
         return Sample(image, table.take(mask))
