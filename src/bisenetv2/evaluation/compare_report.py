@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-
 from bisenetv2.evaluation.compare import Comparison, Difference
 from bisenetv2.evaluation.confusion import largest_off_diagonal
-from bisenetv2.evaluation.gallery import chart, photo
+from bisenetv2.evaluation.gallery import chart, dimmed, photo
 from bisenetv2.evaluation.html_report import Circumstances, card_section
 from bisenetv2.evaluation.page import (
     bar_around,
@@ -51,27 +49,36 @@ def print_comparison(comparison: Comparison, names: tuple[str, str], console: Co
     from rich.table import Table
     from rich.text import Text
 
-    first, second = comparison.evaluations
+    first, _ = comparison.evaluations
     result = Table(title=Text(f"{first.data}, {first.images} images"))
     result.add_column("class", overflow="fold")
-    for heading in ("A IoU %", "B IoU %", "B - A", "95 % interval", "only A", "only B"):
+    columns = class_columns(comparison)
+    for heading in columns:
         result.add_column(heading, justify="right")
-    only = comparison.only_right
-    for index, name in enumerate(comparison.labels.names):
-        result.add_row(
-            Text(name),
-            percent(first.matrix.iou[index]),
-            percent(second.matrix.iou[index]),
-            *_difference(comparison.per_class[index]),
-            percent(only[0, index]),
-            percent(only[1, index]),
-        )
+    *classes, means = zip(*columns.values(), strict=True)
+    for name, texts in zip(comparison.labels.names, classes, strict=True):
+        result.add_row(Text(name), *texts)
     result.add_section()
-    means = percent(first.matrix.mean_iou), percent(second.matrix.mean_iou)
-    result.add_row("mean", *means, *_difference(comparison.miou), "", "")
+    result.add_row("mean", *means)
     console.print(result)
     for line in summary(comparison, names):
         console.print(Text(line))
+
+
+def class_columns(comparison: Comparison) -> dict[str, Sequence[str]]:
+    """Returns what a table of differences says, by heading: of each class, then of their mean."""
+    first, second = (evaluation.matrix for evaluation in comparison.evaluations)
+    only_first, only_second = comparison.only_right
+    each = [*comparison.per_class, comparison.miou]
+    differences, intervals = zip(*map(_difference, each), strict=True)
+    return {
+        "A IoU %": [*map(percent, first.iou), percent(first.mean_iou)],
+        "B IoU %": [*map(percent, second.iou), percent(second.mean_iou)],
+        "B - A": differences,
+        "95 % interval": intervals,
+        "only A": [*map(percent, only_first), ""],
+        "only B": [*map(percent, only_second), ""],
+    }
 
 
 def summary(comparison: Comparison, names: tuple[str, str]) -> list[str]:
@@ -131,37 +138,21 @@ def write_comparison(
 
 
 def _classes(comparison: Comparison) -> str:
-    first, second = comparison.evaluations
-    only = comparison.only_right
     differences = [*comparison.per_class, comparison.miou]
     ends = [abs(end) for each in differences for end in (each.value, *each.bounds)]
     reach = max((end for end in ends if not math.isnan(end)), default=0.0)
-    rows = [
-        [
-            chip(comparison.labels, index),
-            bar_around(each.value, *each.bounds, reach),
-            *_difference(each),
-            percent(first.matrix.iou[index]),
-            percent(second.matrix.iou[index]),
-            percent(only[0, index]),
-            percent(only[1, index]),
-        ]
-        for index, each in enumerate(comparison.per_class)
-    ]
-    foot = [
-        "mean",
-        bar_around(comparison.miou.value, *comparison.miou.bounds, reach),
-        *_difference(comparison.miou),
-        percent(first.matrix.mean_iou),
-        percent(second.matrix.mean_iou),
-        "",
-        "",
-    ]
-    headings = ["class", f"±{100 * reach:.1f} points", "B - A", "95 % interval"]
-    headings += ["A IoU %", "B IoU %", "only A right %", "only B right %"]
+    columns = class_columns(comparison)
+    names = [*(chip(comparison.labels, index) for index in range(len(comparison.labels))), "mean"]
+    *rows, foot = (
+        [name, bar_around(each.value, *each.bounds, reach), *texts]
+        for name, each, texts in zip(
+            names, differences, zip(*columns.values(), strict=True), strict=True
+        )
+    )
+    headings = ["class", f"±{100 * reach:.1f} points", *columns]
     caption = (
         "Differences in points of IoU, paired over the images, to the right where B is better; "
-        "*: the interval leaves 0 out. Only A, only B right: share of the class's pixels."
+        "*: the interval leaves 0 out. Only A, only B: % of a class that only this one has right."
     )
     notes = map(note, _remarks(comparison))
     return section("Classes", table(caption, headings, rows, foot), *notes)
@@ -206,8 +197,7 @@ def who_is_right(frame: Answered, labels: Labels) -> Image:
         RGB `uint8` H×W×3.
     """
     a, b = (answer.mask for answer in frame.answers)
-    grey = np.asarray(cv2.cvtColor(np.ascontiguousarray(frame.image), cv2.COLOR_RGB2GRAY))
-    picture = np.repeat((grey // 3 + 150)[..., None], 3, axis=2).astype(np.uint8)  # H, W, 3
+    picture = dimmed(frame.image)
     differ = (a != b) & (frame.truth != labels.ignore_index)
     picture[differ] = NEITHER
     picture[differ & (a == frame.truth)] = FIRST

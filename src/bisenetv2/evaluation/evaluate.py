@@ -17,7 +17,7 @@ from bisenetv2.errors import UserError
 from bisenetv2.evaluation.bootstrap import Interval, Resampled, images_with, interval, resample
 from bisenetv2.evaluation.boundary import BoundaryScores
 from bisenetv2.evaluation.calibration import Calibration
-from bisenetv2.evaluation.confusion import ConfusionMatrix, Scores, iou_of
+from bisenetv2.evaluation.confusion import ConfusionMatrix, Scores
 from bisenetv2.evaluation.mapping import check_labels
 from bisenetv2.evaluation.protocols import Answer, Answering
 from bisenetv2.evaluation.walk import Answered, Clock, walk
@@ -116,11 +116,6 @@ class Evaluation:
     def iou_intervals(self) -> list[Interval]:
         """The same for the IoU of each class."""
         return list(map(interval, self.resampled.iou.T))
-
-    @property
-    def image_ious(self) -> Scores:
-        """IoU of each image and class, images×C, `nan` where an image lacks the class."""
-        return iou_of(self.sums)
 
     @property
     def categories(self) -> ConfusionMatrix | None:

@@ -74,32 +74,32 @@ def difference(image: Image, truth: Mask, prediction: Mask, labels: Labels) -> I
     Returns:
         RGB `uint8` H×W×3.
     """
-    grey = np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY))
-    picture = np.repeat((grey // 2 + 96)[..., None], 3, axis=2).astype(np.uint8)  # H, W, 3
+    picture = dimmed(image)
     picture[truth != prediction] = WRONG
     picture[truth == labels.ignore_index] = UNKNOWN
     return picture
 
 
+def dimmed(image: Image) -> Image:
+    """Makes a pale grey picture of a frame, to be painted on."""
+    grey = np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY))
+    return np.repeat((grey // 3 + 150)[..., None], 3, axis=2).astype(np.uint8)  # H, W, 3
+
+
 def photo(image: Image) -> str:
     """Turns a picture into the address of an inline JPEG, at most `WIDTH` wide."""
-    small = _shrink(image, cv2.INTER_AREA)
-    _, data = cv2.imencode(
-        ".jpg", np.ascontiguousarray(small[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
-    return f"data:image/jpeg;base64,{b64encode(data.tobytes()).decode()}"
+    return _address(image, cv2.INTER_AREA, "jpeg", (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
 
 
 def chart(image: Image) -> str:
     """Turns a picture of flat colours into the address of an inline PNG, at most `WIDTH` wide."""
-    small = _shrink(image, cv2.INTER_NEAREST)
-    _, data = cv2.imencode(".png", np.ascontiguousarray(small[..., ::-1]))
-    return f"data:image/png;base64,{b64encode(data.tobytes()).decode()}"
+    return _address(image, cv2.INTER_NEAREST, "png")
 
 
-def _shrink(image: Image, interpolation: int) -> Image:
+def _address(image: Image, interpolation: int, form: str, options: tuple[int, ...] = ()) -> str:
     height, width = image.shape[:2]
-    if width <= WIDTH:
-        return image
-    size = WIDTH, max(1, round(height * WIDTH / width))
-    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
+    if width > WIDTH:
+        size = WIDTH, max(1, round(height * WIDTH / width))
+        image = np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
+    _, data = cv2.imencode(f".{form}", np.ascontiguousarray(image[..., ::-1]), options)
+    return f"data:image/{form};base64,{b64encode(data.tobytes()).decode()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from bisenetv2.evaluation.page import (
     tiles,
     write_page,
 )
-from bisenetv2.evaluation.report import percent, span, speed
+from bisenetv2.evaluation.report import class_columns, percent, span, speed
 from bisenetv2.inference.machine import describe_machine
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.labels import Labels
@@ -118,34 +117,19 @@ def _key_figures(evaluation: Evaluation) -> str:
 
 def _classes(evaluation: Evaluation) -> str:
     matrix, boundary = evaluation.matrix, evaluation.boundary
-    intervals = evaluation.iou_intervals
     outline = np.full(len(evaluation.labels), np.nan) if boundary is None else boundary.iou
-    headings = ["class", "IoU, 0 to 100 %", "IoU %", "95 % interval", "Dice %", "accuracy %"]
-    columns = [matrix.dice, matrix.accuracy, matrix.share]
-    means = [matrix.mean_dice, matrix.mean_accuracy, math.nan]
-    headings.append("pixels %")
-    if boundary is not None:
-        headings.append("boundary IoU %")
-        columns.append(boundary.iou)
-        means.append(boundary.mean_iou)
+    columns = class_columns(evaluation)
+    *classes, means = zip(*columns.values(), strict=True)
     rows = [
         [
             chip(evaluation.labels, index),
-            bar(matrix.iou[index], *intervals[index], mark=outline[index]),
-            percent(matrix.iou[index]),
-            span(intervals[index]),
-            *(percent(column[index]) for column in columns),
+            bar(matrix.iou[index], *bounds, mark=outline[index]),
+            *classes[index],
         ]
-        for index in range(len(evaluation.labels))
+        for index, bounds in enumerate(evaluation.iou_intervals)
     ]
-    overall = evaluation.miou_interval
-    foot = [
-        "mean",
-        bar(matrix.mean_iou, *overall),
-        percent(matrix.mean_iou),
-        span(overall),
-        *("" if math.isnan(mean) else percent(mean) for mean in means),
-    ]
+    foot = ["mean", bar(matrix.mean_iou, *evaluation.miou_interval), *means]
+    headings = ["class", "IoU, 0 to 100 %", *columns]
     caption = f"Protocol: {evaluation.protocol}. Bar: IoU; dark line: its 95 % interval"
     if boundary is not None:
         caption += f"; orange: boundary IoU within {boundary.distance}"
@@ -255,7 +239,6 @@ def card_section(heading: str, circumstances: Circumstances) -> str:
 
 
 def _definitions(evaluation: Evaluation) -> str:
-    boundary = evaluation.boundary
     pairs = [
         (
             "IoU",
@@ -268,18 +251,11 @@ def _definitions(evaluation: Evaluation) -> str:
             "so on them the truth may lie further off",
         ),
         ("Dice", "twice the correct pixels over the sum of true and predicted ones (F1)"),
-        (
-            "boundary IoU",
-            ""
-            if boundary is None
-            else f"IoU of the pixels within {boundary.distance} of the outlines of their class "
-            "(Cheng et al., CVPR 2021)",
-        ),
-        (
-            "trimap IoU",
-            ""
-            if boundary is None
-            else f"IoU on pixels within {boundary.distance} of true outlines",
-        ),
     ]
+    if evaluation.boundary is not None:
+        near = f"pixels within {evaluation.boundary.distance} of"
+        pairs += [
+            ("boundary IoU", f"IoU of the {near} their class's outlines (Cheng et al., CVPR 2021)"),
+            ("trimap IoU", f"IoU on {near} true outlines"),
+        ]
     return section("How it is counted", facts(pairs))

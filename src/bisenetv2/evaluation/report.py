@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bisenetv2.builtin_labels import CITYSCAPES_CATEGORIES
 from bisenetv2.evaluation.bootstrap import Interval
+from bisenetv2.evaluation.confusion import iou_of
 from bisenetv2.evaluation.evaluate import Evaluation
 from bisenetv2.files import atomic_path
 
@@ -26,28 +27,35 @@ def print_report(evaluation: Evaluation, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    matrix, boundary = evaluation.matrix, evaluation.boundary
     # `Text` throughout: a name such as "[road]" is printed, not read as markup.
     table = Table(title=Text(f"{evaluation.data}, {evaluation.protocol}"))
     table.add_column("class", overflow="fold")
-    for heading in ("IoU %", "95 % interval", "Dice %", "accuracy %", "pixels %"):
+    columns = class_columns(evaluation)
+    for heading in columns:
         table.add_column(heading, justify="right", min_width=5)
-    columns = [matrix.iou, matrix.dice, matrix.accuracy, matrix.share]
-    means = [matrix.mean_iou, matrix.mean_dice, matrix.mean_accuracy, math.nan]
-    if boundary is not None:
-        table.add_column("boundary IoU %", justify="right")
-        columns.append(boundary.iou)
-        means.append(boundary.mean_iou)
-    intervals = evaluation.iou_intervals
-    for index, name in enumerate(evaluation.labels.names):
-        iou, *others = (percent(column[index]) for column in columns)
-        table.add_row(Text(name), iou, span(intervals[index]), *others)
+    *classes, means = zip(*columns.values(), strict=True)
+    for name, texts in zip(evaluation.labels.names, classes, strict=True):
+        table.add_row(Text(name), *texts)
     table.add_section()
-    miou, dice, accuracy, _, *outline = map(percent, means)
-    table.add_row("mean", miou, span(evaluation.miou_interval), dice, accuracy, "", *outline)
+    table.add_row("mean", *means)
     console.print(table)
     for line in summary(evaluation):
         console.print(Text(line))
+
+
+def class_columns(evaluation: Evaluation) -> dict[str, list[str]]:
+    """Returns what a table of scores says, by heading: of each class, then of their mean."""
+    matrix, boundary = evaluation.matrix, evaluation.boundary
+    columns = {
+        "IoU %": [*map(percent, matrix.iou), percent(matrix.mean_iou)],
+        "95 % interval": [*map(span, evaluation.iou_intervals), span(evaluation.miou_interval)],
+        "Dice %": [*map(percent, matrix.dice), percent(matrix.mean_dice)],
+        "accuracy %": [*map(percent, matrix.accuracy), percent(matrix.mean_accuracy)],
+        "pixels %": [*map(percent, matrix.share), ""],
+    }
+    if boundary is not None:
+        columns["boundary IoU %"] = [*map(percent, boundary.iou), percent(boundary.mean_iou)]
+    return columns
 
 
 def summary(evaluation: Evaluation) -> list[str]:
@@ -99,7 +107,7 @@ def write_image_scores(path: Path, evaluation: Evaluation) -> None:
     Raises:
         UserError: If the file cannot be written.
     """
-    ious = evaluation.image_ious  # images, C
+    ious = iou_of(evaluation.sums)  # images, C: `nan` where an image lacks the class
     hits, truth = evaluation.sums[:, 0].sum(axis=1), evaluation.sums[:, 1].sum(axis=1)
     with (
         atomic_path(path) as temporary,
