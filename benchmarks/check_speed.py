@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from bisenetv2.data.check import check
 from bisenetv2.data.check.files import list_files
+from bisenetv2.data.check.run import check
 from bisenetv2.data.streets import render_street
 from bisenetv2.images import write_image, write_mask
 from bisenetv2.inference.machine import describe_machine

@@ -18,9 +18,15 @@ from PIL import Image as PillowImage
 
 from bisenetv2.cli import main
 from bisenetv2.data.catalogue import STREETS, open_dataset
-from bisenetv2.data.check import SAMPLES, check, class_weights, quick_check, suggest_crop
 from bisenetv2.data.check.files import list_files
-from bisenetv2.data.check.run import spread
+from bisenetv2.data.check.run import (
+    SAMPLES,
+    check,
+    class_weights,
+    quick_check,
+    spread,
+    suggest_crop,
+)
 from bisenetv2.data.dataset import FirstSamples
 from bisenetv2.images import read_header, read_image, write_image, write_mask
 

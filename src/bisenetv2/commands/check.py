@@ -14,7 +14,7 @@ from bisenetv2.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bisenetv2.data.check import Report, Statistics
+    from bisenetv2.data.check.run import Report, Statistics
 
 EXAMPLES = """\
   bisenetv2 check ../shared/camvid
@@ -45,8 +45,8 @@ def check(
             none with --json, inside of the data or where nothing can be written.
         json: Print one JSON object in place of the sentences.
     """
-    from bisenetv2.data.check import check as look_at
     from bisenetv2.data.check.files import list_files
+    from bisenetv2.data.check.run import check as look_at
     from bisenetv2.files import check_writable
     from bisenetv2.images import IMAGE_SUFFIXES
     from bisenetv2.progress import progress_bar

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from bisenetv2.data.check import Report
 from bisenetv2.data.check.facts import PairFacts
+from bisenetv2.data.check.run import Report
 from bisenetv2.data.pairs import read_pair
 from bisenetv2.errors import UserError
 from bisenetv2.images import Image, write_image

@@ -98,7 +98,7 @@ def look_at(recipe: Recipe, data: str, world: World) -> None:
         UserError: If training would stop at it, or its figures would be false.
     """
     from bisenetv2.data.catalogue import open_dataset
-    from bisenetv2.data.check import quick_check
+    from bisenetv2.data.check.run import quick_check
 
     splits = [recipe.split, recipe.val_split] if validates(recipe) else [recipe.split]
     findings = world.share(lambda: [f for s in splits for f in quick_check(open_dataset(data, s))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bisenetv2.data.check import class_weights
+from bisenetv2.data.check.run import class_weights
 from bisenetv2.data.dataset import Dataset, SpreadSamples
 
 COUNTED = 500
