@@ -6,19 +6,12 @@ FP32 unless the model file itself is quantised, so that their masks may be compa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Literal,
-    NamedTuple,
-    Protocol,
-    get_args,
-    runtime_checkable,
-)
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -219,36 +212,27 @@ def memory_errors(size: tuple[int, ...]) -> Iterator[None]:
         raise MemoryError(f"for a network on {pixels}; try a smaller --scale") from error
 
 
-class _Port(NamedTuple):
-    """An input or an output of a model."""
-
-    name: str
-    type: str
-    shape: tuple[int | None, ...]
-    """Length of each axis, `None` where it may change."""
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.type} {'×'.join(str(n or 'any') for n in self.shape)}"
+def _openvino_port(port: openvino.Output) -> str:
+    shape = (n.get_length() if n.is_static else None for n in port.get_partial_shape())
+    kind = np.dtype(port.get_element_type().to_dtype()).name
+    return _port(port.get_any_name(), kind, shape)
 
 
-def _openvino_port(port: openvino.Output) -> _Port:
-    shape = tuple(n.get_length() if n.is_static else None for n in port.get_partial_shape())
-    return _Port(port.get_any_name(), np.dtype(port.get_element_type().to_dtype()).name, shape)
+def _onnxruntime_port(port: onnxruntime.NodeArg) -> str:
+    kind = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}.get(port.type, port.type)
+    return _port(port.name, kind, (n if isinstance(n, int) else None for n in port.shape))
 
 
-def _onnxruntime_port(port: onnxruntime.NodeArg) -> _Port:
-    type_name = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}.get(port.type, port.type)
-    return _Port(port.name, type_name, tuple(n if isinstance(n, int) else None for n in port.shape))
+def _port(name: str, kind: str, shape: Iterable[int | None]) -> str:
+    """Describes an input or an output of a model; axes of any length are `None`."""
+    return f"{name} {kind} {'×'.join(str(length or 'any') for length in shape)}"
 
 
-def _check_signature(path: str | Path, classes: int, ports: list[_Port]) -> None:
+def _check_signature(path: str | Path, classes: int, ports: list[str]) -> None:
     """Holds a model's inputs and outputs, in this order, against the contract of model files."""
-    expected = [
-        _Port("frame", "uint8", (None, None, None, 3)),
-        _Port("logits", "float32", (None, classes, None, None)),
-    ]
+    expected = ["frame uint8 any×any×any×3", f"logits float32 any×{classes}×any×any"]
     if ports != expected:
         raise UserError(
-            f"{path}: has {', '.join(map(str, ports))}; expected "
-            f"{', '.join(map(str, expected))}, as `bisenetv2 export` writes it"
+            f"{path}: has {', '.join(ports)}; expected {', '.join(expected)}, as "
+            "`bisenetv2 export` writes it"
         )
