@@ -10,7 +10,6 @@ import numpy as np
 from bisenetv2.builtin_labels import CITYSCAPES_CATEGORIES
 from bisenetv2.card import ModelCard
 from bisenetv2.evaluation.calibration import BINS, Calibration
-from bisenetv2.evaluation.charts import heat, reliability
 from bisenetv2.evaluation.confusion import largest_off_diagonal
 from bisenetv2.evaluation.evaluate import Evaluation
 from bisenetv2.evaluation.gallery import Gallery, Kept, chart, difference, photo
@@ -19,6 +18,7 @@ from bisenetv2.evaluation.page import (
     chip,
     esc,
     facts,
+    heat,
     note,
     pictures,
     section,
@@ -194,10 +194,15 @@ def _frames(heading: str, kept: list[Kept], labels: Labels, protocol: str) -> li
 
 def _calibration(calibration: Calibration, protocol: str) -> str:
     text = (
-        f"Expected calibration error {percent(calibration.error)} %, protocol: {protocol}. Points "
-        "below the dashed line: surer than right. Pale bars: share of the pixels."
+        f"Expected calibration error {percent(calibration.error)} %, protocol: {protocol}. Bars: "
+        "share of correct pixels; orange: confidence, beyond the bar's end where surer than right."
     )
-    return section("Calibration", note(text), reliability(calibration.curve))
+    rows = [
+        [percent(sure), bar(right, mark=sure), percent(right), percent(share)]
+        for sure, right, share in calibration.curve
+    ]
+    headings = ["confidence %", "correct, 0 to 100 %", "correct %", "pixels %"]
+    return section("Calibration", table(text, headings, rows))
 
 
 def _speed(evaluation: Evaluation, circumstances: Circumstances) -> str:

@@ -12,7 +12,11 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from bisenetv2 import __version__
+from bisenetv2.evaluation.confusion import Scores
 from bisenetv2.files import write_bytes
 from bisenetv2.labels import Labels
 
@@ -62,13 +66,15 @@ h3{font-size:.95rem;margin:18px 0 2px;font-weight:600;overflow-wrap:anywhere}
 .stack i+i+i{opacity:.5}.stack i+i+i+i{opacity:.3}
 dl{display:grid;grid-template-columns:minmax(90px,max-content) 1fr;gap:4px 18px;margin:0}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-svg{max-width:100%;height:auto;display:block}
-svg text{fill:var(--soft);font:12px system-ui,sans-serif}
 .key{display:flex;flex-wrap:wrap;gap:4px 16px;font-size:.88rem}
 @media(max-width:520px){section{padding:14px}dl{grid-template-columns:1fr}dd{margin-bottom:8px}
 .frames{grid-template-columns:1fr 1fr}}
 @media print{section,.tile{break-inside:avoid}}
 """
+
+
+DEEP = 68
+"""Per cent from which on a cell is so deep that its text takes the page's colour."""
 
 
 def esc(text: object) -> str:
@@ -147,6 +153,31 @@ def table(
     return note(caption) + (
         f'<div class="wide"><table aria-label="{esc(caption)}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody>{last}</table></div>"
+    )
+
+
+def heat(labels: Labels, counts: npt.NDArray[np.int64], share: Scores) -> str:
+    """Draws a confusion matrix.
+
+    Args:
+        labels: The C classes.
+        counts: C×C pixels, rows the truth.
+        share: C×C, each row divided by its sum.
+    """
+    head = "".join(f'<th scope="col">{esc(name)}</th>' for name in labels.names)
+    body = []
+    for index, name in enumerate(labels.names):
+        cells = []
+        for other, part in enumerate((100 * share[index]).tolist()):
+            said = f"{name} taken for {labels.names[other]}: {counts[index, other]:,} pixels"
+            deep = ' class="deep"' if part > DEEP else ""
+            text = f"{part:.0f}" if part >= 0.5 else ""
+            cells.append(f'<td{deep} style="--v:{part:.1f}" title="{esc(said)}">{text}</td>')
+        body.append(f'<tr><th scope="row">{chip(labels, index)}</th>{"".join(cells)}</tr>')
+    return (
+        '<div class="wide"><table class="heat" aria-label="Row-normalised confusion matrix, in %">'
+        f"<thead><tr><th>truth \\ prediction</th>{head}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
