@@ -9,6 +9,7 @@ side. Its channels come in another order, which is handed on to whatever reads t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 
 import numpy as np
 import onnx
@@ -27,8 +28,7 @@ def repeat_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
         model: FP32 model as `to_onnx` builds it: only convolutions and functions of single values
             stand between an expanding convolution and the dense one that ends its layer.
     """
-    plain = onnx.ModelProto()
-    plain.CopyFrom(model)
+    plain = deepcopy(model)
     constants = {tensor.name: tensor for tensor in plain.graph.initializer}
     nodes: list[onnx.NodeProto] = []
     for node in plain.graph.node:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,7 @@ def tighten(
         frames: A few frames `uint8` 1×H×W×3.
     """
     expected = logits_of(original, frames)
-    model = onnx.ModelProto()
-    model.CopyFrom(quantised)
+    model = deepcopy(quantised)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     rounded = [node.input[1] for node in model.graph.node if node.op_type == QUANTIZE]
     least = logits_error(model, frames, expected)
@@ -86,8 +86,7 @@ def correct_biases(
         original: FP32 model.
         frames: A few frames `uint8` 1×H×W×3.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(quantised)
+    model = deepcopy(quantised)
     readers = Counter(tensor for node in model.graph.node for tensor in node.input)
     nodes = {node.name: node for node in model.graph.node}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -108,8 +107,7 @@ def _channel_means(
     model: onnx.ModelProto, tensors: Sequence[str], frames: Sequence[Frames]
 ) -> list[Any]:
     """Mean of each channel of some tensors N, C, h, w over the frames."""
-    inside = onnx.ModelProto()
-    inside.CopyFrom(model)
+    inside = deepcopy(model)
     del inside.graph.output[:]
     inside.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
     session = open_session(inside)

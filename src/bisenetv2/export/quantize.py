@@ -17,6 +17,7 @@ which overflow: with 8-bit weights such a machine loses tens of points of mIoU, 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from copy import deepcopy
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -95,8 +96,7 @@ def release(
         original: FP32 model.
         names: Layers by the names of `layer_names` (of the original).
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(quantised)
+    model = deepcopy(quantised)
     graph = model.graph
     producers = {output: node for node in graph.node for output in node.output}
     nodes = {node.name: node for node in graph.node}
