@@ -236,7 +236,8 @@ class _Session:
     def _validate(self, network: FrameNetwork, dataset: Dataset, watch: Watch | None) -> None:
         """Scores the network that would ship, logs it, and keeps its checkpoint if the best."""
         state = self.state
-        matrix, merit = validate(network, dataset, self.card, self.world)
+        found = validate(network, dataset, self.card, self.world)
+        matrix = found.matrix
         better = matrix.mean_iou > state.best_miou
         state.worse = 0 if better else state.worse + 1
         state.best_miou = max(state.best_miou, matrix.mean_iou)
@@ -245,7 +246,7 @@ class _Session:
         with _last_state_named(self.folder):
             watch.log(state.step, miou=matrix.mean_iou, pixel_accuracy=matrix.pixel_accuracy)
             if better:
-                card = replace(self.card, merit=merit)
+                card = replace(self.card, merit=found.merit)
                 save_checkpoint(self.folder.best, network, card)
             watch.show(state.step, matrix, network, dataset, self.card)
 

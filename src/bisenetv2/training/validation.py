@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import NamedTuple
-
 from bisenetv2.card import ModelCard
 from bisenetv2.data.dataset import Dataset, SharedSamples
 from bisenetv2.errors import UserError
-from bisenetv2.evaluation.confusion import ConfusionMatrix
-from bisenetv2.evaluation.evaluate import evaluate
+from bisenetv2.evaluation.evaluate import Evaluation, evaluate, merge_shares
 from bisenetv2.evaluation.protocols import FrameProtocol
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
 from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.training.world import World
-
-
-class Validation(NamedTuple):
-    """What a validation found."""
-
-    matrix: ConfusionMatrix
-    """Counts over all samples, whichever process scored them."""
-
-    merit: str
-    """One line for a card; empty for a process without a sample."""
 
 
 def check_validation(dataset: Dataset, val_dataset: Dataset) -> None:
@@ -51,10 +37,8 @@ def check_labelled(dataset: Dataset) -> None:
         raise UserError(f"{dataset.name}: has no labelled pixel; check its masks")
 
 
-def validate(network: FrameNetwork, dataset: Dataset, card: ModelCard, world: World) -> Validation:
-    """Scores a network, each process on its share of the samples.
-
-    The counts are integers, so that the sum over the processes is what one alone would count.
+def validate(network: FrameNetwork, dataset: Dataset, card: ModelCard, world: World) -> Evaluation:
+    """Scores a network, each process on its share of the samples; all get the whole outcome.
 
     Args:
         network: The network that would ship.
@@ -66,15 +50,8 @@ def validate(network: FrameNetwork, dataset: Dataset, card: ModelCard, world: Wo
         UserError: If a sample does not fit.
     """
     world.adopt(network)
-    matrix = ConfusionMatrix(len(dataset.labels), dataset.labels.ignore_index)
-    mine, merit = SharedSamples(dataset, world.rank, world.size), ""
-    # A process without a sample counts nothing, but takes part in the sum.
-    result = None
-    if len(mine):
-        segmenter = Segmenter.from_engine(TorchEngine(network), card)
-        result = evaluate(FrameProtocol(segmenter), mine)
-        matrix.counts = result.matrix.counts
-    matrix.counts = world.total(matrix.counts)
-    if result is not None:
-        merit = replace(result, matrix=matrix, images=len(dataset)).merit
-    return Validation(matrix, merit)
+    mine = SharedSamples(dataset, world.rank, world.size)
+    segmenter = Segmenter.from_engine(TorchEngine(network), card)
+    # A process without a sample has nothing to give, but takes part in what follows.
+    shares = world.gathered(evaluate(FrameProtocol(segmenter), mine) if len(mine) else None)
+    return world.share(lambda: merge_shares([share for share in shares if share is not None]))

@@ -11,8 +11,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -73,14 +71,6 @@ class World:
         total = value.to(torch.float32, copy=True)
         dist.all_reduce(total)
         return total / self.size
-
-    def total(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Returns the sum of integer counts over the processes, exactly."""
-        if self.size == 1:
-            return counts
-        summed = torch.from_numpy(counts.copy()).to(self.device)
-        dist.all_reduce(summed)
-        return cast("npt.NDArray[np.int64]", summed.cpu().numpy())
 
     def gathered(self, value: T) -> list[T]:
         """Returns what each process gives, by rank, on process 0; nothing on the others."""
