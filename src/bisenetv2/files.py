@@ -34,6 +34,17 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 @contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turns what the system says against writing a file into the user's error."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); choose another place"
+        ) from error
+
+
+@contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary name beside `path`; renames it to `path` when the block ends well.
 
@@ -45,26 +56,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             disk is full.
     """
     target = _regular(path)
-    try:
+    with writing(path):
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not with the target's own name in it: it might be longer than names may be.
         handle, name = tempfile.mkstemp(Path(path).suffix, TEMPORARY, target.parent)
-    except OSError as error:
-        raise _unwritable(path, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
         try:
             yield temporary
         except OSError as error:
-            if error.errno in _FULL:  # what else fails in the block is not this file's fault
-                raise _unwritable(path, error) from error
-            raise
-        try:
+            if error.errno not in _FULL:  # what else fails in the block is not this file's fault
+                raise
+            with writing(path):
+                raise
+        with writing(path):
             temporary.chmod(0o644)
             temporary.replace(target)
-        except OSError as error:
-            raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -88,12 +96,9 @@ def check_writable(path: Path, inputs: Iterable[str | Path] = ()) -> None:
             raise UserError(f"{path}: is there, among what is read; name another file")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name the file to write")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise _unwritable(path, error) from error
+        tempfile.TemporaryFile(dir=path.parent).close()
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -102,11 +107,8 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     Raises:
         UserError: If it cannot be written.
     """
-    with atomic_path(path) as temporary:
-        try:
-            temporary.write_bytes(data)
-        except OSError as error:
-            raise _unwritable(path, error) from error
+    with atomic_path(path) as temporary, writing(path):
+        temporary.write_bytes(data)
 
 
 def _regular(path: str | Path) -> Path:
@@ -118,7 +120,3 @@ def _regular(path: str | Path) -> Path:
     except (OSError, RuntimeError) as error:  # a loop of links is the latter
         raise UserError(f"{path}: cannot be written ({error}); choose another place") from error
     return target
-
-
-def _unwritable(path: str | Path, error: OSError) -> UserError:
-    return UserError(f"{path}: cannot be written ({error.strerror}); choose another place")

@@ -20,9 +20,9 @@ from bisenetv2.evaluation.protocols import FrameProtocol
 from bisenetv2.export.agreement import agreement
 from bisenetv2.export.depthwise import repeat_inputs
 from bisenetv2.export.fit import fit
-from bisenetv2.export.onnx_file import save_model, write_card
+from bisenetv2.export.onnx_file import write_card
 from bisenetv2.export.quantize import by_sensitivity, quantize, release
-from bisenetv2.files import atomic_path
+from bisenetv2.files import atomic_path, writing
 from bisenetv2.inference.benchmark import NETWORK, interleave, time_stages
 from bisenetv2.inference.engines import EngineName, Frames
 from bisenetv2.inference.machine import describe_machine
@@ -116,7 +116,8 @@ def export_int8(
             model = release(quantised, original, floating)
             card = replace(fp32.card, merit="", quantization=note + more, version=__version__)
             write_card(model, card)
-            save_model(model, path, output)
+            with writing(output):
+                onnx.save(model, path)
             after: dict[str, Evaluation] = {
                 name: evaluate(FrameProtocol(Segmenter(path, name)), drop_on) for name in engines
             }
@@ -145,7 +146,8 @@ def export_int8(
             tell(f"scoring on {score_on.name}")
             card = replace(card, merit=evaluate(FrameProtocol(int8), score_on).merit)
         write_card(model, card)
-        save_model(model, temporary, output)
+        with writing(output):
+            onnx.save(model, temporary)
     return Int8Export(before, best.score, milliseconds, agreed, best.floating)
 
 

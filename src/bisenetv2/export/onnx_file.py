@@ -20,7 +20,7 @@ from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import evaluate
 from bisenetv2.evaluation.protocols import FrameProtocol
 from bisenetv2.export.agreement import agreement
-from bisenetv2.files import atomic_path
+from bisenetv2.files import atomic_path, writing
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
 from bisenetv2.network.bisenetv2 import STRIDE
@@ -70,7 +70,8 @@ def export_onnx(
     card = replace(card, version=__version__)
     with atomic_path(output) as temporary:
         proto = to_onnx(model, card)
-        save_model(proto, temporary, output)
+        with writing(output):
+            onnx.save(proto, temporary)
         reference = Segmenter.from_engine(TorchEngine(model), card)
         exported = Segmenter(temporary)
         share = agreement(reference, exported, frames)
@@ -82,7 +83,8 @@ def export_onnx(
         if score_on is not None:
             merit = evaluate(FrameProtocol(exported), score_on).merit
             write_card(proto, replace(card, merit=merit))
-            save_model(proto, temporary, output)
+            with writing(output):
+                onnx.save(proto, temporary)
     return share
 
 
@@ -120,20 +122,6 @@ def to_onnx(model: FrameNetwork, card: ModelCard) -> onnx.ModelProto:
     proto.doc_string = f"BiSeNet V2 trained on {card.data}"
     onnx.checker.check_model(proto)
     return proto
-
-
-def save_model(proto: onnx.ModelProto, temporary: Path, output: Path) -> None:
-    """Writes a model under a temporary name; errors name the output.
-
-    Raises:
-        UserError: If it cannot be written.
-    """
-    try:
-        onnx.save(proto, temporary)
-    except OSError as error:
-        raise UserError(
-            f"{output}: cannot be written ({error.strerror}); choose another place"
-        ) from error
 
 
 def write_card(proto: onnx.ModelProto, card: ModelCard) -> None:
