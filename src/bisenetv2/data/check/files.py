@@ -246,7 +246,7 @@ def _infer_from_readable(data: Path) -> tuple[Description, list[Finding]]:
                 raise UserError(f"{data}: no mask can be read; export them anew")
             inferred = infer(survey(whole, bar.advance), named, file)
         notes = (*left, *inferred.notes)
-        return inferred.description(data, root, splits, notes), []
+        return replace(inferred, root=root, splits=splits, name=name, notes=notes), []
     except UserError as error:
         return unknown, [Finding("error", "encoding", str(error))]
 

@@ -22,7 +22,6 @@ from bisenetv2.data.encodings import (
 )
 from bisenetv2.data.folder.class_files import read_classes_file
 from bisenetv2.data.folder.colors_or_ids import painted_as_listed
-from bisenetv2.data.folder.dataset_yaml import Description
 from bisenetv2.data.folder.infer import TOLERANCE, infer
 from bisenetv2.data.folder.lists import split_named
 from bisenetv2.data.folder.matching import files_below
@@ -68,12 +67,9 @@ def read(source: Path, options: Options) -> LabelledImages:
     if found is None:
         if not files:
             raise UserError(f"{source}: holds no labelled image; name the folder that does")
-        inferred = infer(survey(list(files.values())), [], None, by_color=options.colors)
-        described = Description(
-            source, {}, inferred.classes, inferred.kind, inferred.tolerance, inferred.ignore
-        )
+        described = infer(survey(list(files.values())), [], None, by_color=options.colors)
         found = ClassList(described.labels, (), str(source), described.encoding)
-        notes = inferred.notes
+        notes = described.notes
     elif found.encoding is None:
         if options.colors is None and _painted(list(files.values()), found):
             options = replace(options, colors=True)

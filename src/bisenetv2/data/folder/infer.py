@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from bisenetv2.data.encodings import Encoding, Kind, pack_color
 from bisenetv2.data.folder.class_files import VOID, NamedClass
 from bisenetv2.data.folder.colors_or_ids import hold_colors
 from bisenetv2.data.folder.dataset_yaml import ClassEntry, Description
-from bisenetv2.data.folder.matching import Source
 from bisenetv2.data.folder.survey import Survey, apart, class_colors
 from bisenetv2.errors import UserError
 from bisenetv2.labels import IGNORE_INDEX, Color
@@ -30,49 +29,14 @@ _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _WIDE_IGNORE = 65535
 
 
-class Inferred(NamedTuple):
-    """Encoding and classes of a data set, and what to tell about them."""
-
-    kind: Kind
-    classes: tuple[ClassEntry, ...]
-    ignore: tuple[int | Color, ...]
-    tolerance: int
-    notes: tuple[str, ...]
-
-    def description(
-        self, data: Path, root: Path, splits: Mapping[str, Source], notes: Sequence[str]
-    ) -> Description:
-        """Describes the data set that was looked at.
-
-        Args:
-            data: The folder or list as the user names it.
-            root: Where the paths of the splits start.
-            splits: Where images and masks are.
-            notes: What to tell the user.
-
-        Raises:
-            UserError: If classes or splits contradict each other.
-        """
-        return Description(
-            root=root,
-            splits=splits,
-            classes=self.classes,
-            kind=self.kind,
-            tolerance=self.tolerance,
-            ignore=self.ignore,
-            name=data.resolve().stem if data.is_file() else data.resolve().name,
-            notes=tuple(notes),
-        )
-
-
 def infer(
     found: Survey,
     named: Sequence[NamedClass],
     source: Path | None,
     *,
     by_color: bool | None = None,
-) -> Inferred:
-    """Infers how masks are to be read.
+) -> Description:
+    """Infers how masks are to be read; root, splits and name are left to whoever knows them.
 
     Args:
         found: What all of them hold.
@@ -87,10 +51,10 @@ def infer(
     if by_color is None:
         by_color, note = hold_colors(found, named, source)
     inferred = (_colors if by_color else _ids)(found, named, source)
-    return inferred._replace(notes=(*inferred.notes, note)) if note else inferred
+    return replace(inferred, notes=(*inferred.notes, note)) if note else inferred
 
 
-def _colors(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inferred:
+def _colors(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Description:
     colors, widest = found.colors, max(found.grey.pixels, default=0)
     if widest > IGNORE_INDEX:
         raise UserError(f"{found.grey.first}: holds ids up to {widest} where colours are expected")
@@ -148,10 +112,10 @@ def _colors(found: Survey, named: Sequence[NamedClass], source: Path | None) -> 
             "is a class"
         )
     classes = tuple(ClassEntry(name, color=color) for name, color in table)
-    return Inferred("colors", classes, (*ignore, *unlisted), tolerance, tuple(notes))
+    return _described(source, "colors", classes, (*ignore, *unlisted), notes, tolerance)
 
 
-def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inferred:
+def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Description:
     ids = found.ids
     values = sorted(ids.pixels)
     own = [item for item in named if not VOID.fullmatch(item.name)]
@@ -186,7 +150,8 @@ def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inf
         classes = _two(named, white)
     if classes is not None:
         note = f"masks of two values: 0 is background, {' and '.join(map(str, white))} foreground"
-        return Inferred("ids", classes, (IGNORE_INDEX,) if white == (1,) else (), 0, (note,))
+        ignored = (IGNORE_INDEX,) if white == (1,) else ()
+        return _described(source, "ids", classes, ignored, [note])
     spread = _spread(values) and len(own) in (0, len(values))
     ignore: list[int | Color] = [
         value
@@ -212,10 +177,12 @@ def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Inf
         what = ", ".join(str(i) for i in sorted(i for i in (*ignore, *void) if i in ids.pixels))
         share = _percent(pixels, sum(ids.pixels.values()))
         notes.append(f"ids ignored: {what} ({share} of the pixels)")
-    return Inferred("ids", classes, (*ignore, *void), 0, tuple(notes))
+    return _described(source, "ids", classes, (*ignore, *void), notes)
 
 
-def _instances(values: Sequence[int], own: Sequence[NamedClass], source: Path | None) -> Inferred:
+def _instances(
+    values: Sequence[int], own: Sequence[NamedClass], source: Path | None
+) -> Description:
     """Reads what has more ids than there can be classes.
 
     Raises:
@@ -233,7 +200,21 @@ def _instances(values: Sequence[int], own: Sequence[NamedClass], source: Path | 
         f"masks of instance ids up to {values[-1 - len(ignore)]}: 0 is background, all else "
         "foreground" + (f", {_WIDE_IGNORE} ignored" if ignore else "")
     )
-    return Inferred("instances", classes, ignore, 0, (note,))
+    return _described(source, "instances", classes, ignore, [note])
+
+
+def _described(
+    source: Path | None,
+    kind: Kind,
+    classes: tuple[ClassEntry, ...],
+    ignore: tuple[int | Color, ...],
+    notes: Sequence[str],
+    tolerance: int = 0,
+) -> Description:
+    try:
+        return Description(Path(), {}, classes, kind, tolerance, ignore, notes=tuple(notes))
+    except UserError as error:  # of names that contradict each other
+        raise UserError(f"{source}: {error}") from error
 
 
 def _two(named: Sequence[NamedClass], white: tuple[int, ...]) -> tuple[ClassEntry, ...] | None:

@@ -114,12 +114,12 @@ def infer_description(data: Path) -> Description:
         )
     if source is not None:
         notes.append(f"class names from {source}")
-    names = [entry.name for entry in inferred.classes]
+    names = inferred.labels.names
     notes += [*inferred.notes, f"classes: {', '.join(names[:20])}{', …' * (len(names) > 20)}"]
-    try:
-        return replace(inferred.description(data, root, splits, notes), val_seed=seed)
-    except UserError as error:
-        raise UserError(f"{source or data}: {error}") from error
+    name = data.resolve().stem if data.is_file() else data.resolve().name
+    return replace(
+        inferred, root=root, splits=splits, name=name, notes=tuple(notes), val_seed=seed
+    )
 
 
 def leave_out_withheld(splits: dict[str, Source], matches: dict[str, Match]) -> list[str]:
