@@ -154,33 +154,23 @@ class Labels:
             raise UserError(f"damaged labels: {error!r}") from error
 
 
+_CAMVID_CLASSES: tuple[tuple[str, Color], ...] = (
+    ("Sky", (128, 128, 128)),
+    ("Building", (128, 0, 0)),
+    ("Pole", (192, 192, 128)),
+    ("Road", (128, 64, 128)),
+    ("Pavement", (60, 40, 222)),
+    ("Tree", (128, 128, 0)),
+    ("SignSymbol", (192, 128, 128)),
+    ("Fence", (64, 64, 128)),
+    ("Car", (64, 0, 128)),
+    ("Pedestrian", (64, 64, 0)),
+    ("Bicyclist", (0, 128, 192)),
+)
+
 CAMVID = Labels(
-    names=(
-        "Sky",
-        "Building",
-        "Pole",
-        "Road",
-        "Pavement",
-        "Tree",
-        "SignSymbol",
-        "Fence",
-        "Car",
-        "Pedestrian",
-        "Bicyclist",
-    ),
-    palette=(
-        (128, 128, 128),
-        (128, 0, 0),
-        (192, 192, 128),
-        (128, 64, 128),
-        (60, 40, 222),
-        (128, 128, 0),
-        (192, 128, 128),
-        (64, 64, 128),
-        (64, 0, 128),
-        (64, 64, 0),
-        (0, 128, 192),
-    ),
+    names=tuple(name for name, _ in _CAMVID_CLASSES),
+    palette=tuple(color for _, color in _CAMVID_CLASSES),
     raw_ids=(*((i, i) for i in range(11)), (11, IGNORE_INDEX)),
 )
 """CamVid's 11 classes at 480×360; files mark ignored pixels with 11 (SegNet's copy)."""
