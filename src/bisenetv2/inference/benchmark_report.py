@@ -72,34 +72,21 @@ def _roads(result: Mapping[str, Any]) -> str:
         whole, network = road["stages"][FRAME_TO_MASK], road["stages"][NETWORK]
         equal = road["equal_to_first"]
         rows.append(
-            (
-                f"{road['road']}",
-                road["version"],
-                road["precision"],
-                "?" if model["macs"] is None else f"{model['macs'] / 1e9:.2f}",
-                "?" if model["parameters"] is None else f"{model['parameters'] / 1e6:.2f}",
-                str(model["head_width"] or "?"),
-                f"{network['median_ms']:.1f}",
-                f"{whole['median_ms']:.1f}",
-                f"{whole['p95_ms']:.1f}",
-                f"{1000 / whole['median_ms']:.1f}",
-                "" if equal is None else f"{100 * equal:.3f}",
-            )
+            {
+                "road": road["road"],
+                "version": road["version"],
+                "precision": road["precision"],
+                "GMAC": "?" if model["macs"] is None else f"{model['macs'] / 1e9:.2f}",
+                "M parameters": f"{model['parameters'] / 1e6:.2f}" if model["parameters"] else "?",
+                "head width": str(model["head_width"] or "?"),
+                "network ms": f"{network['median_ms']:.1f}",
+                "frame to mask ms": f"{whole['median_ms']:.1f}",
+                "p95 ms": f"{whole['p95_ms']:.1f}",
+                "frames/s": f"{1000 / whole['median_ms']:.1f}",
+                "% of pixels as first": "" if equal is None else f"{100 * equal:.3f}",
+            }
         )
-    heading = (
-        "road",
-        "version",
-        "precision",
-        "GMAC",
-        "M parameters",
-        "head width",
-        "network ms",
-        "frame to mask ms",
-        "p95 ms",
-        "frames/s",
-        "% of pixels as first",
-    )
-    return _table(heading, rows)
+    return _table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _ratios(result: Mapping[str, Any]) -> str:
