@@ -117,9 +117,7 @@ def infer_description(data: Path) -> Description:
     names = inferred.labels.names
     notes += [*inferred.notes, f"classes: {', '.join(names[:20])}{', …' * (len(names) > 20)}"]
     name = data.resolve().stem if data.is_file() else data.resolve().name
-    return replace(
-        inferred, root=root, splits=splits, name=name, notes=tuple(notes), val_seed=seed
-    )
+    return replace(inferred, root=root, splits=splits, name=name, notes=tuple(notes), val_seed=seed)
 
 
 def leave_out_withheld(splits: dict[str, Source], matches: dict[str, Match]) -> list[str]:
