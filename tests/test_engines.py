@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -503,3 +505,15 @@ def test_embedded_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.M
         find_model("cityscapes")
     Path("camvid").touch()  # a file of that name comes first
     assert find_model("camvid") == Path("camvid")
+
+
+def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy; from bisenetv2.inference.segmenter import Segmenter; "
+        "Segmenter(engine='openvino')(numpy.zeros((32, 32, 3), numpy.uint8)); "
+        "assert 'openvino_telemetry' not in sys.modules"
+    )
+    own = {key: value for key, value in os.environ.items() if key != "CI"}  # which mutes it, too
+    own |= {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "BISENETV2_CACHE": ""}
+    subprocess.run([sys.executable, "-c", code], env=own, check=True)
+    assert not list(tmp_path.iterdir())

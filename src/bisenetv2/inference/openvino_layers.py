@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bisenetv2.inference.engines import Frames
-from bisenetv2.inference.openvino_model import compile_model, read_model
+from bisenetv2.inference.openvino_model import compile_model, read_model, without_telemetry
 
 if TYPE_CHECKING:
     import openvino
@@ -176,8 +176,9 @@ def time_layers(
 
 def _large_convolutions(int8: bool) -> openvino.Model:
     """Builds a model of one convolution after the other, with nothing between them."""
-    import openvino
-    from openvino import opset13 as ops
+    with without_telemetry():
+        import openvino
+        from openvino import opset13 as ops
 
     shape = (PEAK_CHANNELS, PEAK_CHANNELS, 3, 3)
     weights = ops.constant(np.random.default_rng(0).integers(-64, 65, shape, np.int8))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,23 @@ from bisenetv2.inference.cache import cache_folder
 
 if TYPE_CHECKING:
     import openvino
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Keeps `import openvino` from reporting to its makers.
+
+    Unasked, it would send an event over the network, write an identity into `~/intel`, and hold up
+    the end of the process for seconds where nothing answers.
+    """
+    unseen = "openvino_telemetry" not in sys.modules
+    if unseen:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as if not installed
+    try:
+        yield
+    finally:
+        if unseen:
+            del sys.modules["openvino_telemetry"]
 
 
 def read_model(path: str | Path, size: tuple[int, ...] | None = None) -> openvino.Model:
@@ -26,7 +45,8 @@ def read_model(path: str | Path, size: tuple[int, ...] | None = None) -> openvin
         UserError: If OpenVINO is missing or cannot read the file.
     """
     try:
-        import openvino
+        with without_telemetry():
+            import openvino
     except ModuleNotFoundError as error:
         raise UserError("this needs openvino: pip install openvino") from error
     try:
@@ -51,7 +71,8 @@ def compile_model(
         clocks: Put a clock on every layer; what is compiled so is not kept.
         bfloat16: Compute in bfloat16 what the model has in FP32.
     """
-    import openvino
+    with without_telemetry():
+        import openvino
 
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     quantised = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
