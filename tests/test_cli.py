@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -125,6 +126,46 @@ def test_predict_takes_folders_and_globs(capsys, tmp_path):
         assert "2 of 2" in out
 
 
+def test_predict_finds_what_lies_below_by_two_stars_and_passes_over_the_rest(capsys, tmp_path):
+    image = render_street(1, 2, (33, 40)).image
+    for name in ("in/a.png", "in/a_mask.png", "in/.b.png", "in/below/deep/c.png"):
+        write_image(tmp_path / name, image)
+    (tmp_path / "in/._a.png").write_bytes(b"macOS")
+    code, out, _ = run(capsys, "predict", tmp_path / "in", "-o", tmp_path / "out")
+    assert (code, "1 of 1" in out) == (0, True)
+    code, out, _ = run(capsys, "predict", tmp_path / "in/**/*.png", "-o", tmp_path / "out")
+    assert (code, "2 of 2" in out) == (0, True)
+    assert "folders below is meant by" in refused(capsys, "predict", tmp_path / "in/below")
+
+
+def test_predict_writes_no_overlay_of_images_where_none_is_wanted(capsys, tmp_path):
+    write_image(tmp_path / "a.png", render_street(1, 2, (33, 40)).image)
+    words = "predict", tmp_path / "a.png", "--no-overlay", "-o", tmp_path / "out"
+    assert run(capsys, *words)[0] == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a_mask.png", "a_color.png"}
+
+
+def test_predict_refuses_what_means_nothing_for_images(capsys, tmp_path):
+    write_image(tmp_path / "a.png", render_street(1, 2, (33, 40)).image)
+    words = "predict", tmp_path / "a.png", "--fps", 3, "--masks", "png", "-o", tmp_path / "out"
+    assert "--masks, --fps: for videos" in refused(capsys, *words)
+
+
+def test_predict_tells_of_images_whose_upper_bits_are_empty(capsys, tmp_path):
+    twelve_bits = render_street(1, 2, (33, 40)).image.astype(np.uint16) << 4
+    cv2.imwrite(str(tmp_path / "a.png"), twelve_bits)
+    code, _, err = run(capsys, "predict", tmp_path / "a.png", "-o", tmp_path / "out")
+    assert code == 0
+    assert "a.png: almost black, at most" in err
+
+
+def test_predict_stops_where_pictures_cannot_be_written(capsys, tmp_path):
+    for name in "abcdef":
+        write_image(tmp_path / f"in/{name}.png", render_street(1, 2, (33, 40)).image)
+    (tmp_path / "out/c_mask.png").mkdir(parents=True)
+    assert "c_mask.png" in refused(capsys, "predict", tmp_path / "in", "-o", tmp_path / "out")
+
+
 def test_what_an_old_encoding_lacks_does_not_stop_a_command(tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}  # as on Windows, into a file
     command = [sys.executable, "-m", "bisenetv2", "benchmark", "--help"]
@@ -170,10 +211,17 @@ def test_predict_fails_where_no_file_is_readable(capsys, tmp_path):
     assert "bad.png" in err
 
 
-@pytest.mark.parametrize("source", ["missing.png", "empty", "none*.png"])
+@pytest.mark.parametrize("source", ["missing.png", "empty", "none*.png", os.devnull])
 def test_predict_refuses_sources_without_images(capsys, tmp_path, source):
     (tmp_path / "empty").mkdir()
     assert source in refused(capsys, "predict", tmp_path / source)
+
+
+def test_predict_says_how_models_and_cameras_are_named(capsys, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"")
+    assert "give it by -m" in refused(capsys, "predict", tmp_path / "model.onnx")
+    for source in ("0", "camera1"):
+        assert "a camera is camera:0" in refused(capsys, "predict", source)
 
 
 def test_memorising_a_few_samples_needs_no_split_to_validate_on(capsys, camvid):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 import re
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,6 +32,13 @@ EXAMPLES = """\
 """
 
 
+DARK = 32
+"""Value of 0-255 that images of 10 or 12 bits in files of 16 stay below."""
+
+PENDING = 2
+"""Images whose pictures wait to be written while the next is segmented."""
+
+
 def predict(
     sources: Annotated[Positional[tuple[str, ...]], arg(metavar="SOURCE ...")],
     *,
@@ -51,14 +59,15 @@ def predict(
 ) -> int:
     """Segment images, videos, cameras and streams.
 
-    An image gives NAME_mask.png (class indices), NAME_color.png and NAME_overlay.png. A video, a
+    An image gives NAME_mask.png (class indices), NAME_color.png and NAME_overlay.png; files of such
+    names in a folder are passed over where the image lies beside them. A video, a
     camera or a stream gives NAME_overlay.mp4 (.mkv of an .mkv or .webm, .mkv or .mov where MP4
     cannot hold the sound) with the source's frame times, size and sound and, with --masks, the
     masks. Ctrl-C ends it with a whole file.
 
     Args:
-        sources: Images, videos, folders, glob patterns, numbered images (frames/%05d.png),
-            camera:N, or URLs (rtsp://, http://, ...).
+        sources: Images, videos, folders (not those below), glob patterns ('photos/**/*.jpg'),
+            numbered images (frames/%05d.png), camera:N, or URLs (rtsp://, http://, ...).
         model: Model file, checkpoint, or embedded model: camvid (INT8, default) or camvid-fp32.
         output: Folder to write to; or, ending in .mp4, .mov or .mkv, the video to make of one
             source, also of a folder of images.
@@ -66,7 +75,7 @@ def predict(
         threads: CPU threads; by default one for each physical core.
         scale: Side of the network's input over the frame's; by default as the model's card says.
         alpha: Opacity of the colours in the overlay, 0 to 1.
-        overlay: Write a video with overlay.
+        overlay: Write images and videos with overlay.
         masks: Write a video's masks: png, a folder NAME_masks of numbered PNG files; ffv1, a
             lossless video NAME_masks.mkv. Grey values are class indices.
         fps: Frames a second of an image sequence (25 by default), or to ask a camera for.
@@ -93,8 +102,13 @@ def predict(
         overlay, masks, alpha, fps, seconds, preset, crf, output if one_video else None
     )
     images, videos = find_jobs(sources, output, options)
+    of_videos = ("--masks", masks != "none"), ("--fps", fps), ("--seconds", seconds)
+    if not videos and (given := [name for name, value in of_videos if value]):
+        raise UserError(
+            f"{', '.join(given)}: for videos, and {sources[0]} holds none; leave it out"
+        )
     segmenter = Segmenter(model, engine, threads=threads, scale=scale)
-    codes = [predict_images(images, segmenter, alpha)] if images else []
+    codes = [predict_images(images, segmenter, alpha if overlay else None)] if images else []
     for source, stem in videos:
         try:
             codes.append(predict_video(source, segmenter, stem, options))
@@ -108,17 +122,31 @@ def predict(
     return codes[0] if len(set(codes)) == 1 else 1
 
 
-def predict_images(images: Sequence[tuple[Path, Path]], segmenter: Segmenter, alpha: float) -> int:
+def predict_images(
+    images: Sequence[tuple[Path, Path]], segmenter: Segmenter, alpha: float | None
+) -> int:
     """Segments images, each a path and the path of its outputs without ending.
+
+    Args:
+        images: Pairs of these paths.
+        segmenter: What segments.
+        alpha: Opacity of the colours in the overlay; `None`: write none.
 
     Returns:
         Exit code: 0, 1 if some could not be read, 2 if none could.
+
+    Raises:
+        UserError: If a picture cannot be written.
     """
     from bisenetv2.images import read_image
     from bisenetv2.progress import progress_bar
 
     failed = 0
-    with progress_bar("predict", len(images), enabled=len(images) > 1) as bar:
+    written: deque[Future[tuple[Path, ...]]] = deque()
+    with (
+        progress_bar("predict", len(images), enabled=len(images) > 1) as bar,
+        ThreadPoolExecutor(1) as pool,  # encoding pictures takes longer than segmenting
+    ):
         for path, stem in images:
             bar.advance()
             try:
@@ -127,9 +155,19 @@ def predict_images(images: Sequence[tuple[Path, Path]], segmenter: Segmenter, al
                 print(f"bisenetv2 predict: {error}", file=sys.stderr)
                 failed += 1
                 continue
+            if frame.max() < DARK:
+                print(
+                    f"{path}: almost black, at most {frame.max()} of 255; if it has 10 or 12 bits "
+                    "in a file of 16, stretch them to all 16",
+                    file=sys.stderr,
+                )
             mask = segmenter(frame)
-            write_pictures(stem, frame, mask, segmenter.labels, alpha)
+            written.append(pool.submit(write_pictures, stem, frame, mask, segmenter.labels, alpha))
+            if len(written) > PENDING:
+                written.popleft().result()
             print(f"{path}: {shares_line(mask, segmenter.labels)}")
+        for pictures in written:
+            pictures.result()
     done = len(images) - failed
     if failed and not done:
         return 2
@@ -158,11 +196,15 @@ def find_jobs(
     from bisenetv2.inference.video.sources import is_moving, is_video_file, short_name
 
     found: list[tuple[str, Path]] = []  # what to open, and a path to name the outputs by
+    passed_over: list[str] = []
     for source in sources:
         if is_moving(source):
             found.append((source, Path(short_name(source))))
-        else:
-            found += [(str(path), path) for path in find_files(source)]
+            continue
+        files = list(find_files(source))
+        made = {picture for file in files for picture in picture_paths(file.with_suffix(""))}
+        found += [(str(path), path) for path in files if path not in made]
+        passed_over += [str(path) for path in files if path in made]
     moving = [is_moving(source) or is_video_file(path) for source, path in found]
     images: list[tuple[Path, Path]] = []
     videos: list[tuple[str | Sequence[Path], Path]] = []
@@ -183,7 +225,7 @@ def find_jobs(
         videos.append((found[0][0], output.with_suffix("")))
     outputs = [path for _, stem in images for path in picture_paths(stem)]
     outputs += [path for _, stem in videos for path in video_paths(stem, options)]
-    refuse_sources(outputs, [source for source, _ in found])
+    refuse_sources(outputs, [*passed_over, *(source for source, _ in found)])
     return images, videos
 
 
@@ -224,16 +266,28 @@ def find_files(source: str) -> Iterator[Path]:
 
     path = Path(source)
     if path.is_file():
+        if path.suffix.lower() in (".onnx", ".safetensors"):
+            raise UserError(f"{source}: is a model; give it by -m {source}")
         yield path
         return
     # Path.glob takes no absolute patterns.
-    matches = path.iterdir() if path.is_dir() else map(Path, glob.glob(source))  # noqa: PTH207
-    files = sorted((file for file in matches if file.is_file()), key=_by_numbers)
+    matches = path.iterdir() if path.is_dir() else map(Path, glob.glob(source, recursive=True))  # noqa: PTH207
+    files = (file for file in matches if file.is_file() and not file.name.startswith("."))
     usable = [f for f in files if f.suffix.lower() in IMAGE_SUFFIXES or is_video_file(f)]
     if not usable:
-        what = "holds no image" if path.is_dir() else "no such file, and no pattern that finds one"
-        raise UserError(f"{source}: {what} or video ({', '.join(IMAGE_SUFFIXES)}, .mp4, .mkv, ...)")
-    yield from usable
+        kinds = f"({', '.join(IMAGE_SUFFIXES)}, .mp4, .mkv, ...)"
+        if path.is_dir():
+            raise UserError(
+                f"{source}: holds no image or video {kinds}; what lies in folders below is meant "
+                f"by '{path / '**' / '*.jpg'}'"
+            )
+        if path.exists():
+            raise UserError(f"{source}: is a device or a pipe; name a file, or a camera: camera:0")
+        hint = "; a camera is camera:0" if re.fullmatch(r"(camera)?\d+", source) else ""
+        raise UserError(
+            f"{source}: no such file, and no pattern that finds an image or video {kinds}{hint}"
+        )
+    yield from sorted(usable, key=_by_numbers)
 
 
 def _by_numbers(path: Path) -> list[str | int]:
@@ -264,15 +318,17 @@ def picture_paths(stem: Path) -> tuple[Path, Path, Path]:
 
 
 def write_pictures(
-    stem: Path, frame: Image, mask: Mask, labels: Labels, alpha: float
-) -> tuple[Path, Path, Path]:
-    """Writes mask, colours and overlay; returns their paths."""
+    stem: Path, frame: Image, mask: Mask, labels: Labels, alpha: float | None
+) -> tuple[Path, ...]:
+    """Writes mask, colours and, unless `alpha` is `None`, the overlay; returns their paths."""
     from bisenetv2.images import write_image, write_mask
     from bisenetv2.inference.overlay import overlay
 
     indices, colours, blend = picture_paths(stem)
     write_mask(indices, mask)
     write_image(colours, labels.colorize(mask))
+    if alpha is None:
+        return indices, colours
     write_image(blend, overlay(frame, mask, labels, alpha))
     return indices, colours, blend
 
