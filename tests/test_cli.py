@@ -224,6 +224,18 @@ def test_predict_says_how_models_and_cameras_are_named(capsys, tmp_path):
         assert "a camera is camera:0" in refused(capsys, "predict", source)
 
 
+def test_info_tells_what_a_model_says_of_itself(capsys):
+    code, out, _ = run(capsys, "info")
+    card = read_card(find_model())
+    assert code == 0
+    assert f"11: {', '.join(CAMVID.names)}" in out
+    assert "of 480×360 in training, seen at 736×544" in out and card.merit in out
+    assert "origin:" not in out
+    code, out, _ = run(capsys, "info", "camvid-fp32", "--json")
+    assert json.loads(out)["labels"]["names"] == list(CAMVID.names)
+    assert "no such file" in refused(capsys, "info", "camvit")
+
+
 def test_memorising_a_few_samples_needs_no_split_to_validate_on(capsys, camvid):
     pytest.importorskip("torch")
     shutil.rmtree(camvid / "val")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bisenetv2 import Segmenter
 from bisenetv2.cli import VERBS, main
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +53,17 @@ def test_python_runs(code, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     if "BiSeNetV2(" in code:
         pytest.importorskip("torch")
+    if "onnxruntime" in code:
+        pytest.importorskip("onnxruntime")
     exec(compile(code, "README.md or docs", "exec"), {})
+
+
+def test_the_documented_way_without_us_gives_our_mask():
+    pytest.importorskip("onnxruntime")
+    found = {}
+    exec(next(code for code in blocks("python") if "onnxruntime" in code), found)
+    ours = Segmenter("camvid", "onnxruntime")(found["frame"])
+    assert (found["mask"] == ours).mean() > 0.999
 
 
 LINKS = [

@@ -23,6 +23,7 @@ bisenetv2: real-time semantic segmentation with BiSeNet V2
   bisenetv2 predict street.jpg -o out                   segment an image, a folder or a glob
   bisenetv2 predict clip.mp4 -o out                     segment a video, camera:0, rtsp://…
   bisenetv2 serve                                       segment images that come over HTTP
+  bisenetv2 info model.onnx                             what a model file says of itself
   bisenetv2 evaluate --data ../shared/camvid            score a model on CamVid's test split
   bisenetv2 compare camvid-fp32 camvid --data DATA      two models on the same frames
   bisenetv2 check ../shared/camvid                      what is wrong with a data set
@@ -41,8 +42,8 @@ Exit codes: 0 done, 1 done in part, 2 a mistake in what was given.
 """
 
 VERBS = (
-    "demo", "predict", "serve", "evaluate", "compare", "check", "train", "recipes", "cooldown",
-    "runs", "export", "import", "convert-labels", "benchmark",
+    "demo", "predict", "serve", "info", "evaluate", "compare", "check", "train", "recipes",
+    "cooldown", "runs", "export", "import", "convert-labels", "benchmark",
 )  # fmt: skip
 
 MODULES = {"import": "import_checkpoint", "convert-labels": "convert_labels"}

@@ -118,12 +118,13 @@ class Segmenter:
         return self._masks(self.prepare(frame, bgr=bgr, size=size), frame.shape[:2])[0]
 
     def probabilities(
-        self, frame: Image, *, size: tuple[int, int] | None = None
+        self, frame: Image, *, bgr: bool = False, size: tuple[int, int] | None = None
     ) -> npt.NDArray[np.float32]:
         """Finds how sure the network is of every class at every pixel.
 
         Args:
             frame: `uint8` H×W×3 of any size, RGB.
+            bgr: As for a mask.
             size: As for a mask.
 
         Returns:
@@ -132,7 +133,8 @@ class Segmenter:
         Raises:
             UserError: If the frame has another type or shape.
         """
-        return upsample_softmax(self.infer(self.prepare(frame, size=size)), frame.shape[:2])
+        logits = self.infer(self.prepare(frame, bgr=bgr, size=size))
+        return upsample_softmax(logits, frame.shape[:2])
 
     def batch(self, frames: Sequence[Image], *, bgr: bool = False) -> list[Mask]:
         """Finds the classes of several frames, those of one size in one run of the network.
@@ -175,7 +177,7 @@ class Segmenter:
             UserError: If the frame has another type or shape.
         """
         _check_frame(frame)
-        height, width = size or network_size(frame.shape[:2], self.card, self.scale)
+        height, width = map(int, size or network_size(frame.shape[:2], self.card, self.scale))
         if min(height, width) < STRIDE or height % STRIDE or width % STRIDE:
             raise UserError(f"size {height}×{width}: both sides must be multiples of {STRIDE}")
         with memory_errors((height, width)):

@@ -326,7 +326,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Writes a line a request; what a client sent cannot steer a terminal."""
         line = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in format % args)
         with suppress(OSError, ValueError, AttributeError):  # nobody reads it, or it is closed
-            sys.stderr.write(f"{self.address_string()} {line}\n")
+            when = self.log_date_time_string()
+            sys.stderr.write(f"{self.address_string()} [{when}] {line}\n")
 
     def log_error(self, format: str, *args: object) -> None:
         """Says nothing: answers are logged as such, and kept connections end in silence."""
