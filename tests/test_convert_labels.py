@@ -648,7 +648,9 @@ def test_mistakes_in_what_is_asked_for(capsys, tmp_path):
         capsys, out, path, "--classes", "cars"
     )
     assert "a.json: is a file; name a folder" in refused(capsys, path, path)
-    assert "is a name such as train" in refused(capsys, out, path, "--split", "../x")
+    for split in ("../x", "foo"):
+        line = refused(capsys, out, path, "--split", split)
+        assert f"--split {split}: is no split; give train, val, test" in line
     assert "give the folder" in refused(capsys, out, path, "--from", "yolo")
     assert "`categories` is no list" in refused(capsys, out, path, "--from", "coco")
     (tmp_path / "in/b.json").write_text("{")

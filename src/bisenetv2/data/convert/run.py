@@ -16,6 +16,7 @@ import numpy as np
 from bisenetv2.data.convert import coco, labelme, masks, yolo
 from bisenetv2.data.convert.classes import BACKGROUND, Options
 from bisenetv2.data.convert.items import Drawn, LabelledImages, Writer, load_json
+from bisenetv2.data.folder.lists import SPLIT_FOLDERS, split_named
 from bisenetv2.data.folder.matching import files_below
 from bisenetv2.errors import UserError
 from bisenetv2.labels import IGNORE_INDEX, Labels
@@ -81,8 +82,8 @@ def convert(
     """
     if not source.exists():
         raise UserError(f"{source}: no such file or folder; check the path")
-    if "/" in split or "\\" in split or split.startswith("."):
-        raise UserError(f"--split {split}: is a name such as train, not a path")
+    if split and split_named(split) is None:
+        raise UserError(f"--split {split}: is no split; give {', '.join(SPLIT_FOLDERS)}")
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: is a file; name a folder with --output")
     kind = source_format or recognise(source)
