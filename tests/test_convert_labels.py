@@ -196,6 +196,23 @@ def test_labelme_paints_in_order_with_the_background_in_front(capsys, tmp_path):
     assert "../in/a.png,masks/sub/a.png" in (tmp_path / "out/pairs.csv").read_text()
 
 
+@pytest.mark.parametrize(
+    ("listed", "colors"),
+    [
+        (None, ["background,0,0,0", "car,128,0,0", "person,0,128,0"]),
+        ("car\nperson\n", ["background,0,0,0", "car,128,0,0", "person,0,128,0"]),
+        ("car,1,2,3\nperson\n", ["background,0,0,0", "car,1,2,3", "person,128,0,0"]),
+        ("car,0,0,0\nperson\n", ["background,128,0,0", "car,0,0,0", "person,0,128,0"]),
+    ],
+)
+def test_the_background_in_front_is_black_unless_a_class_is(capsys, tmp_path, listed, colors):
+    labelme(tmp_path / "in/a.json", [square("car", 0, 0, 6, 6), square("person", 6, 0, 9, 6)])
+    if listed:
+        (tmp_path / "in/classes.txt").write_text(listed)
+    done(capsys, tmp_path / "in", "--background", "background", "-o", tmp_path / "out")
+    assert (tmp_path / "out/classes.txt").read_text().splitlines() == colors
+
+
 def test_a_list_beside_labelme_files_rules_classes_and_background(capsys, tmp_path):
     labelme(tmp_path / "in/a.json", [square("person", 0, 0, 6, 6)])
     (tmp_path / "in/labels.txt").write_text("__ignore__\nsky\nperson\n")

@@ -47,6 +47,14 @@ class ClassList:
     encoding: Encoding | None = None
     """How all masks are to be read, where that is settled."""
 
+    @property
+    def given_colors(self) -> tuple[Color | None, ...]:
+        """The colour of each class; `None` for those that only `palette` filled in."""
+        if self.encoding is not None:
+            return self.labels.palette
+        given = {index: color for color, index in reversed(self.colors)}
+        return tuple(given.get(index) for index in range(len(self.labels)))
+
 
 def find_class_list(given: str | None, *folders: Path) -> ClassList | None:
     """Reads the class list that the user names, else the first one found in the folders.
@@ -194,8 +202,9 @@ class Lookup:
         if name not in (NO_BACKGROUND, *labels.names):
             if len(labels) == 255:
                 raise UserError(f"{source}: 255 classes and {name}: give --background none")
-            black = None if (0, 0, 0) in labels.palette else (0, 0, 0)
-            labels = Labels((name, *labels.names), palette([black, *labels.palette]))
+            colors = found.given_colors
+            black = None if (0, 0, 0) in colors else (0, 0, 0)
+            labels = Labels((name, *labels.names), palette([black, *colors]))
         self.labels = Labels(labels.names, labels.palette)
         self.ground = IGNORE_INDEX if name == NO_BACKGROUND else labels.index(name)
         """Index of pixels that no shape covers."""
