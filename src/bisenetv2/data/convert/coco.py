@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from reprlib import repr as short
@@ -26,9 +26,31 @@ from bisenetv2.data.convert.items import (
     settled_size,
 )
 from bisenetv2.data.convert.regions import Polygon, area, fill, outlines
+from bisenetv2.data.folder.lists import split_named
 from bisenetv2.data.folder.matching import existing, files_below
 from bisenetv2.errors import UserError
 from bisenetv2.labels import Labels, Mask
+
+
+class _File(NamedTuple):
+    path: Path
+    images: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    names: dict[int, str]
+    """Names of the categories by their ids, in the order of these."""
+
+    group: str | None
+    """Category without an annotation that only stands above the others, if there is one."""
+
+
+class _Image(NamedTuple):
+    where: str
+    """What to name in an error."""
+
+    record: dict[str, Any]
+    path: Path | None
+    annotations: list[tuple[str, dict[str, Any]]]
+    """Each with what to name in an error."""
 
 
 class _Region(NamedTuple):
@@ -39,59 +61,93 @@ class _Region(NamedTuple):
 
 
 def read(source: Path, options: Options) -> LabelledImages:
-    """Reads a file, or the only one in a folder; smaller regions lie on top of larger ones.
+    """Reads a file, or those of a folder; smaller regions lie on top of larger ones.
 
     Classes are those given, else the file's categories by their ids with the background in front.
-    Of regions of one size the later lies on top. Crowds count as their class.
+    Of regions of one size the later lies on top. Crowds count as their class. A folder holds one
+    file, or one in the folder of each split, as Roboflow writes them.
 
     Raises:
-        UserError: If the file is damaged or its labels do not fit.
+        UserError: If a file is damaged or its labels do not fit.
     """
-    path = _only_file(source)
+    files = [_load(path) for path in _paths(source)]
+    names = dict.fromkeys(name for file in files for name in file.names.values())
+    group = files[0].group
+    if group is not None and all(file.group == group for file in files):
+        del names[group]
+    lookup = Lookup(options, names, str(source if len(files) > 1 else files[0].path))
+    finder = ImageFinder(options.images)
+    items: list[Item] = []
+    for file in files:
+        folder = f"{file.path.parent.name}/" if len(files) > 1 else ""
+        items += _items(file, folder, finder, lookup, options)
+    return LabelledImages(lookup.labels, items, [lookup.note])
+
+
+def _paths(source: Path) -> list[Path]:
+    if source.is_file():
+        return [source]
+    files = list(files_below(source, (".json",)).values())
+    splits = [split_named(path.parent.name) for path in files]
+    each_its_own = None not in splits and len(set(splits)) == len(files)
+    if files and (len(files) == 1 or each_its_own):
+        return files
+    names = ", ".join(str(path) for path in files[:4])
+    raise UserError(f"{source}: holds {len(files)} JSON files ({names}); name the one to read")
+
+
+def _load(path: Path) -> _File:
     content = load_json(path)
+    categories = records(content, "categories", path)
     names: dict[int, str] = {}
-    for category in records(content, "categories", path):
+    for category in categories:
         if type(category.get("id")) is not int or not isinstance(category.get("name"), str):
             raise UserError(
                 f"{path}: category {short(category)} needs a whole number `id` and a `name`"
             )
         if names.setdefault(category["id"], category["name"]) != category["name"]:
             raise UserError(f"{path}: category id {category['id']} has two names; keep one of them")
-    ordered = dict.fromkeys(name for _, name in sorted(names.items()))
-    lookup = Lookup(options, ordered, str(path))
-    images = records(content, "images", path)
+    annotations = records(content, "annotations", path)
+    if any("segments_info" in annotation for annotation in annotations):
+        raise UserError(
+            f"{path}: COCO panoptic is not read; give COCO instances, whose annotations have a "
+            "`segmentation`, or a folder of masks of classes"
+        )
+    used = {_key(annotation, "category_id") for annotation in annotations}
+    unused = [category for category in categories if category["id"] not in used]
+    group = next((category["name"] for category in unused if _is_group(category, categories)), None)
+    return _File(
+        path, records(content, "images", path), annotations, dict(sorted(names.items())), group
+    )
+
+
+def _is_group(category: dict[str, Any], categories: Sequence[dict[str, Any]]) -> bool:
+    """Whether all others name it as the one above them: Roboflow adds the project's name so."""
+    above = [c.get("supercategory") for c in categories if c["id"] != category["id"]]
+    return bool(above) and set(map(str, above)) == {category["name"]}
+
+
+def _items(
+    file: _File, folder: str, finder: ImageFinder, lookup: Lookup, options: Options
+) -> Iterator[Item]:
+    path = file.path
     regions: dict[object, list[tuple[str, dict[str, Any]]]] = {}
-    for record in images:
+    for record in file.images:
         if _key(record) in regions:
             raise UserError(f"{path}: two images have id {_key(record)!r}; number them anew")
         regions[_key(record)] = []
-    for number, annotation in enumerate(records(content, "annotations", path), 1):
+    for number, annotation in enumerate(file.annotations, 1):
         where = f"{path}: annotation {short(annotation.get('id', number))}"
         image_id = _key(annotation, "image_id")
         if image_id not in regions:
             raise UserError(f"{where}: image_id {short(image_id)} is no image's; remove it")
         regions[image_id].append((where, annotation))
-    finder = ImageFinder(options.images)
-    items = []
-    for record in images:
-        name = _name(record.get("file_name"), path)
-        image = finder(name.with_suffix("").as_posix()) or _image_at(path.parent, name)
-        draw = partial(
-            _draw, record, image, regions[_key(record)], f"{path}: image {name}",
-            names, lookup, options,
-        )  # fmt: skip
-        items.append(Item(name.with_suffix("").as_posix(), image, draw))
-    return LabelledImages(lookup.labels, items, [lookup.note])
-
-
-def _only_file(source: Path) -> Path:
-    if source.is_file():
-        return source
-    files = list(files_below(source, (".json",)).values())
-    if len(files) != 1:
-        names = ", ".join(str(path) for path in files[:4])
-        raise UserError(f"{source}: holds {len(files)} JSON files ({names}); name the one to read")
-    return files[0]
+    for record in file.images:
+        named = _name(record.get("file_name"), path)
+        name = folder + named.with_suffix("").as_posix()
+        found = finder(name) or _image_at(path.parent, named)
+        image = _Image(f"{path}: image {named}", record, found, regions[_key(record)])
+        yield Item(name, found, partial(_draw, image, file.names, lookup, options))
 
 
 def _key(record: dict[str, Any], field: str = "id") -> int | str | None:
@@ -115,19 +171,12 @@ def _image_at(folder: Path, name: PurePosixPath) -> Path | None:
     return next((place for place in places if existing(place)), None)
 
 
-def _draw(
-    record: dict[str, Any],
-    image: Path | None,
-    annotations: Sequence[tuple[str, dict[str, Any]]],
-    where: str,
-    names: dict[int, str],
-    lookup: Lookup,
-    options: Options,
-) -> Mask:
-    size = settled_size((record.get("height"), record.get("width")), image, where)
+def _draw(image: _Image, names: dict[int, str], lookup: Lookup, options: Options) -> Mask:
+    record = image.record
+    size = settled_size((record.get("height"), record.get("width")), image.path, image.where)
     mask = np.full(size, lookup.ground, np.uint8)
     regions = []
-    for source, annotation in annotations:
+    for source, annotation in image.annotations:
         category = annotation.get("category_id")
         if type(category) is not int or category not in names:
             raise UserError(
