@@ -33,6 +33,7 @@ def convert_labels(
     split: str = "",
     clip: bool = False,
     ignore_unknown: bool = False,
+    skip_broken: bool = False,
     overwrite: bool = False,
 ) -> int:
     """Convert labels to index masks, or index masks to colours and polygons.
@@ -59,6 +60,7 @@ def convert_labels(
         split: train, val or test: names this part of a data set in the output.
         clip: Cut polygons off at the image's edge rather than refuse those that leave it.
         ignore_unknown: Ignore labels and colours that are not listed rather than refuse them.
+        skip_broken: Leave out shapes that cannot be drawn, and tell how many, rather than refuse.
         overwrite: Replace files that exist.
     """
     from bisenetv2.data.convert.classes import Options, find_class_list
@@ -77,6 +79,7 @@ def convert_labels(
         source_format=source_format,
         target_format=target_format,
         split=split,
+        skip_broken=skip_broken,
         overwrite=overwrite,
         tell=lambda line: print(line, file=sys.stderr),
     )

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bisenetv2.data.convert import rle
 from bisenetv2.data.convert.classes import Lookup, Options
 from bisenetv2.data.convert.items import (
+    Broken,
     Drawn,
     ImageFinder,
     Item,
@@ -171,7 +172,9 @@ def _image_at(folder: Path, name: PurePosixPath) -> Path | None:
     return next((place for place in places if existing(place)), None)
 
 
-def _draw(image: _Image, names: dict[int, str], lookup: Lookup, options: Options) -> Mask:
+def _draw(
+    image: _Image, names: dict[int, str], lookup: Lookup, options: Options, broken: Broken
+) -> Mask:
     record = image.record
     size = settled_size((record.get("height"), record.get("width")), image.path, image.where)
     mask = np.full(size, lookup.ground, np.uint8)
@@ -183,7 +186,11 @@ def _draw(image: _Image, names: dict[int, str], lookup: Lookup, options: Options
                 f"{source}: category_id {short(category)} is none of the categories; add it there"
             )
         index = lookup(names[category], source)
-        regions.append(_region(annotation.get("segmentation"), index, size, source, options.clip))
+        segmentation = annotation.get("segmentation")
+        try:
+            regions.append(_region(segmentation, index, size, source, options.clip, broken))
+        except UserError as error:
+            broken(str(error))
     for region in sorted(regions, key=lambda region: -region.area):
         if isinstance(region.shape, list):
             for corners in region.shape:
@@ -193,15 +200,18 @@ def _draw(image: _Image, names: dict[int, str], lookup: Lookup, options: Options
     return mask
 
 
-def _region(segmentation: object, index: int, size: Size, where: str, clip: bool) -> _Region:
+def _region(
+    segmentation: object, index: int, size: Size, where: str, clip: bool, broken: Broken
+) -> _Region:
+    """Checks an outline; of several polygons, one that is broken leaves the others."""
     if isinstance(segmentation, list) and segmentation:
-        shape = []
+        polygons = []
         for flat in segmentation:
-            if not isinstance(flat, list) or len(flat) % 2:
-                raise UserError(f"{where}: a polygon is a list x, y, x, y, …; export it anew")
-            pairs = list(zip(flat[::2], flat[1::2], strict=True))
-            shape.append(polygon(pairs, size, where, clip=clip))
-        return _Region(sum(map(area, shape)), index, shape)
+            try:
+                polygons.append(_polygon(flat, size, where, clip))
+            except UserError as error:
+                broken(str(error))
+        return _Region(sum(map(area, polygons)), index, polygons)
     if isinstance(segmentation, dict):
         if segmentation.get("size") != list(size):
             raise UserError(
@@ -211,6 +221,13 @@ def _region(segmentation: object, index: int, size: Size, where: str, clip: bool
         runs = rle.run_lengths(segmentation.get("counts"), size, where)
         return _Region(float(runs[1::2].sum()), index, runs)
     raise UserError(f"{where}: has no outline, only a box perhaps; draw one or remove it")
+
+
+def _polygon(flat: object, size: Size, where: str, clip: bool) -> Polygon:
+    if not isinstance(flat, list) or len(flat) % 2:
+        raise UserError(f"{where}: a polygon is a list x, y, x, y, …; export it anew")
+    pairs = list(zip(flat[::2], flat[1::2], strict=True))
+    return polygon(pairs, size, where, clip=clip)
 
 
 def write(drawn: Iterable[Drawn], labels: Labels, folder: Path, final: Path, split: str) -> None:

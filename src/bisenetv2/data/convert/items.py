@@ -25,6 +25,10 @@ MOST_PIXELS = 178_956_970
 """Pixels of the largest image that is read: where Pillow draws the line."""
 
 
+Broken = Callable[[str], None]
+"""Takes what is wrong with a shape that cannot be drawn, and is left out."""
+
+
 @dataclass(frozen=True)
 class Item:
     """One labelled image."""
@@ -35,7 +39,7 @@ class Item:
     image: Path | None
     """The image, where it is known."""
 
-    draw: Callable[[], Mask]
+    draw: Callable[[Broken], Mask]
     """Reads the labels as a mask of class indices."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -10,13 +11,16 @@ from reprlib import repr as short
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bisenetv2.data.convert.classes import Lookup, Options, find_class_list
 from bisenetv2.data.convert.items import (
+    Broken,
     Drawn,
     ImageFinder,
     Item,
     LabelledImages,
+    Size,
     load_json,
     polygon,
     records,
@@ -26,6 +30,7 @@ from bisenetv2.data.convert.items import (
 from bisenetv2.data.convert.regions import fill, outlines
 from bisenetv2.data.folder.matching import existing, files_below
 from bisenetv2.errors import UserError
+from bisenetv2.images import decode_image
 from bisenetv2.labels import Labels, Mask
 
 
@@ -67,27 +72,69 @@ def _shapes(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return content, records(content, "shapes", path)
 
 
-def _draw(path: Path, image: Path | None, lookup: Lookup, options: Options) -> Mask:
+def _draw(path: Path, image: Path | None, lookup: Lookup, options: Options, broken: Broken) -> Mask:
     content, shapes = _shapes(path)
     size = settled_size((content.get("imageHeight"), content.get("imageWidth")), image, str(path))
     mask = np.full(size, lookup.ground, np.uint8)
     for number, shape in enumerate(shapes, 1):
         where = f"{path}: shape {number} ({short(shape.get('label'))})"
         index = lookup(shape.get("label"), where)
-        corners = _corners(shape.get("shape_type") or "polygon", shape.get("points"), where)
-        fill(mask, polygon(corners, size, where, clip=options.clip), index)
+        try:
+            if shape.get("shape_type") == "mask":
+                box, bitmap = _bitmap(shape, size, where)
+                mask[box][bitmap] = index
+            else:
+                corners = _corners(shape.get("shape_type") or "polygon", shape.get("points"), where)
+                fill(mask, polygon(corners, size, where, clip=options.clip), index)
+        except UserError as error:
+            broken(str(error))
     return mask
 
 
+def _bitmap(
+    shape: dict[str, Any], size: Size, where: str
+) -> tuple[tuple[slice, slice], npt.NDArray[np.bool_]]:
+    """Returns where in the image the bitmap of an AI's shape lies, and which pixels it sets.
+
+    Raises:
+        UserError: If its points are no box of its size in the image.
+    """
+    (x0, y0), (x1, y1) = _pair(shape.get("points"), "mask", where).round()
+    height, width = size
+    if not (0 <= x0 <= x1 < width and 0 <= y0 <= y1 < height):
+        raise UserError(f"{where}: its points are no box in the image of {width}×{height}")
+    box = slice(int(y0), int(y1) + 1), slice(int(x0), int(x1) + 1)  # the last pixel belongs to it
+    try:
+        data = b64decode(shape.get("mask") or "")
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{where}: its mask is damaged ({error}); draw it anew") from error
+    bitmap = decode_image(data, where).any(axis=2)
+    if bitmap.shape != (y1 - y0 + 1, x1 - x0 + 1):
+        raise UserError(
+            f"{where}: its mask of {bitmap.shape[1]}×{bitmap.shape[0]} pixels does not fill its "
+            "box; draw it anew"
+        )
+    return box, bitmap
+
+
+def _pair(points: object, kind: object, where: str) -> npt.NDArray[np.float64]:
+    """Returns the two points of a shape that has no more."""
+    try:
+        pair = np.array(points, np.float64)
+    except (ValueError, TypeError, OverflowError):
+        pair = np.empty(0)
+    if pair.shape != (2, 2):
+        raise UserError(f"{where}: a {kind} has 2 points; draw it anew")
+    return pair
+
+
 def _corners(kind: object, points: object, where: str) -> object:
-    if kind == "polygon":
+    four = isinstance(points, list) and len(points) == 4
+    if kind == "polygon" or (kind == "rectangle" and four):  # X-AnyLabeling gives all corners
         return points
     if kind not in ("rectangle", "circle"):
         raise UserError(f"{where}: shape_type {short(kind)}: draw a polygon in its place")
-    try:
-        (x0, y0), (x1, y1) = np.array(points, np.float64)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(f"{where}: a {kind} has 2 points; draw it anew") from error
+    (x0, y0), (x1, y1) = _pair(points, kind, where)
     if kind == "rectangle":
         return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
     radius, angles = np.hypot(x1 - x0, y1 - y0), np.linspace(0, 2 * np.pi, 90, endpoint=False)

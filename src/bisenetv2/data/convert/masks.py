@@ -12,7 +12,7 @@ import numpy as np
 
 from bisenetv2.builtin_labels import voc_color
 from bisenetv2.data.convert.classes import ClassList, Options, find_class_list
-from bisenetv2.data.convert.items import Drawn, ImageFinder, Item, LabelledImages, relative
+from bisenetv2.data.convert.items import Broken, Drawn, ImageFinder, Item, LabelledImages, relative
 from bisenetv2.data.encodings import (
     Encoding,
     pack_colors,
@@ -138,7 +138,7 @@ class _Pixels:
         return self._encodings[tolerance]
 
 
-def _draw(path: Path, image: Path | None, pixels: _Pixels) -> Mask:
+def _draw(path: Path, image: Path | None, pixels: _Pixels, _: Broken) -> Mask:
     mask = pixels(path)
     size = mask.shape if image is None else read_header(image).upright
     if size != mask.shape:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +60,7 @@ def convert(
     source_format: Format | None = None,
     target_format: Format | None = None,
     split: str = "",
+    skip_broken: bool = False,
     overwrite: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Converted:
@@ -74,6 +75,7 @@ def convert(
         source_format: What it is; recognised if `None`.
         target_format: What to write; `None` for index masks.
         split: Names the part of a data set, in the paths of what is written.
+        skip_broken: Whether shapes that cannot be drawn are left out.
         overwrite: Whether files that exist may be replaced.
         tell: Takes notes on what was inferred, a line each.
 
@@ -109,12 +111,13 @@ def convert(
         if not overwrite and (output / place).exists():
             raise UserError(f"{output / place}: exists; give another --output or --overwrite")
     pixels = ignored = 0
+    broken: list[str] = []
     with _staged(output, overwrite) as stage, progress_bar("convert", len(places)) as bar:
 
         def drawn() -> Iterator[Drawn]:
             nonlocal pixels, ignored
             for item, place in zip(found.items, places, strict=True):
-                mask = item.draw()
+                mask = item.draw(broken.append)
                 pixels += mask.size
                 ignored += int(np.count_nonzero(mask == IGNORE_INDEX))
                 (stage / place).parent.mkdir(parents=True, exist_ok=True)
@@ -122,8 +125,12 @@ def convert(
                 bar.advance()
 
         road.write(drawn(), found.labels, stage, output, split)
+        if broken and not skip_broken:
+            raise _refusal(source, broken)
     for note in found.notes:
         tell(f"{source}: {note}")
+    if broken:
+        tell(f"{source}: broken shapes left out: {len(broken)} (such as {broken[0]})")
     ground = next(filter(BACKGROUND.fullmatch, found.labels.names), None)
     if wanted in ("labelme", "coco", "yolo") and ignored and ground is not None:
         tell(
@@ -165,6 +172,18 @@ def recognise(source: Path) -> Format:
     raise broken or UserError(
         f"{source}: no labelme or COCO JSON, no YOLO text files and no masks; name the folder that "
         "holds them, or insist with --from"
+    )
+
+
+def _refusal(source: Path, broken: Sequence[str]) -> UserError:
+    """Names the first of the shapes that cannot be drawn."""
+    first = "; ".join(broken[:3])
+    if len(broken) == 1:
+        return UserError(f"{first}, or leave it out with --skip-broken")
+    more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
+    return UserError(
+        f"{source}: {len(broken)} shapes cannot be drawn: {first}{more}; leave them all out with "
+        "--skip-broken"
     )
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from reprlib import repr as short
 
 import numpy as np
+import numpy.typing as npt
 
 from bisenetv2.data.convert.classes import ClassList, Lookup, Options, yolo_names
-from bisenetv2.data.convert.items import Drawn, Item, LabelledImages, polygon
+from bisenetv2.data.convert.items import Broken, Drawn, Item, LabelledImages, polygon
 from bisenetv2.data.convert.regions import fill, outlines
 from bisenetv2.data.folder.class_files import CLASS_FILES, find_classes
 from bisenetv2.data.folder.matching import composed, files_below, walk
@@ -119,7 +120,12 @@ def _names(root: Path, given: ClassList | None) -> tuple[dict[int, str], str]:
 
 
 def _draw(
-    path: Path | None, image: Path, names: dict[int, str], lookup: Lookup, options: Options
+    path: Path | None,
+    image: Path,
+    names: dict[int, str],
+    lookup: Lookup,
+    options: Options,
+    broken: Broken,
 ) -> Mask:
     height, width = size = read_header(image).upright
     mask = np.full(size, lookup.ground, np.uint8)
@@ -135,22 +141,33 @@ def _draw(
         where = f"{path}: line {number}"
         if not fields:
             continue
-        if len(fields) == 5:
-            raise UserError(f"{where}: a box, not a polygon; export the labels for segmentation")
         if fields[0] not in numbers:
             raise UserError(
                 f"{where}: class {short(fields[0])} is none of the {len(names)} that are named, "
                 f"{min(names)}-{max(names)}; correct it or add a name"
             )
-        if len(fields) % 2 == 0:
-            raise UserError(f"{where}: {len(fields) - 1} numbers are no pairs x y; export it anew")
-        try:
-            shares = np.array(fields[1:], np.float64).reshape(-1, 2)
-        except ValueError as error:
-            raise UserError(f"{where}: its points are no numbers ({error})") from error
         index = lookup(numbers[fields[0]], where)
-        fill(mask, polygon(shares * (width, height), size, where, clip=options.clip), index)
+        try:
+            points = _shares(fields[1:], where) * (width, height)
+            fill(mask, polygon(points, size, where, clip=options.clip), index)
+        except UserError as error:
+            broken(str(error))
     return mask
+
+
+def _shares(fields: list[str], where: str) -> npt.NDArray[np.float64]:
+    """Returns the points of a line, in shares of the image's size."""
+    if len(fields) == 4:
+        raise UserError(
+            f"{where}: a box, not a polygon (or one of 2 points); export the labels for "
+            "segmentation"
+        )
+    if len(fields) % 2:
+        raise UserError(f"{where}: {len(fields)} numbers are no pairs x y; export it anew")
+    try:
+        return np.array(fields, np.float64).reshape(-1, 2)
+    except ValueError as error:
+        raise UserError(f"{where}: its points are no numbers ({error})") from error
 
 
 def write(drawn: Iterable[Drawn], labels: Labels, folder: Path, final: Path, split: str) -> None:
