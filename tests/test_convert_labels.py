@@ -213,6 +213,22 @@ def test_the_background_in_front_is_black_unless_a_class_is(capsys, tmp_path, li
     assert (tmp_path / "out/classes.txt").read_text().splitlines() == colors
 
 
+@pytest.mark.parametrize("source", ["coco", "labelme"])
+def test_images_without_labels_are_counted(capsys, tmp_path, source):
+    for name in ("a.jpg", ".hidden.jpg", "b.png", "c.png"):
+        photo(tmp_path / "in" / name)
+    if source == "coco":
+        coco(tmp_path / "in/a.json", [])
+    else:
+        labelme(tmp_path / "in/a.json", [square("car", 0, 0, 3, 3)], imagePath="a.jpg")
+    told = done(capsys, tmp_path / "in", "-o", tmp_path / "out")
+    line = f"images without labels, left out: 2 (such as {tmp_path}/in/b.png)"
+    assert f"{tmp_path}/in: {line}" in told
+    for name in ("b.png", "c.png"):
+        (tmp_path / "in" / name).unlink()
+    assert "left out" not in done(capsys, tmp_path / "in", "-o", tmp_path / "again")
+
+
 def test_a_list_beside_labelme_files_rules_classes_and_background(capsys, tmp_path):
     labelme(tmp_path / "in/a.json", [square("person", 0, 0, 6, 6)])
     (tmp_path / "in/labels.txt").write_text("__ignore__\nsky\nperson\n")

@@ -21,6 +21,7 @@ from bisenetv2.data.convert.items import (
     Item,
     LabelledImages,
     Size,
+    left_out,
     load_json,
     polygon,
     records,
@@ -82,7 +83,7 @@ def read(source: Path, options: Options) -> LabelledImages:
     for file in files:
         folder = f"{file.path.parent.name}/" if len(files) > 1 else ""
         items += _items(file, folder, finder, lookup, options)
-    return LabelledImages(lookup.labels, items, [lookup.note])
+    return LabelledImages(lookup.labels, items, [lookup.note, *left_out(items)])
 
 
 def _paths(source: Path) -> list[Path]:

@@ -90,6 +90,24 @@ class ImageFinder:
         return self._files.get(name) or (self._files[alike[0]] if len(alike) == 1 else None)
 
 
+def left_out(items: Iterable[Item]) -> list[str]:
+    """Notes how many images lie beside those of the items, but are none of them."""
+    known = [item.image for item in items if item.image is not None]
+    folders = dict.fromkeys(image.parent for image in known)
+    named = {image.resolve() for image in known}
+    others = [
+        path
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        and path.resolve() not in named
+    ]
+    if not others:
+        return []
+    return [f"images without labels, left out: {len(others)} (such as {others[0]})"]
+
+
 def relative(image: Path, folder: Path) -> str:
     """Returns the way from a folder to an image; on another drive of Windows, the whole path."""
     try:

@@ -21,6 +21,7 @@ from bisenetv2.data.convert.items import (
     Item,
     LabelledImages,
     Size,
+    left_out,
     load_json,
     polygon,
     records,
@@ -53,7 +54,8 @@ def read(source: Path, options: Options) -> LabelledImages:
     for (name, path), (_, beside) in zip(files.items(), scanned, strict=True):
         image = finder(name) or beside
         items.append(Item(name, image, partial(_draw, path, image, lookup, options)))
-    return LabelledImages(lookup.labels, items, [lookup.note])
+    alone = left_out(items) if source.is_dir() else []
+    return LabelledImages(lookup.labels, items, [lookup.note, *alone])
 
 
 def _scan(path: Path) -> tuple[set[str], Path | None]:
