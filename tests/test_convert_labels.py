@@ -444,8 +444,54 @@ def test_nothing_is_overwritten_unasked(capsys, tmp_path):
     assert read_mask(out / "masks/a.png").shape == (8, 10)
     labelme(tmp_path / "more/b.json", [square("bus", 0, 0, 3, 3)])
     line = refused(capsys, out, tmp_path / "more")
-    assert f"{out}/classes.txt: exists and differs" in line
+    assert f"{out}/classes.txt: exists and lists other classes or colours than backgr" in line
     assert not (out / "masks/b.png").exists()
+
+
+def test_a_class_list_that_masks_depend_on_stays(capsys, tmp_path):
+    train = labelme(tmp_path / "train/a.json", [square("bus", 0, 0, 3, 3)])
+    labelme(tmp_path / "train/b.json", [square("car", 0, 0, 3, 3)])
+    val = labelme(tmp_path / "val/c.json", [square("car", 0, 0, 3, 3)])
+    out = tmp_path / "out"
+    done(capsys, train.parent, "--split", "train", "-o", out)
+    before = (out / "classes.txt").read_text()
+    for words in ((), ("--overwrite",)):
+        line = refused(capsys, out, val.parent, "--split", "val", *words)
+        assert f"give --classes {out}/classes.txt to keep to it, or another --output" in line
+    words = ("--split", "val", "--classes", out / "classes.txt")
+    done(capsys, val.parent, *words, "-o", out)
+    assert (out / "classes.txt").read_text() == before
+    assert read_mask(out / "masks/val/c.png")[0, 0] == 2
+    # Nothing depends on the list once all masks are replaced.
+    done(capsys, val.parent, "--split", "val", "--overwrite", "-o", tmp_path / "alone")
+    labelme(val, [square("tram", 0, 0, 3, 3)])
+    done(capsys, val.parent, "--split", "val", "--overwrite", "-o", tmp_path / "alone")
+    assert "tram" in (tmp_path / "alone/classes.txt").read_text()
+
+
+def test_a_class_may_be_added_to_a_list_that_masks_depend_on(capsys, tmp_path):
+    train = labelme(tmp_path / "train/a.json", [square("car", 0, 0, 3, 3)])
+    val = labelme(tmp_path / "val/b.json", [square("bus", 0, 0, 3, 3)])
+    out = tmp_path / "out"
+    done(capsys, train.parent, "--split", "train", "-o", out)
+    words = (val.parent, "--split", "val", "--classes", out / "classes.txt")
+    line = refused(capsys, out, *words)
+    assert "add it there at the end" in line
+    with (out / "classes.txt").open("a") as file:
+        file.write("bus\n")
+    done(capsys, *words, "-o", out)
+    assert read_mask(out / "masks/val/b.png")[0, 0] == 2
+
+
+@pytest.mark.parametrize("target", ["colour", "labelme", "yolo"])
+def test_lists_of_other_formats_stay_too(capsys, index_masks, tmp_path, target):
+    out = tmp_path / "out"
+    words = (index_masks, "--to", target, "--overwrite")
+    done(capsys, *words, "--split", "train", "-o", out)
+    done(capsys, *words, "--split", "val", "-o", out)
+    (index_masks / "classes.txt").write_text(CLASSES.replace("person", "rider"))
+    line = refused(capsys, out, *words, "--split", "val")
+    assert "exists and lists other classes or colours than road, traffic light, rider, sky" in line
 
 
 def test_a_bad_file_after_good_ones_leaves_nothing(capsys, tmp_path):

@@ -232,5 +232,5 @@ class Lookup:
             return IGNORE_INDEX
         raise UserError(
             f"{where}: label {short(label)} is not among the classes of {self._source}; "
-            "correct it, add it there, or give --ignore-unknown"
+            "correct it, add it there at the end, or give --ignore-unknown"
         )

@@ -94,14 +94,14 @@ def left_out(items: Iterable[Item]) -> list[str]:
     """Notes how many images lie beside those of the items, but are none of them."""
     known = [item.image for item in items if item.image is not None]
     folders = dict.fromkeys(image.parent for image in known)
-    named = {image.resolve() for image in known}
+    named = {os.path.realpath(image) for image in known}
     others = [
         path
         for folder in folders
         for path in sorted(folder.iterdir())
         if path.suffix.lower() in IMAGE_SUFFIXES
         and not path.name.startswith(".")
-        and path.resolve() not in named
+        and os.path.realpath(path) not in named
     ]
     if not others:
         return []

@@ -14,10 +14,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from bisenetv2.data.convert import coco, labelme, masks, yolo
-from bisenetv2.data.convert.classes import BACKGROUND, Options
+from bisenetv2.data.convert.classes import BACKGROUND, Options, find_class_list
 from bisenetv2.data.convert.items import Drawn, LabelledImages, Writer, load_json
 from bisenetv2.data.folder.lists import SPLIT_FOLDERS, split_named
-from bisenetv2.data.folder.matching import files_below
+from bisenetv2.data.folder.matching import files_below, files_of
 from bisenetv2.errors import UserError
 from bisenetv2.labels import IGNORE_INDEX, Labels
 from bisenetv2.progress import progress_bar
@@ -31,13 +31,16 @@ class _Road(NamedTuple):
     place: str
     """Where an image's labels are written."""
 
+    classes: str = ""
+    """File that names the classes of all of them."""
+
 
 _ROADS: dict[Format, _Road] = {
-    "index": _Road(masks.read, masks.write_indices, "masks/{split}{name}.png"),
-    "colour": _Road(masks.read, masks.write_colors, "masks/{split}{name}.png"),
-    "labelme": _Road(labelme.read, labelme.write, "{split}{name}.json"),
+    "index": _Road(masks.read, masks.write_indices, "masks/{split}{name}.png", "classes.txt"),
+    "colour": _Road(masks.read, masks.write_colors, "masks/{split}{name}.png", "labelmap.txt"),
+    "labelme": _Road(labelme.read, labelme.write, "{split}{name}.json", "labels.txt"),
     "coco": _Road(coco.read, coco.write, "instances{end}.json"),
-    "yolo": _Road(yolo.read, yolo.write, "labels/{split}{name}.txt"),
+    "yolo": _Road(yolo.read, yolo.write, "labels/{split}{name}.txt", "data.yaml"),
 }
 
 
@@ -110,6 +113,10 @@ def convert(
     for place in places:
         if not overwrite and (output / place).exists():
             raise UserError(f"{output / place}: exists; give another --output or --overwrite")
+    replace_list = overwrite and not _others(output, road.place, places)
+    list_stays = bool(road.classes and not replace_list) and _list_stays(
+        output / road.classes, found.labels
+    )
     pixels = ignored = 0
     broken: list[str] = []
     with _staged(output, overwrite) as stage, progress_bar("convert", len(places)) as bar:
@@ -125,6 +132,8 @@ def convert(
                 bar.advance()
 
         road.write(drawn(), found.labels, stage, output, split)
+        if list_stays:
+            (stage / road.classes).unlink()
         if broken and not skip_broken:
             raise _refusal(source, broken)
     for note in found.notes:
@@ -172,6 +181,32 @@ def recognise(source: Path) -> Format:
     raise broken or UserError(
         f"{source}: no labelme or COCO JSON, no YOLO text files and no masks; name the folder that "
         "holds them, or insist with --from"
+    )
+
+
+def _others(output: Path, form: str, places: Sequence[str]) -> set[Path]:
+    """Lists the labels in the output that stay beside those to be written."""
+    folder = output / form.partition("{")[0]
+    found = files_of(folder, (Path(form).suffix,)) if folder.is_dir() else []
+    return set(found) - {output / place for place in places}
+
+
+def _list_stays(path: Path, labels: Labels) -> bool:
+    """Whether a class list exists that says the same as the one to be written.
+
+    Raises:
+        UserError: If it says something else, and labels that stay may depend on it.
+    """
+    if not path.is_file():
+        return False
+    old = find_class_list(str(path))
+    if old is not None and old.labels.names == labels.names:
+        colors = zip(old.given_colors, labels.palette, strict=True)
+        if all(given in (None, color) for given, color in colors):
+            return True
+    raise UserError(
+        f"{path}: exists and lists other classes or colours than {', '.join(labels.names[:8])}; "
+        f"give --classes {path} to keep to it, or another --output"
     )
 
 
