@@ -13,7 +13,8 @@ from time import perf_counter
 import numpy as np
 
 from bisenetv2.data.convert.classes import Options, find_class_list
-from bisenetv2.data.convert.run import Format, convert
+from bisenetv2.data.convert.recognise import Format
+from bisenetv2.data.convert.run import convert
 from bisenetv2.images import read_mask
 from bisenetv2.labels import CAMVID
 

@@ -713,7 +713,7 @@ def test_mistakes_in_masks(capsys, tmp_path):
 def test_mistakes_in_what_is_asked_for(capsys, tmp_path):
     out, index = tmp_path / "out", tmp_path / "index"
     write_mask(index / "a.png", np.array([[0, 1]], np.uint8))
-    assert "say what to convert them to with --to" in refused(capsys, out, index)
+    assert "as they are; say what to convert them to with --to" in refused(capsys, out, index)
     assert "no such file or folder" in refused(capsys, out, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     assert "no labelme or COCO JSON" in refused(capsys, out, tmp_path / "empty")

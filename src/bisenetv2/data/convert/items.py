@@ -123,14 +123,24 @@ def load_json(path: Path) -> dict[str, Any]:
     Raises:
         UserError: If the file is unreadable or something else.
     """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a JSON {type(content).__name__}, not an object of labels")
+    return content
+
+
+def read_json(path: Path) -> object:
+    """Reads a JSON value of any kind.
+
+    Raises:
+        UserError: If the file is unreadable or broken.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content: object = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: broken JSON ({error}); export it anew") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a JSON {type(content).__name__}, not an object of labels")
     return content
 
 

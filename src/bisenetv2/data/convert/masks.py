@@ -13,6 +13,7 @@ import numpy as np
 from bisenetv2.builtin_labels import voc_color
 from bisenetv2.data.convert.classes import ClassList, Options, find_class_list
 from bisenetv2.data.convert.items import Broken, Drawn, ImageFinder, Item, LabelledImages, relative
+from bisenetv2.data.convert.mask_files import mask_files
 from bisenetv2.data.encodings import (
     Encoding,
     pack_colors,
@@ -24,11 +25,9 @@ from bisenetv2.data.folder.class_files import read_classes_file
 from bisenetv2.data.folder.colors_or_ids import painted_as_listed
 from bisenetv2.data.folder.infer import TOLERANCE, infer
 from bisenetv2.data.folder.lists import split_named
-from bisenetv2.data.folder.matching import files_below
 from bisenetv2.data.folder.survey import survey
 from bisenetv2.errors import UserError
 from bisenetv2.images import (
-    MASK_SUFFIXES,
     is_lossy,
     read_header,
     read_mask_pixels,
@@ -37,12 +36,6 @@ from bisenetv2.images import (
     write_mask,
 )
 from bisenetv2.labels import Color, Labels, Mask
-
-
-def mask_files(source: Path) -> dict[str, Path]:
-    """Lists the masks in a folder, or in `masks` in it, by name."""
-    inner = source / "masks"
-    return files_below(inner if inner.is_dir() else source, MASK_SUFFIXES)
 
 
 def holds_colors(files: Iterable[Path]) -> bool:
@@ -61,17 +54,24 @@ def read(source: Path, options: Options) -> LabelledImages:
     Raises:
         UserError: If an id or a colour is not listed.
     """
-    files = mask_files(source)
+    held = mask_files(source)
+    files = [file.path for file in held.files]
     found = options.classes or find_class_list(None, source, source.parent)
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     if found is None:
         if not files:
             raise UserError(f"{source}: holds no labelled image; name the folder that does")
-        described = infer(survey(list(files.values())), [], None, by_color=options.colors)
+        looked_at = survey(files)
+        if looked_at.photograph is not None:
+            raise UserError(
+                f"{looked_at.photograph}: a photograph rather than a mask: more than 255 colours, "
+                "few of which fill areas; give the folder of masks, or list colours with --classes"
+            )
+        described = infer(looked_at, [], None, by_color=options.colors)
         found = ClassList(described.labels, (), str(source), described.encoding)
-        notes = described.notes
+        notes += described.notes
     elif found.encoding is None:
-        if options.colors is None and _painted(list(files.values()), found):
+        if options.colors is None and _painted(files, found):
             options = replace(options, colors=True)
     elif options.colors not in (None, found.encoding.kind == "colors"):  # the user knows better
         paint = tuple((color, index) for index, color in enumerate(found.labels.palette))
@@ -81,9 +81,11 @@ def read(source: Path, options: Options) -> LabelledImages:
     beside = (root / "images" for root in roots if (root / "images").is_dir())
     finder = ImageFinder(options.images or next(beside, None))
     items = []
-    for name, path in files.items():
-        image = finder(name)
+    for name, path, beside_it in held.files:
+        image = finder(name) if options.images else beside_it or finder(name)
         items.append(Item(name, image, partial(_draw, path, image, pixels)))
+    if alone := held.images_alone:
+        notes.append(f"images without a mask, left out: {len(alone)} (such as {alone[0]})")
     return LabelledImages(Labels(found.labels.names, found.labels.palette), items, notes)
 
 

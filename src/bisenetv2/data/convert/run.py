@@ -9,20 +9,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from bisenetv2.data.convert import coco, labelme, masks, yolo
 from bisenetv2.data.convert.classes import BACKGROUND, Options, find_class_list
-from bisenetv2.data.convert.items import Drawn, LabelledImages, Writer, load_json
+from bisenetv2.data.convert.items import Drawn, LabelledImages, Writer
+from bisenetv2.data.convert.recognise import Format, recognise
 from bisenetv2.data.folder.lists import SPLIT_FOLDERS, split_named
-from bisenetv2.data.folder.matching import files_below, files_of
+from bisenetv2.data.folder.matching import files_of
 from bisenetv2.errors import UserError
 from bisenetv2.labels import IGNORE_INDEX, Labels
 from bisenetv2.progress import progress_bar
-
-Format = Literal["index", "colour", "labelme", "coco", "yolo"]
 
 
 class _Road(NamedTuple):
@@ -94,7 +93,10 @@ def convert(
     kind = source_format or recognise(source)
     wanted = target_format or "index"
     if kind == wanted == "index":
-        raise UserError(f"{source}: holds index masks: say what to convert them to with --to")
+        raise UserError(
+            f"{source}: holds index masks, which --data takes as they are; say what to convert "
+            "them to with --to"
+        )
     if "index" not in (kind, wanted):  # touching objects would become one
         raise UserError(f"{source}: {kind} to {wanted}: convert to index masks first")
     if source_format in ("index", "colour"):
@@ -151,37 +153,6 @@ def convert(
         what = "no list of pairs" if wanted == "index" else "names of images end in .png"
         tell(f"{output}: {what}, as {alone} images are not known; see --images")
     return Converted(kind, wanted, found.labels, len(places), ignored / pixels)
-
-
-def recognise(source: Path) -> Format:
-    """Tells what labels a file or a folder holds.
-
-    Raises:
-        UserError: If that is none of the formats.
-    """
-    if source.is_file():
-        files = [source] if source.suffix.lower() == ".json" else []
-    else:
-        files = list(files_below(source, (".json",)).values())
-    broken: UserError | None = None
-    for path in files:
-        try:
-            content = load_json(path)
-        except UserError as error:
-            broken = broken or error
-            continue
-        if "shapes" in content:
-            return "labelme"
-        if {"images", "annotations"} <= content.keys():
-            return "coco"
-    if source.is_dir() and yolo.holds_labels(source):
-        return "yolo"
-    if source.is_dir() and (found := masks.mask_files(source)):
-        return "colour" if masks.holds_colors(found.values()) else "index"
-    raise broken or UserError(
-        f"{source}: no labelme or COCO JSON, no YOLO text files and no masks; name the folder that "
-        "holds them, or insist with --from"
-    )
 
 
 def _others(output: Path, form: str, places: Sequence[str]) -> set[Path]:

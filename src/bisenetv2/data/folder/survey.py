@@ -56,6 +56,12 @@ class Group:
         many = len(between) >= _MANY_BLENDS
         return self.solid.keys() == {0, 255} and (many or min(between, default=0) >= 16)
 
+    @property
+    def is_photograph(self) -> bool:
+        """Whether colours are too many for classes and fill little of the area, as JPEG's do."""
+        many = len(self.pixels) > IGNORE_INDEX
+        return many and 2 * self.solid.total() < self.pixels.total()
+
     def mapped(self, change: Callable[[int], int]) -> Group:
         """Returns the counts of other values for these."""
         new = Group(first=self.first)
@@ -86,6 +92,10 @@ class Survey:
 
     lossy: Path | None = None
     """First file of a format that changes values."""
+
+    photograph: Path | None = None
+    """First file of more colours than there can be classes, most of whose pixels border on other
+    colours."""
 
     colors_of_ids: dict[int, Color] = field(default_factory=dict)
     """Colours of ids, by the first palette image that has them."""
@@ -158,6 +168,8 @@ def survey(masks: Sequence[Path], progress: Callable[[], None] | None = None) ->
                 total.grey_rgb += file.group
             else:
                 total.colored += file.group
+                if total.photograph is None and file.group.is_photograph:
+                    total.photograph = path
             if len(file.group.pixels) <= IGNORE_INDEX:
                 total.holds[path] = frozenset(file.group.pixels)
             if total.lossy is None and is_lossy(path):
