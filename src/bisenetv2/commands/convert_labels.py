@@ -11,6 +11,8 @@ from tyro.conf import Positional, arg
 EXAMPLES = """\
   bisenetv2 convert-labels labelme/ -o own
   bisenetv2 convert-labels instances_train.json --images train/ --split train -o own
+  bisenetv2 convert-labels instances_val.json --images val/ --split val -o own \\
+      --classes own/classes.txt
   bisenetv2 convert-labels yolo/ -o own
   bisenetv2 convert-labels colours/ --classes labelmap.txt -o own
   bisenetv2 convert-labels own/masks --to coco -o shared
@@ -44,10 +46,13 @@ def convert_labels(
     --background none where ignored pixels and a class `background` are to stay apart).
 
     Overlaps: later shapes lie on top, in COCO smaller ones. Nothing is written unless all is well.
+    A class list that labels in the output depend on stays: give it with --classes for another
+    split.
 
     Args:
-        source: labelme JSON (a folder or a file), COCO JSON, YOLO folder with its images, or a
-            folder of masks.
+        source: labelme JSON (a folder or a file), COCO JSON (a file, or Roboflow's folder of
+            splits), YOLO folder with its images, a folder of masks, or a data set as --data takes
+            it, whose layout tells masks from images.
         output: Folder to write to.
         source_format: What the source is; recognised by default.
         target_format: What to write: index masks by default, anything else from index masks.
@@ -61,7 +66,7 @@ def convert_labels(
         clip: Cut polygons off at the image's edge rather than refuse those that leave it.
         ignore_unknown: Ignore labels and colours that are not listed rather than refuse them.
         skip_broken: Leave out shapes that cannot be drawn, and tell how many, rather than refuse.
-        overwrite: Replace files that exist.
+        overwrite: Replace files that exist, a class list only with all that depends on it.
     """
     from bisenetv2.data.convert.classes import Options, find_class_list
     from bisenetv2.data.convert.run import convert
