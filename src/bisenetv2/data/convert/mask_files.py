@@ -45,7 +45,8 @@ def mask_files(source: Path) -> MaskFiles:
     try:
         return _laid_out(source)
     except UserError:
-        if not inner.is_dir() and any(path.name.lower() in IMAGE_FOLDERS for path in _in(source)):
+        names = {path.name.lower() for path in source.iterdir() if path.is_dir()}
+        if not inner.is_dir() and names.intersection(IMAGE_FOLDERS):
             raise
     found = files_below(inner if inner.is_dir() else source, MASK_SUFFIXES)
     return MaskFiles([MaskFile(name, path, None) for name, path in found.items()], [])
@@ -57,10 +58,6 @@ def says_which(source: Path) -> bool:
         return (source / "masks").is_dir() or bool(_laid_out(source).files)
     except UserError:
         return False
-
-
-def _in(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir()]
 
 
 def _laid_out(root: Path) -> MaskFiles:
