@@ -57,7 +57,7 @@ def test_bitmaps_of_labelme_are_painted_where_they_lie(capsys, tmp_path, white):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        (bitmap([[8, 6], [10, 7]]), "its points are no box in the image of 10×8"),
+        (bitmap([[8, 6], [10, 7]]), "its points are no box in 10×8; draw"),
         (bitmap([[float("nan"), 6], [9, 7]]), "its points are no box"),
         (bitmap([[0, 0]]), "a mask has 2 points"),
         (bitmap([[0, 0], [3, 1]]), "its mask of 3×2 pixels does not fill its box"),

@@ -104,7 +104,7 @@ def _bitmap(
     (x0, y0), (x1, y1) = _pair(shape.get("points"), "mask", where).round()
     height, width = size
     if not (0 <= x0 <= x1 < width and 0 <= y0 <= y1 < height):
-        raise UserError(f"{where}: its points are no box in the image of {width}×{height}")
+        raise UserError(f"{where}: its points are no box in {width}×{height}; draw it anew")
     box = slice(int(y0), int(y1) + 1), slice(int(x0), int(x1) + 1)  # the last pixel belongs to it
     try:
         data = b64decode(shape.get("mask") or "")
