@@ -26,7 +26,6 @@ from bisenetv2.images import (
     read_header,
     read_image,
     read_mask,
-    read_mask_pixels,
     write_image,
     write_mask,
 )
@@ -259,13 +258,6 @@ def test_32_bit_ids_keep_their_values(tmp_path: Path) -> None:
     ids = np.array([[0, 70_000]], np.int32)
     PillowImage.fromarray(ids).save(tmp_path / "mask.tif")
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.tif"), ids)
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_a_mask_of_colours_is_refused(tmp_path: Path, mode: str) -> None:
-    path = tmp_path / "mask.png"
-    PillowImage.new(mode, (4, 4)).save(path)
-    assert f"holds {mode} colours, not class ids" in refusal(read_mask, path)
 
 
 # Files that are no whole images
@@ -502,7 +494,7 @@ def test_fractions_are_named_as_such(tmp_path: Path) -> None:
 def test_a_gif_is_a_mask_of_its_indices_but_no_image(tmp_path: Path) -> None:
     mask = np.array([[0, 1], [1, 0]], np.uint8)
     PillowImage.fromarray(mask * 255).save(tmp_path / "m.gif")
-    assert set(np.unique(read_mask_pixels(tmp_path / "m.gif", as_colors=True))) == {0, 255}
+    assert set(np.unique(read_mask(tmp_path / "m.gif", as_colors=True))) == {0, 255}
     assert "GIF" not in refusal(read_image, tmp_path / "m.gif")
 
 

@@ -15,7 +15,7 @@ from bisenetv2.data.folder import dataset_yaml
 from bisenetv2.data.folder.infer import TOLERANCE
 from bisenetv2.data.folder.split import infer_description, open_folder
 from bisenetv2.errors import UserError
-from bisenetv2.images import read_mask_pixels, write_image
+from bisenetv2.images import read_mask, write_image
 from bisenetv2.labels import CAMVID, IGNORE_INDEX
 
 AREAS = np.kron(np.arange(4, dtype=np.uint8).reshape(2, 2), np.ones((8, 8), np.uint8))
@@ -278,7 +278,7 @@ def test_many_wide_ids_are_instances(folder: Folder) -> None:
     assert "masks of instance ids up to 399: 0 is background" in folder.told()
     np.testing.assert_array_equal(folder.read(index=99), AREAS > 0)
     np.testing.assert_array_equal(folder.read(index=63), AREAS > 0)  # 255 is one of them, reopened
-    assert 255 in read_mask_pixels(folder.root / "masks/063.png")
+    assert 255 in read_mask(folder.root / "masks/063.png")
 
 
 def test_instances_are_ignored_at_65535_and_take_two_names(folder: Folder) -> None:

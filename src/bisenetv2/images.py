@@ -164,26 +164,7 @@ def is_lossy(path: str | Path) -> bool:
     return False
 
 
-def read_mask(path: str | Path) -> npt.NDArray[np.integer]:
-    """Reads the ids of a mask file as they stand: palette indices, grey values or 16-bit ids.
-
-    Returns:
-        H×W of ids, `uint8` or a wider integer type.
-
-    Raises:
-        UserError: If the file is missing, truncated, no image, of more than 178 megapixels, or
-            holds colours in place of ids.
-    """
-    with _opened(path, BytesIO(read_bytes(path)), _MASK_FORMATS) as file:
-        if file.mode not in _ID_MODES:
-            raise UserError(
-                f"{path}: holds {file.mode} colours, not class ids; "
-                "convert it to a single-channel mask"
-            )
-        return _ids(file)
-
-
-def read_mask_pixels(path: str | Path, *, as_colors: bool = False) -> npt.NDArray[np.integer]:
+def read_mask(path: str | Path, *, as_colors: bool = False) -> npt.NDArray[np.integer]:
     """Reads a mask file of any kind: an image of ids or of colours, an array (`.npy`, `.mat`).
 
     A `.mat` is one of COCO-Stuff 10k: its ids 1-182 become 0-181 and its 0 becomes 255, as in the

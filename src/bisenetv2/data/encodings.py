@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bisenetv2.errors import UserError
-from bisenetv2.images import read_mask_pixels
+from bisenetv2.images import read_mask
 from bisenetv2.labels import Color, Labels, Mask
 
 Kind = Literal["ids", "instances", "colors"]
@@ -95,7 +95,7 @@ def read_classes(path: str | Path, encoding: Encoding, labels: Labels) -> ClassM
         UserError: If the file is unreadable or of another encoding, an id in it is neither a class
             nor ignored, or most of its colours are none of the encoding's.
     """
-    pixels = read_mask_pixels(path, as_colors=encoding.kind == "colors")
+    pixels = read_mask(path, as_colors=encoding.kind == "colors")
     if encoding.kind == "colors":
         return _match(path, pixels, encoding, labels)
     ids = single_channel(pixels)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bisenetv2.data.check.files import Listing, all_pairs
 from bisenetv2.data.encodings import Encoding, pack_colors, single_channel
 from bisenetv2.errors import UserError
-from bisenetv2.images import IMAGE_SUFFIXES, Header, read_header, read_image, read_mask_pixels
+from bisenetv2.images import IMAGE_SUFFIXES, Header, read_header, read_image, read_mask
 from bisenetv2.labels import Labels
 
 THUMBNAIL = 32
@@ -150,7 +150,7 @@ def _look_at_image(path: Path, header: Header) -> ImageFacts:
 
 def _look_at_mask(path: Path, listing: Listing) -> tuple[tuple[int, int], MaskFacts | None]:
     colors = listing.encoding.kind == "colors"
-    pixels = read_mask_pixels(path, as_colors=colors)
+    pixels = read_mask(path, as_colors=colors)
     size = pixels.shape[0], pixels.shape[1]
     if listing.labels is None:
         return size, None

@@ -28,7 +28,7 @@ from bisenetv2.data.folder.survey import survey
 from bisenetv2.data.pairs import IDS, PairedFiles
 from bisenetv2.data.public import Layout
 from bisenetv2.errors import UserError
-from bisenetv2.images import read_mask_pixels
+from bisenetv2.images import read_mask
 from bisenetv2.labels import CAMVID, Labels
 from bisenetv2.progress import progress_bar
 
@@ -266,7 +266,7 @@ def _readable(masks: Sequence[Path], progress: Callable[[], None]) -> list[Path]
 def _holds_colors(path: Path) -> bool | None:
     """Whether a mask holds colours; `None` if it cannot be read."""
     try:
-        return single_channel(read_mask_pixels(path)) is None
+        return single_channel(read_mask(path)) is None
     except UserError:
         return None
 

@@ -30,7 +30,7 @@ from bisenetv2.errors import UserError
 from bisenetv2.images import (
     is_lossy,
     read_header,
-    read_mask_pixels,
+    read_mask,
     read_palette,
     write_image,
     write_mask,
@@ -40,7 +40,7 @@ from bisenetv2.labels import Color, Labels, Mask
 
 def holds_colors(files: Iterable[Path]) -> bool:
     """Whether one of the masks is in colours."""
-    return any(single_channel(read_mask_pixels(path)) is None for path in files)
+    return any(single_channel(read_mask(path)) is None for path in files)
 
 
 def read(source: Path, options: Options) -> LabelledImages:
@@ -112,7 +112,7 @@ class _Pixels:
             return read_classes(path, found.encoding, found.labels).mask
         in_colors = self._options.colors
         if in_colors is None:
-            pixels = read_mask_pixels(path)  # greys in three channels are ids, if no list paints
+            pixels = read_mask(path)  # greys in three channels are ids, if no list paints
             in_colors = pixels.ndim == 3 and bool(found.colors or single_channel(pixels) is None)
         if not in_colors:
             return read_classes(path, Encoding(), found.labels).mask
@@ -121,7 +121,7 @@ class _Pixels:
         encoding = self._colors(TOLERANCE if lossy else 0)
         mask, strays = read_classes(path, encoding, found.labels)
         if strays and not lossy and not self._options.ignore_unknown:
-            codes = pack_colors(read_mask_pixels(path, as_colors=True))
+            codes = pack_colors(read_mask(path, as_colors=True))
             color = unpack_colors(codes[encoding.classify(codes) < 0][:1])[0].tolist()
             raise UserError(
                 f"{path}: colour {color} and perhaps others ({strays} pixels) are not among the "

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bisenetv2.data.encodings import pack_colors, single_channel, unpack_colors
 from bisenetv2.errors import UserError
-from bisenetv2.images import is_lossy, read_mask_pixels, read_palette
+from bisenetv2.images import is_lossy, read_mask, read_palette
 from bisenetv2.labels import IGNORE_INDEX, Color
 
 _MOST_VALUES = 1 << 20
@@ -182,13 +182,13 @@ def survey(masks: Sequence[Path], progress: Callable[[], None] | None = None) ->
             if progress is not None:
                 progress()
     if total.ids.pixels.keys() == {0, 1, IGNORE_INDEX}:
-        white = [path for path in ones if read_mask_pixels(path, as_colors=True).max() > 1]
+        white = [path for path in ones if read_mask(path, as_colors=True).max() > 1]
         total.bits = sum(ones[path] for path in white)
     return total
 
 
 def _look(path: Path) -> _File:
-    pixels = read_mask_pixels(path)
+    pixels = read_mask(path)
     ids = single_channel(pixels)
     if ids is not None and ids.size and ids.min() < 0:
         raise UserError(f"{path}: holds id {ids.min()}; ids start at 0: write 255 for ignored")
