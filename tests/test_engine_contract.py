@@ -164,16 +164,6 @@ def test_masks_are_those_of_pytorch_in_fp32(
     assert _agreement(Segmenter.from_engine(engine, CARD)(frame), expected) >= least
 
 
-def test_a_batch_gives_the_masks_of_its_frames(opened: tuple[Engine, float]) -> None:
-    engine, least = opened
-    segmenter = Segmenter.from_engine(engine, CARD)
-    sizes = [(90, 120), (64, 96), (90, 120), (33, 200)]
-    frames = [render_street(3, k, size).image for k, size in enumerate(sizes)]
-    for frame, mask in zip(frames, segmenter.batch(frames), strict=True):
-        assert _agreement(mask, segmenter(frame)) >= least
-    assert segmenter.batch([]) == []
-
-
 def test_threads_may_share_a_segmenter(opened: tuple[Engine, float]) -> None:
     segmenter = Segmenter.from_engine(opened[0], CARD)
     frames = [render_street(4, k, (96, 128)).image for k in range(4)]

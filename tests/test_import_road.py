@@ -152,12 +152,12 @@ def test_a_segmenter_gives_masks_of_its_frames_sizes(
     assert card.logits_stride == imported.stride
     segmenter = Segmenter.from_engine(opened[0], card)
     batch = [frames(1, *size)[0] for size in ((77, 101), (64, 64), (77, 101))]
-    for frame, mask in zip(batch, segmenter.batch(batch), strict=True):
+    for frame in batch:
+        mask = segmenter(frame)
         logits = imported.reference.logits(segmenter.prepare(frame))[0]
         assert mask.shape == frame.shape[:2]
         # Float noise may turn a pixel here and there, no more.
         assert np.mean(mask == upsample_argmax(logits, frame.shape[:2])) > 0.99
-        assert np.mean(mask == segmenter(frame)) > 0.99
 
 
 def test_a_card_with_another_stride_is_refused(imported: Imported) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -19,7 +18,6 @@ from bisenetv2.inference.engines import (
     Engine,
     EngineName,
     Frames,
-    Logits,
     memory_errors,
     open_engine,
 )
@@ -115,7 +113,12 @@ class Segmenter:
         Raises:
             UserError: If the frame has another type or shape.
         """
-        return self._masks(self.prepare(frame, bgr=bgr, size=size), frame.shape[:2])[0]
+        network_frame = self.prepare(frame, bgr=bgr, size=size)
+        if isinstance(self.engine, DeviceDecoder):
+            with self._turn:
+                mask: Mask = self.engine.masks(network_frame, frame.shape[:2])[0]
+            return mask
+        return self.decode(self.infer(network_frame), frame.shape[:2])
 
     def probabilities(
         self, frame: Image, *, bgr: bool = False, size: tuple[int, int] | None = None
@@ -135,30 +138,6 @@ class Segmenter:
         """
         logits = self.infer(self.prepare(frame, bgr=bgr, size=size))
         return upsample_softmax(logits, frame.shape[:2])
-
-    def batch(self, frames: Sequence[Image], *, bgr: bool = False) -> list[Mask]:
-        """Finds the classes of several frames, those of one size in one run of the network.
-
-        On a GPU this is faster than frame by frame; on a CPU it is not.
-
-        Args:
-            frames: `uint8` H×W×3 of any sizes, RGB.
-            bgr: Their channels come in OpenCV's order, blue first.
-
-        Returns:
-            A mask `uint8` H×W for each frame, in their order.
-
-        Raises:
-            UserError: If a frame has another type or shape.
-        """
-        prepared = [self.prepare(frame, bgr=bgr) for frame in frames]
-        masks: dict[int, Mask] = {}
-        sizes = [(frame.shape[:2], net.shape) for frame, net in zip(frames, prepared, strict=True)]
-        for size in dict.fromkeys(sizes):
-            members = [index for index, other in enumerate(sizes) if other == size]
-            together = np.concatenate([prepared[index] for index in members])  # N, H', W', 3
-            masks |= zip(members, self._masks(together, size[0]), strict=True)
-        return [masks[index] for index in range(len(frames))]
 
     def prepare(
         self, frame: Image, *, bgr: bool = False, size: tuple[int, int] | None = None
@@ -196,32 +175,18 @@ class Segmenter:
             UserError: If the model gives logits of another stride than its card says.
         """
         with self._turn:
-            batch = self._logits(network_frame)
-        logits: npt.NDArray[np.float32] = batch[0]
+            logits: npt.NDArray[np.float32] = self.engine.logits(network_frame)[0]  # C, H'/s, W'/s
+        (height, width), stride = network_frame.shape[1:3], self.card.logits_stride
+        if logits.shape[1:] != (height // stride, width // stride):
+            raise UserError(
+                f"logits of {logits.shape[2]}×{logits.shape[1]} for a frame of {width}×{height}: "
+                f"the model's card says stride {stride}; export it anew"
+            )
         return logits
 
     def decode(self, logits: npt.NDArray[np.float32], size: tuple[int, int]) -> Mask:
         """Third stage: makes a mask of the frame's size (height, width) of the logits."""
         return upsample_argmax(logits, size)
-
-    def _masks(self, network_frames: Frames, size: tuple[int, int]) -> Sequence[Mask]:
-        """Runs the second and third stage on frames of one size."""
-        with self._turn:
-            if isinstance(self.engine, DeviceDecoder):
-                return list(self.engine.masks(network_frames, size))
-            batch = self._logits(network_frames)
-        return [self.decode(logits, size) for logits in batch]
-
-    def _logits(self, network_frames: Frames) -> Logits:
-        """Runs the network and holds what comes out against the card."""
-        batch = self.engine.logits(network_frames)  # N, C, H'/s, W'/s
-        (height, width), stride = network_frames.shape[1:3], self.card.logits_stride
-        if batch.shape[2:] != (height // stride, width // stride):
-            raise UserError(
-                f"logits of {batch.shape[3]}×{batch.shape[2]} for a frame of {width}×{height}: "
-                f"the model's card says stride {stride}; export it anew"
-            )
-        return batch
 
 
 def network_size(
