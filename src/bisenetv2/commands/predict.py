@@ -139,6 +139,7 @@ def predict_images(
         UserError: If a picture cannot be written.
     """
     from bisenetv2.images import read_image
+    from bisenetv2.inference.overlay import class_shares
     from bisenetv2.progress import progress_bar
 
     failed = 0
@@ -165,7 +166,8 @@ def predict_images(
             written.append(pool.submit(write_pictures, stem, frame, mask, segmenter.labels, alpha))
             if len(written) > PENDING:
                 written.popleft().result()
-            print(f"{path}: {shares_line(mask, segmenter.labels)}")
+            shares = class_shares(mask, segmenter.labels).items()
+            print(f"{path}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares))
         for pictures in written:
             pictures.result()
     done = len(images) - failed
@@ -331,12 +333,3 @@ def write_pictures(
         return indices, colours
     write_image(blend, overlay(frame, mask, labels, alpha))
     return indices, colours, blend
-
-
-def shares_line(mask: Mask, labels: Labels) -> str:
-    """Lists the classes of a mask with their shares of the pixels, largest first."""
-    from bisenetv2.inference.overlay import class_shares
-
-    return ", ".join(
-        f"{name} {100 * share:.1f} %" for name, share in class_shares(mask, labels).items()
-    )
