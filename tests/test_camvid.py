@@ -11,7 +11,7 @@ import pytest
 
 from bisenetv2.data.camvid import COUNTS, SPLITS, STILLS, open_camvid, split_of
 from bisenetv2.data.catalogue import open_dataset, recognise
-from bisenetv2.data.dataset import FirstSamples
+from bisenetv2.data.dataset import SpreadSamples
 from bisenetv2.data.pairs import PairedFiles
 from bisenetv2.errors import UserError
 from bisenetv2.images import write_image, write_mask
@@ -243,9 +243,9 @@ def test_catalogue_names_a_missing_folder_and_an_unknown_split(tmp_path: Path) -
         open_dataset("streets", "all")
 
 
-def test_first_samples_are_a_prefix_with_the_same_name_and_terms(root: Path) -> None:
+def test_spread_samples_have_the_same_name_and_terms(root: Path) -> None:
     dataset = open_camvid(root, "train")
-    first = FirstSamples(dataset, 2)
+    first = SpreadSamples(dataset, 2)
     assert len(first) == 2
     assert (first.name, first.licence, first.labels) == (
         dataset.name,
@@ -256,9 +256,9 @@ def test_first_samples_are_a_prefix_with_the_same_name_and_terms(root: Path) -> 
     np.testing.assert_array_equal(first[1].mask, dataset[1].mask)
     with pytest.raises(IndexError):
         _ = first[2]
-    assert len(FirstSamples(dataset, 99)) == 3
+    assert len(SpreadSamples(dataset, 99)) == 3
     with pytest.raises(UserError, match="0 frames"):
-        FirstSamples(dataset, 0)
+        SpreadSamples(dataset, 0)
 
 
 # The original at 960×720

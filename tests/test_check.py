@@ -27,7 +27,7 @@ from bisenetv2.data.check.run import (
     spread,
     suggest_crop,
 )
-from bisenetv2.data.dataset import FirstSamples
+from bisenetv2.data.dataset import SpreadSamples
 from bisenetv2.images import read_header, read_image, write_image, write_mask
 
 SIZE = 48, 64
@@ -626,7 +626,7 @@ def test_the_quick_part_reads_headers_and_decodes_a_few(data: Path) -> None:
 
 
 def test_train_is_told_of_a_cut_off_file_and_a_wrong_size_before_it_starts(data: Path) -> None:
-    dataset = FirstSamples(open_dataset(data, "train"), 1)
+    dataset = SpreadSamples(open_dataset(data, "train"), 1)
     assert quick_check(dataset) == []
     repaint(data / "masks/train/5.png", lambda mask: mask[::2, ::2])
     cut(data / "images/train/7.jpg")

@@ -18,7 +18,7 @@ from torch import nn  # noqa: E402
 from bars import Bar  # noqa: E402
 from bisenetv2.card import ModelCard  # noqa: E402
 from bisenetv2.cli import main  # noqa: E402
-from bisenetv2.data.dataset import FirstSamples  # noqa: E402
+from bisenetv2.data.dataset import SpreadSamples  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.labels import CAMVID  # noqa: E402
@@ -106,7 +106,7 @@ def test_frozen_parts_stay_frozen_after_a_validation() -> None:
     recipe = tiny(freeze=("detail",), average=0.0)
     state, steps = begin(recipe)
     card = ModelCard(STREETS.labels, (64, 96))
-    validate(state.evaluated, FirstSamples(STREETS, 1), card, ALONE)
+    validate(state.evaluated, SpreadSamples(STREETS, 1), card, ALONE)
     before = copy.deepcopy(state.model.network.detail.state_dict())
     steps.take(batch(recipe))
     for name, tensor in state.model.network.detail.state_dict().items():

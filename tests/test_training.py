@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 import bars
 from bisenetv2.card import ModelCard
 from bisenetv2.data.augment import Augmentation
-from bisenetv2.data.dataset import Dataset, DatasetView, FirstSamples, Sample
+from bisenetv2.data.dataset import Dataset, DatasetView, Sample, SpreadSamples
 from bisenetv2.data.streets import RenderedStreets
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate
@@ -234,7 +234,7 @@ def test_without_average_the_network_itself_is_kept(tmp_path: Path) -> None:
 def test_training_on_two_streets_learns_them(tmp_path: Path) -> None:
     recipe = tiny(iterations=40, crop=(64, 96), scales=(1.0,), average=0.0, save_every=40)
     bar = Bar()
-    train(recipe, FirstSamples(STREETS, 2), None, tmp_path, bar=bar)
+    train(recipe, SpreadSamples(STREETS, 2), None, tmp_path, bar=bar)
     losses = [float(text.split()[1]) for text in bar.texts if text]
     assert len(losses) == 40
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
@@ -336,7 +336,7 @@ def test_what_is_not_of_a_run_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_frames_of_several_sizes_are_seen_at_the_scale_of_a_usual_one(tmp_path: Path) -> None:
-    class Mixed(FirstSamples):
+    class Mixed(SpreadSamples):
         def __getitem__(self, index: int) -> Sample:
             image, mask = super().__getitem__(index)
             return Sample(image[:16, :24], mask[:16, :24]) if index == 0 else Sample(image, mask)

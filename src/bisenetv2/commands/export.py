@@ -81,7 +81,7 @@ def export(
     if target.resolve() == model.resolve():
         raise UserError(f"{target}: is the model itself; name another file with --output")
     from bisenetv2.data.catalogue import open_dataset
-    from bisenetv2.data.dataset import FirstSamples, SpreadSamples
+    from bisenetv2.data.dataset import SpreadSamples
     from bisenetv2.export.int8_file import export_int8
     from bisenetv2.export.onnx_file import export_onnx
     from bisenetv2.files import check_writable
@@ -90,7 +90,7 @@ def export(
     source = calibrate or data or "streets"
     score_on = open_dataset(source, score_split) if score_split else None
     if not int8:
-        dataset = FirstSamples(open_dataset(source, split or "val"), frames or 8)
+        dataset = SpreadSamples(open_dataset(source, split or "val"), frames or 8)
         share = export_onnx(model, target, dataset, score_on, input_scale=input_scale)
         print(
             f"{target}: {target.stat().st_size / 1e6:.1f} MB, agrees with {model} on "
@@ -109,7 +109,7 @@ def export(
         fp32 = model
         if is_checkpoint:
             fp32 = Path(folder) / "fp32.onnx"
-            export_onnx(model, fp32, FirstSamples(calibration, 4), input_scale=input_scale)
+            export_onnx(model, fp32, SpreadSamples(calibration, 4), input_scale=input_scale)
         result = export_int8(
             fp32, target, calibration, drop_on, 0.5 if max_drop is None else max_drop, score_on,
             lambda line: print(line, file=sys.stderr, flush=True),

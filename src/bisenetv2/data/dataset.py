@@ -78,18 +78,6 @@ class ChosenSamples(DatasetView):
         return self.dataset[self.indices[index]]
 
 
-class FirstSamples(ChosenSamples):
-    """The first samples of another dataset."""
-
-    def __init__(self, dataset: Dataset, count: int) -> None:
-        """Takes `count` of them, or all there are if there are fewer.
-
-        Raises:
-            UserError: If fewer than one sample is asked for.
-        """
-        super().__init__(dataset, range(_at_most(count, dataset)))
-
-
 class SpreadSamples(ChosenSamples):
     """Samples of another dataset, evenly spread over it: neighbours are much alike in a video."""
 
@@ -99,14 +87,10 @@ class SpreadSamples(ChosenSamples):
         Raises:
             UserError: If fewer than one sample is asked for.
         """
-        count = _at_most(count, dataset)
+        if count < 1:
+            raise UserError(f"{count} frames: ask for 1 or more")
+        count = min(count, len(dataset))
         super().__init__(dataset, [place * len(dataset) // count for place in range(count)])
-
-
-def _at_most(count: int, dataset: Dataset) -> int:
-    if count < 1:
-        raise UserError(f"{count} frames: ask for 1 or more")
-    return min(count, len(dataset))
 
 
 class SharedSamples(ChosenSamples):
