@@ -119,12 +119,8 @@ class Building:
 
     @property
     def depth(self) -> float:
-        """Metres ahead of its farthest front corner."""
+        """Metres ahead of its farthest front corner; the nearest is that where `front` starts."""
         return self.front.depth
-
-    @property
-    def _nearest(self) -> float:
-        return min(self.front.corner[2], self.depth)
 
     def solid(self) -> Points:
         """Corners of its walls."""
@@ -157,7 +153,7 @@ class Building:
 
     def _grain(self, canvas: Canvas, wall: Wall) -> None:
         """Lays bricks or plaster over a painted wall; from afar they would only flicker."""
-        if self._nearest < _FAR:
+        if self.front.corner[2] < _FAR:
             tile: Tile = brick_tile() if self.style.brick else plaster_tile()
             corners = wall.rectangles(np.array([[0, 0, wall.width, wall.height]]))[0]
             strength = 1 / (1 + max(0.0, self.depth - 20) / 30)
@@ -180,12 +176,12 @@ class Building:
             corners = ((-0.1, low), (right, low), (right, high), (-0.1, high))
             slope = np.array([front.at(u, *place) for u, place in corners])
             canvas.fill(slope, style.roof, BUILDING, UP)
-            if self._nearest < _FAR:
+            if self.front.corner[2] < _FAR:
                 canvas.grain(slope, brick_tile(), _texels(width, 6, self.tones), 0.8)
 
     def _details(self, canvas: Canvas) -> list[tuple[Numbers, Tint]]:
         """Layers on the front: cornice, windows storey by storey, ground floor."""
-        front, style, near = self.front, self.style, self._nearest
+        front, style, near = self.front, self.style, self.front.corner[2]
         width, height = front.width, front.height
         columns = max(1, int(width / style.bay))
         storeys = max(1, int((height - 0.4) / style.floor))
