@@ -10,6 +10,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 from datetime import date
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -19,59 +20,6 @@ from bisenetv2 import __version__
 from bisenetv2.evaluation.confusion import Scores
 from bisenetv2.files import write_bytes
 from bisenetv2.labels import Labels
-
-STYLE = """
-:root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--ink:#17202b;--soft:#566270;
---line:#dce1e7;--bar:#5b96d2;--faint:#e6eef7;--mark:#b3430f;--heat:#14477f}
-@media(prefers-color-scheme:dark){:root{--page:#11151a;--card:#1a2028;--ink:#e8ecf1;--soft:#a0abb8;
---line:#303945;--bar:#6aa6e6;--faint:#223044;--mark:#f08a4b;--heat:#6aa6e6}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:24px 16px 64px}
-h1{font-size:1.7rem;line-height:1.2;margin:.2em 0}h2{font-size:1.2rem;margin:0 0 .6em}
-p{margin:.4em 0 .8em;max-width:46em}.soft,figcaption{color:var(--soft);font-size:.88rem}
-section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:20px;
-margin:18px 0}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:18px 0}
-.tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px}
-.tile b{display:block;font-size:1.6rem;line-height:1.25;font-variant-numeric:tabular-nums}
-.tile span{display:block;color:var(--soft);font-size:.85rem}
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}
-th,td{padding:5px 8px;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}thead th{color:var(--soft);font-weight:500}
-tbody tr{border-top:1px solid var(--line)}tbody th{font-weight:400}
-tfoot tr{border-top:2px solid var(--line);font-weight:600}
-.sw{display:inline-block;width:.85em;height:.85em;border-radius:3px;border:1px solid var(--line);
-margin-right:.5em;vertical-align:-.08em}
-.bar{position:relative;display:block;min-width:150px;height:14px;background:var(--faint);
-border-radius:3px}
-.bar i{position:absolute;left:0;top:0;bottom:0;background:var(--bar);border-radius:3px}
-.bar u{position:absolute;top:5px;height:4px;background:var(--ink);border-radius:2px;
-box-shadow:0 0 0 1px var(--card)}
-.bar s{position:absolute;top:-2px;bottom:-2px;width:3px;background:var(--mark)}
-.bar.around::before{content:'';position:absolute;left:50%;top:-3px;bottom:-3px;width:1px;
-background:var(--soft)}
-.wide+p{margin-top:1.4em}
-.heat{width:auto}.heat td{padding:0;width:2.5em;height:2.1em;text-align:center;font-size:.78rem;
-background:color-mix(in srgb,var(--heat) calc(var(--v)*1%),var(--card))}
-.heat td.deep{color:var(--card);font-weight:600}
-.heat thead th{writing-mode:vertical-rl;transform:rotate(180deg);padding:6px 2px;text-align:left}
-.heat thead th:first-child{writing-mode:horizontal-tb;transform:none;vertical-align:bottom}
-.heat tbody th,.heat thead th:first-child{position:sticky;left:0;background:var(--card);z-index:1}
-.frames{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:8px;margin:6px 0}
-.frames figure{margin:0}.frames img{width:100%;display:block;border-radius:6px}
-h3{font-size:.95rem;margin:18px 0 2px;font-weight:600;overflow-wrap:anywhere}
-.stack{display:flex;height:22px;border-radius:4px;overflow:hidden;background:var(--faint)}
-.stack i{background:var(--bar)}.stack i+i{border-left:2px solid var(--card);opacity:.7}
-.stack i+i+i{opacity:.5}.stack i+i+i+i{opacity:.3}
-dl{display:grid;grid-template-columns:minmax(90px,max-content) 1fr;gap:4px 18px;margin:0}
-dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-.key{display:flex;flex-wrap:wrap;gap:4px 16px;font-size:.88rem}
-@media(max-width:520px){section{padding:14px}dl{grid-template-columns:1fr}dd{margin-bottom:8px}
-.frames{grid-template-columns:1fr 1fr}}
-@media print{section,.tile{break-inside:avoid}}
-"""
-
 
 DEEP = 68
 """Per cent from which on a cell is so deep that its text takes the page's colour."""
@@ -94,10 +42,11 @@ def write_page(path: Path, title: str, subtitle: str, parts: Iterable[str]) -> N
     Raises:
         UserError: If the file cannot be written.
     """
+    style = (resources.files("bisenetv2.evaluation") / "page.css").read_text(encoding="utf-8")
     content = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{esc(title)}</title><style>{STYLE}</style></head>\n<body><main>"
+        f"<title>{esc(title)}</title><style>\n{style}</style></head>\n<body><main>"
         f'<h1>{esc(title)}</h1><p class="soft">{esc(subtitle)}</p>\n'
         + "\n".join(parts)
         + f'\n<p class="soft">bisenetv2 {esc(__version__)}, {date.today().isoformat()}</p>'
