@@ -143,11 +143,10 @@ def _classes(comparison: Comparison) -> str:
     reach = max((end for end in ends if not math.isnan(end)), default=0.0)
     columns = class_columns(comparison)
     names = [*(chip(comparison.labels, index) for index in range(len(comparison.labels))), "mean"]
+    texts = zip(*columns.values(), strict=True)
     *rows, foot = (
-        [name, bar_around(each.value, *each.bounds, reach), *texts]
-        for name, each, texts in zip(
-            names, differences, zip(*columns.values(), strict=True), strict=True
-        )
+        [name, bar_around(each.value, *each.bounds, reach), *cells]
+        for name, each, cells in zip(names, differences, texts, strict=True)
     )
     headings = ["class", f"±{100 * reach:.1f} points", *columns]
     caption = (
