@@ -370,6 +370,20 @@ class TestNetworkCamera:
         # MJPEG tells no times: those of arrival stand in.
         assert frames[-1].seconds > 0.2
 
+    def test_it_may_be_faster_than_the_rate_that_is_invented_for_it(
+        self, network_camera, monkeypatch
+    ):
+        from bisenetv2.inference.video import containers
+
+        clock = count(10, 1 / 64)
+        monkeypatch.setattr(containers, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+        url = f"http://127.0.0.1:{network_camera.server_address[1]}/"
+        connection = containers.ContainerSource(url)
+        seconds = [frame.seconds for frame in connection]
+        connection.close()
+        assert seconds == pytest.approx([n / 64 for n in range(12)], abs=1e-4)
+        assert connection.time_base == connection.first.time_base == sources.CLOCK
+
     def test_the_iterator_takes_it(self, network_camera):
         url = f"http://127.0.0.1:{network_camera.server_address[1]}/"
         for frame, mask in segment_video(url, red_segmenter()):

@@ -13,7 +13,14 @@ import av
 import av.error
 
 from bisenetv2.errors import UserError
-from bisenetv2.inference.video.frames import DEFAULT_RATE, Appearance, Frame, Sound, Source
+from bisenetv2.inference.video.frames import (
+    CLOCK,
+    DEFAULT_RATE,
+    Appearance,
+    Frame,
+    Sound,
+    Source,
+)
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -64,6 +71,7 @@ class ContainerSource(Source):
             self._video = _video_stream(self._container, self.name)
             self._describe(sound)
             self._clock = _Clock(self._container, self._video, self.rate, self.live)
+            self.time_base = self._clock.time_base
             self._items = self._decode()
             self._before: list[Frame | Sound] = []
             self.first = self._read_first()
@@ -77,7 +85,6 @@ class ContainerSource(Source):
         stream.thread_type = "SLICE" if self.live else "AUTO"
         rate = stream.average_rate or stream.guessed_rate
         self.rate = Fraction(rate) if rate and 0 < rate <= HIGHEST_RATE else DEFAULT_RATE
-        self.time_base = stream.time_base or 1 / self.rate
         self.appearance = Appearance(
             context.sample_aspect_ratio or Fraction(1), context.color_primaries, context.color_trc
         )
@@ -190,45 +197,48 @@ class _Clock:
     """Gives pictures their times: the container's where that can be, but never a step back.
 
     Attributes:
+        time_base: Seconds a tick.
         shift: Ticks that are added to the container's times.
     """
 
     def __init__(
         self, container: InputContainer, stream: VideoStream, rate: Fraction, live: bool
     ) -> None:
-        self._time_base = stream.time_base or 1 / rate
-        self._step = max(1, round(1 / (rate * self._time_base)))
+        self._reads_wall_clock = live and bool(container.format.flags & NO_TIMESTAMPS)
+        # The ticks of invented times are as coarse as the rate that was invented.
+        self.time_base = CLOCK if self._reads_wall_clock else stream.time_base or 1 / rate
+        self._step = max(1, round(1 / (rate * self.time_base)))
         # A start after zero is a muxer's habit (MPEG-TS) or a stream long under way; one before
         # zero is an audio codec's lead-in and stays.
         start = Fraction(max(container.start_time or 0, 0), av.time_base)
-        self.shift = self._first_shift = -round(start / self._time_base)
+        self.shift = self._first_shift = -round(start / self.time_base)
         self._last: int | None = None
         self._due = 0  # where the picture after the last one is due
         # AVI knows only the order of decoding, at a constant rate: its times are off with B-frames.
         self._counts = container.format.name == "avi" and stream.codec_context.has_b_frames
-        self._reads_wall_clock = live and bool(container.format.flags & NO_TIMESTAMPS)
 
     @property
     def end(self) -> Fraction:
         """End of the last picture on the container's own clock, in seconds."""
-        return (self._due - self._first_shift) * self._time_base
+        return (self._due - self._first_shift) * self.time_base
 
     def frame(self, picture: VideoFrame) -> Frame:
         """Makes a frame of a decoded picture."""
         stamp = None if self._counts else picture.pts
         if self._reads_wall_clock:
-            stamp = round(Fraction(time.perf_counter()) / self._time_base)
+            stamp = round(Fraction(time.perf_counter()) / self.time_base)
             self.shift = -stamp if self._last is None else self.shift
         pts = self._due if stamp is None else stamp + self.shift
         if self._last is not None and pts <= self._last:
-            if (self._last - pts) * self._time_base > STEP_BACK:
+            if (self._last - pts) * self.time_base > STEP_BACK:
                 self.shift += self._due - pts
                 pts = self._due
             else:
                 pts = self._last + 1
-        duration = picture.duration or self._step
+        # Files hold the distance to the next frame; this is for the last one.
+        duration = self._step if self._reads_wall_clock else picture.duration or self._step
         self._last, self._due = pts, pts + duration
-        return Frame(picture, pts, duration, self._time_base)
+        return Frame(picture, pts, duration, self.time_base)
 
 
 def _without_secrets(address: str) -> str:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 DEFAULT_RATE = Fraction(25)
 """Frames a second where nothing tells."""
 
+CLOCK = Fraction(1, 90_000)
+"""Time base of frames whose time is that of their arrival, in seconds."""
+
 # libavutil's numbers of colour matrices and ranges.
 BT709, UNSPECIFIED, BT601 = 1, 2, 5
 LIMITED_RANGE, FULL_RANGE = 1, 2

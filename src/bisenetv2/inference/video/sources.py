@@ -15,7 +15,7 @@ import numpy as np
 
 from bisenetv2.errors import UserError, require
 from bisenetv2.images import Image, read_image
-from bisenetv2.inference.video.frames import DEFAULT_RATE, Frame, Source
+from bisenetv2.inference.video.frames import CLOCK, DEFAULT_RATE, Frame, Source
 from bisenetv2.inference.video.live import LiveSource, print_notice
 
 VIDEO_SUFFIXES = (
@@ -38,9 +38,6 @@ LOWEST_RATE = 1e-5
 
 LAST_CAMERA = 2**31 - 1
 """Largest number that OpenCV takes."""
-
-CLOCK = Fraction(1, 90_000)
-"""Time base of cameras, in seconds."""
 
 
 def is_video_file(path: Path) -> bool:
