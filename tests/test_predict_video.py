@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -307,6 +308,50 @@ def test_a_signal_asks_to_stop_and_a_second_one_is_no_longer_caught(number):
     with stop_on_signal():
         assert signal.getsignal(number) is not before
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+class TestHangUp:
+    @pytest.fixture(autouse=True)
+    def caught_by_none(self):
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        yield
+        signal.signal(signal.SIGHUP, before)
+
+    @pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGTERM])
+    def test_it_asks_to_stop_however_often_it_comes(self, first):
+        with stop_on_signal() as stop:
+            signal.getsignal(first)(first, None)
+            assert stop.is_set()
+            signal.getsignal(signal.SIGHUP)(signal.SIGHUP, None)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+    def test_nohup_is_respected(self):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with stop_on_signal() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.is_set()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+    def test_a_terminal_that_goes_away_leaves_a_playable_file(self, tmp_path, network_camera):
+        terminal, end = os.openpty()
+        code = (
+            "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+            "from bisenetv2.cli import main; sys.exit(main(sys.argv[1:]))"
+        )
+        address = f"http://127.0.0.1:{network_camera.server_address[1]}/street"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "predict", address, "-o", str(tmp_path)],
+            stdin=end, stdout=end, stderr=end, start_new_session=True,
+        )  # fmt: skip
+        os.close(end)
+        shown = b""
+        while b"connected again" not in shown:  # long after the first frame
+            shown += os.read(terminal, 4096)
+        os.close(terminal)
+        process.wait(60)
+        (path,) = tmp_path.iterdir()
+        assert len(read_clip(path)[0]) > 1
 
 
 def signalled(number, begun, *words):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def progress_bar(
 ) -> Iterator[ProgressBar]:
     """Shows bar, count, items per second, time left and a free text while its block runs.
 
+    A terminal or a reader that goes away meanwhile does no harm to the work.
+
     Args:
         description: What is being done, one or two words.
         total: Number of items; `None` if unknown, as for a camera.
@@ -41,8 +43,13 @@ def progress_bar(
     elif not sys.stderr.isatty():
         yield _PlainLines(description, total)
     else:
-        with _rich_progress() as progress:
+        progress = _rich_progress()
+        progress.start()
+        try:
             yield _RichBar(progress, description, total)
+        finally:
+            with suppress(OSError):
+                progress.stop()
 
 
 class _Silent:
@@ -77,7 +84,8 @@ class _PlainLines:
         if self._total and rate > 0:
             minutes, seconds = divmod(round(max(self._total - self._done, 0) / rate), 60)
             parts.append(f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left")
-        print("  ".join([*parts, self._text]).rstrip(), file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print("  ".join([*parts, self._text]).rstrip(), file=sys.stderr, flush=True)
 
 
 class _RichBar:

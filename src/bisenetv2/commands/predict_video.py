@@ -77,6 +77,9 @@ def predict_video(
         masks = masks_path(stem, options.masks)
         outputs = [path for path in (overlay, masks) if path is not None]
         with ExitStack() as stack:
+            stop = stack.enter_context(
+                stop_on_signal()
+            )  # until the writers have closed their files
             writers = []
             if overlay is not None:
                 look = options.alpha, options.preset, options.crf
@@ -86,7 +89,6 @@ def predict_video(
                 ffv1 = options.masks == "ffv1"
                 opening = mask_video_writer(masks, opened) if ffv1 else mask_folder_writer(masks)
                 writers.append(stack.enter_context(opening))
-            stop = stack.enter_context(stop_on_signal())
             total = expected_frames(opened, options.seconds)
             bar = stack.enter_context(progress_bar(Path(opened.name).name, total))
 

@@ -1,8 +1,9 @@
-"""Ctrl-C and a polite kill as an event, for work that has something to close."""
+"""Ctrl-C, a polite kill and a closed terminal as an event, for work that has something to close."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +11,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_on_signal() -> Iterator[threading.Event]:
-    """Yields what Ctrl-C or a polite kill sets, so that files are closed; a second one kills."""
+    """Yields what a signal to end sets, so that files are closed.
+
+    A second Ctrl-C or polite kill is no longer caught. A hang-up, as of a dropped ssh session, may
+    come any number of times; where it is ignored, as under `nohup`, it stays so.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    signals = signal.SIGINT, signal.SIGTERM
-    before = {number: signal.getsignal(number) for number in signals}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -26,9 +30,25 @@ def stop_on_signal() -> Iterator[threading.Event]:
         stop.set()
         restore()
 
-    for number in signals:
+    for number in before:
         signal.signal(number, on_signal)
     try:
-        yield stop
+        with _hang_up_sets(stop):
+            yield stop
     finally:
         restore()
+
+
+@contextmanager
+def _hang_up_sets(stop: threading.Event) -> Iterator[None]:
+    """Sets an event whenever the terminal is gone: system, shell and systemd each say so."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.getsignal(signal.SIGHUP)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: stop.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)

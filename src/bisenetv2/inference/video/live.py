@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -20,8 +21,9 @@ ATTEMPTS = 12
 
 
 def print_notice(line: str) -> None:
-    """Tells the user, beside the progress bar."""
-    print(line, file=sys.stderr, flush=True)
+    """Tells the user, beside the progress bar, as long as there is a terminal."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 class LiveSource(Source):
