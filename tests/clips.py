@@ -156,6 +156,8 @@ class Mjpeg(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.visits += 1
+        if self.server.visits > self.server.most_visits:
+            return
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace;boundary=next")
         self.end_headers()

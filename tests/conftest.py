@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socketserver
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,7 @@ def network_camera() -> Iterator[socketserver.ThreadingTCPServer]:
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mjpeg) as server:
         server.daemon_threads, server.visits, server.pictures = True, 0, 12
+        server.most_visits = sys.maxsize
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()

@@ -177,6 +177,14 @@ class TestDropping:
             assert list(ahead) == []
             assert time.monotonic() - began < 5
 
+    def test_so_many_seconds_of_a_live_source_are_over_though_no_frame_comes(self):
+        source = LiveSource(
+            connecting(Connection(3, why="no route")), lambda _: None, first_delay=60
+        )
+        tally = convert(source, red_segmenter(), [], seconds=0.5)
+        assert tally.frames + tally.dropped == 3
+        assert source.damage == ["the connection was lost (no route)"]
+
     def test_an_error_of_the_source_comes_through(self):
         class Broken(Connection):
             def __iter__(self):

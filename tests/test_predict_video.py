@@ -389,6 +389,16 @@ def test_a_live_source_is_ended_by_a_signal(tmp_path, network_camera, number):
     assert (np.diff(times) > 0).all()
 
 
+def test_a_camera_that_is_lost_ends_in_time_and_is_kept(capsys, tmp_path, network_camera):
+    network_camera.most_visits = 1
+    address = f"http://127.0.0.1:{network_camera.server_address[1]}/street"
+    code, out, err = run(capsys, address, "--seconds", "2", "-o", tmp_path)
+    assert code == 1
+    assert f"{address}: the connection was lost (" in err
+    (path,) = tmp_path.iterdir()
+    assert f" {len(read_clip(path)[0])} frames" in out
+
+
 def test_an_interruption_before_the_first_frame_leaves_nothing(capsys, tmp_path, monkeypatch):
     clip = write_clip(tmp_path / "clip.mp4", 2)
 

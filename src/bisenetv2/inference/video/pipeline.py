@@ -6,6 +6,7 @@ release Python's lock, so that threads suffice. Frames stay in order.
 
 from __future__ import annotations
 
+import math
 import threading
 import warnings
 from collections import deque
@@ -48,14 +49,21 @@ class ReadAhead:
         dropped: Frames that gave way so far.
     """
 
-    def __init__(self, source: Source, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        stop: threading.Event | None = None,
+        end: float = math.inf,
+    ) -> None:
         """Prepares to read; the `with` block starts the thread.
 
         Args:
             source: What to read.
             stop: Once set, the iteration ends.
+            end: When to wait no more for a frame, on the clock of `time.perf_counter`.
         """
         self.dropped = 0
+        self._end = end
         self._source, self._stop = source, stop or threading.Event()
         self._limit = LIVE_FRAMES_AHEAD if source.live else FRAMES_AHEAD
         self._items: deque[Frame | Sound] = deque()
@@ -81,7 +89,9 @@ class ReadAhead:
         while not self._stop.is_set():
             with self._changed:
                 if not self._items and not self._ended:
-                    self._changed.wait(POLL)
+                    came = self._changed.wait(POLL)
+                    if not came and perf_counter() >= self._end:
+                        return
                 if self._items:
                     item = self._items.popleft()
                     self._frames -= isinstance(item, Frame)
@@ -202,7 +212,7 @@ def convert(
         source: What to segment; closed at the end.
         segmenter: Finds the masks, in the calling thread.
         writers: What takes the frames.
-        seconds: Stop after this much of the source.
+        seconds: Stop after this much of the source; a live one is not waited for any longer.
         stop: Once set, the conversion ends after the frame in hand.
         report: Called after every frame.
 
@@ -210,7 +220,8 @@ def convert(
         UserError: If a file cannot be written.
     """
     tally, start = Tally(), perf_counter()
-    with WriteBehind(writers) as behind, ReadAhead(source, stop) as ahead:
+    end = source.first.arrived + seconds if source.live and seconds is not None else math.inf
+    with WriteBehind(writers) as behind, ReadAhead(source, stop, end) as ahead:
         for item in ahead:
             if isinstance(item, Sound):
                 behind.put(item)
