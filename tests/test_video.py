@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from fractions import Fraction
+from shutil import rmtree
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image as PillowImage
 
 from bisenetv2 import segment_video
 from bisenetv2.errors import UserError
+from bisenetv2.files import TEMPORARY
 from bisenetv2.images import read_image, read_mask, write_image
 from bisenetv2.inference.overlay import overlay
 from bisenetv2.inference.video.frames import Frame, Orientation
@@ -35,6 +37,7 @@ from clips import (
 
 av = pytest.importorskip("av")
 
+from bisenetv2.inference.video.mask_folder import mask_folder_writer  # noqa: E402
 from bisenetv2.inference.video.planes import (  # noqa: E402
     PictureFormat,
     blend,
@@ -43,7 +46,6 @@ from bisenetv2.inference.video.planes import (  # noqa: E402
 )
 from bisenetv2.inference.video.sound import LAYOUTS  # noqa: E402
 from bisenetv2.inference.video.writers import (  # noqa: E402
-    mask_folder_writer,
     mask_video_writer,
     overlay_writer,
 )
@@ -312,11 +314,42 @@ class TestMasks:
         assert folder.exists() == (before is not None)
         assert sorted(path.name for path in folder.glob("*")) == (before or [])
 
+    def test_two_runs_never_write_into_the_same_folder(self, tmp_path):
+        pytest.importorskip("fcntl")
+        frame, masks = open_source(write_clip(tmp_path / "in.mp4", 1)).first, tmp_path / "masks"
+        with mask_folder_writer(masks) as writer:
+            writer.write(frame, red_segmenter()(frame.image))
+            with pytest.raises(UserError, match="masks: another run writes its masks there"):
+                mask_folder_writer(masks).__enter__()
+            writer.write(frame, red_segmenter()(frame.image))
+        assert sorted(path.name for path in masks.iterdir()) == [
+            "000000.png", "000001.png", "times.csv",
+        ]  # fmt: skip
+
+    def test_what_a_killed_run_left_is_removed(self, tmp_path):
+        pytest.importorskip("fcntl")
+        left = tmp_path / "masks" / f"{TEMPORARY}abc"
+        left.mkdir(parents=True)
+        with mask_folder_writer(tmp_path / "masks"):
+            assert not left.exists()
+
+    @pytest.mark.parametrize("then", [0, 1])
+    def test_masks_that_are_removed_meanwhile_are_missed(self, tmp_path, then):
+        frame, masks = open_source(write_clip(tmp_path / "in.mp4", 1)).first, tmp_path / "masks"
+        message = f"masks: 1 of {1 + then} masks were removed"
+        with pytest.raises(UserError, match=message), mask_folder_writer(masks) as writer:
+            writer.write(frame, red_segmenter()(frame.image))
+            for temporary in masks.iterdir():
+                rmtree(temporary)
+            for _ in range(then):
+                writer.write(frame, red_segmenter()(frame.image))
+        assert not masks.exists()
+
     def test_a_mask_that_cannot_be_written_is_named_where_it_was_to_be(self, tmp_path, monkeypatch):
         def full(path, mask):
             raise UserError(f"{path}: cannot be written (No space left on device)")
 
-        monkeypatch.setattr("bisenetv2.inference.video.writers.write_mask", full)
+        monkeypatch.setattr("bisenetv2.inference.video.mask_folder.write_mask", full)
         frame = open_source(write_clip(tmp_path / "in.mp4", 1)).first
         masks = tmp_path / "masks"
         message = f"^{masks / '000000.png'}: cannot be written"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -75,6 +76,43 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def held_folder(folder: Path, busy: str) -> Iterator[bool]:
+    """Keeps a folder, made if missing, from other runs; however this one ends, it lets go.
+
+    Args:
+        folder: What to hold.
+        busy: What to say where another run holds it, and the remedy.
+
+    Yields:
+        Whether it is held: Windows and some network disks lock no folders.
+
+    Raises:
+        UserError: If another run holds it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    if sys.platform == "win32":
+        yield False
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        held = True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{folder}: {busy}") from error
+        except OSError:  # a disk without locks is to be written to all the same
+            held = False
+        yield held
+    finally:
+        os.close(handle)
 
 
 def check_writable(path: Path, inputs: Iterable[str | Path] = ()) -> None:

@@ -58,10 +58,10 @@ def predict_video(
     Raises:
         UserError: If the source or a value cannot be used.
     """
+    from bisenetv2.inference.video.mask_folder import mask_folder_writer
     from bisenetv2.inference.video.pipeline import convert
     from bisenetv2.inference.video.sources import open_source
     from bisenetv2.inference.video.writers import (
-        mask_folder_writer,
         mask_video_writer,
         overlay_writer,
     )

@@ -8,9 +8,7 @@ import math
 import os
 import platform
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from bisenetv2 import __version__
 from bisenetv2.data.catalogue import STREETS
 from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
-from bisenetv2.files import TEMPORARY, write_bytes
+from bisenetv2.files import TEMPORARY, held_folder, write_bytes
 from bisenetv2.training.recipe import Recipe
 
 _SUFFIXES = (".safetensors", ".yaml", ".jsonl", ".png")
@@ -44,8 +42,7 @@ class RunFolder:
         """Folder of the states to resume from."""
         return self.path / "last"
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[object]:
         """Keeps other processes from training in the folder; however this one ends, it lets go.
 
         Where the system locks no folders, as Windows and some network disks, it does nothing.
@@ -53,28 +50,8 @@ class RunFolder:
         Raises:
             UserError: If another process trains in it, or it cannot be made.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
-        if sys.platform == "win32":
-            yield
-            return
-        import fcntl
-
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(
-                    f"{self.path}: another process trains in it; stop that, or name another --run"
-                ) from error
-            except OSError:
-                pass  # a disk without locks is to be trained on all the same
-            yield
-        finally:
-            os.close(folder)
+        busy = "another process trains in it; stop that, or name another --run"
+        return held_folder(self.path, busy)
 
     def has_state(self) -> bool:
         """Whether there is a state to resume from."""

@@ -1,22 +1,18 @@
-"""What a segmented video becomes: H.264 with overlay, masks as FFV1 or as a folder of PNG."""
+"""What a segmented video becomes: H.264 with overlay, masks as FFV1."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import av
 import av.error
 
 from bisenetv2.errors import UserError
-from bisenetv2.files import TEMPORARY, atomic_path, check_writable, write_bytes
-from bisenetv2.images import write_mask
+from bisenetv2.files import atomic_path, check_writable
 from bisenetv2.inference.video.containers import reason
 from bisenetv2.inference.video.frames import (
     FULL_RANGE,
@@ -38,8 +34,6 @@ Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium
 
 DAMAGE = (av.error.InvalidDataError, av.error.PatchWelcomeError)
 """What libav raises about a packet that makes no sense to it."""
-
-_MASK = re.compile(r"\d{6,}\.png").fullmatch
 
 
 class Writer(NamedTuple):
@@ -129,66 +123,6 @@ def mask_video_writer(path: Path, source: Source) -> Iterator[Writer]:
         encoder.finish()
 
 
-@contextmanager
-def mask_folder_writer(folder: Path) -> Iterator[Writer]:
-    """Writes masks as `000000.png`, `000001.png`, …, and their times to `times.csv`.
-
-    They are there when the block ends well, in place of those of an earlier run, which its
-    `times.csv` lists.
-
-    Raises:
-        UserError: If a file cannot be written, or masks are there that no run has listed.
-    """
-    made = not folder.exists()
-    with _named(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        old = _listed_masks(folder)
-        foreign = sorted({path.name for path in folder.glob("*.png") if _MASK(path.name)} - old)
-        if foreign:
-            raise UserError(
-                f"{folder}: holds {foreign[0]}, which is in no times.csv of an earlier run; "
-                "move it away or choose another --output"
-            )
-        for killed in folder.glob(f"{TEMPORARY}*"):
-            rmtree(killed, ignore_errors=True)
-        temporary = Path(mkdtemp(prefix=TEMPORARY, dir=folder))
-    times = ["file,seconds"]
-
-    def write(frame: Frame, mask: Mask) -> None:
-        name = f"{len(times) - 1:06d}.png"
-        try:
-            write_mask(temporary / name, mask)
-        except UserError as error:
-            raise UserError(str(error).replace(str(temporary), str(folder))) from error
-        times.append(f"{name},{frame.seconds:.6f}")
-
-    try:
-        yield Writer(write)
-        new = {path.name for path in temporary.iterdir()}
-        # In this order, whenever it is killed, what is there is listed.
-        with _named(folder):
-            for name in old - new:
-                (folder / name).unlink(missing_ok=True)
-        write_bytes(folder / "times.csv", "\n".join([*times, ""]).encode())
-        with _named(folder):
-            for name in new:
-                (temporary / name).replace(folder / name)
-    finally:
-        rmtree(temporary, ignore_errors=True)
-        if made:
-            with suppress(OSError):  # of a run that failed: it holds nothing
-                folder.rmdir()
-
-
-def _listed_masks(folder: Path) -> set[str]:
-    """Names of the masks that an earlier run listed."""
-    try:
-        lines = (folder / "times.csv").read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return set()
-    return {name for line in lines if _MASK(name := line.partition(",")[0])}
-
-
 class _Encoder:
     """Encodes pictures of one stream and muxes them with packets of sound.
 
@@ -223,7 +157,7 @@ class _Encoder:
             self._container.close()
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
-        with _named(self._path):
+        with named(self._path):
             for packet in self._stream.encode(picture):
                 # The muxer can tell every frame's duration from the next one's time, but for the
                 # last.
@@ -256,7 +190,7 @@ class _Encoder:
         The muxer keeps packets until their turn, so that it may refuse one when it is handed
         another or at the end. Pictures come from an encoder and are whole.
         """
-        with _named(self._path):
+        with named(self._path):
             try:
                 yield
             except DAMAGE:
@@ -270,7 +204,7 @@ def _container(path: Path) -> Iterator[OutputContainer]:
     """Opens a container under a temporary name, closes and renames it."""
     check_writable(path)  # a folder of that name would be noticed only when it is renamed
     with atomic_path(path) as temporary:
-        with _named(path):
+        with named(path):
             container = av.open(str(temporary), "w")
         try:
             yield container
@@ -278,12 +212,12 @@ def _container(path: Path) -> Iterator[OutputContainer]:
             with suppress(av.error.FFmpegError, OSError):
                 container.close()
             raise
-        with _named(path):
+        with named(path):
             container.close()
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """Turns what libav raises about a file into the user's error."""
     try:
         yield
