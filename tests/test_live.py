@@ -348,6 +348,7 @@ def test_a_camera_that_is_not_there_is_one_line(capfd):
         ("camera:2", "camera_2"),
         ("rtsp://user:secret@10.0.0.7:554/live/1?token=x", "10_0_0_7_554_live_1"),
         ("rtsp://admin:p@ss@10.0.0.7/live", "10_0_0_7_live"),
+        ("rtsp://admin:pa/s?s@10.0.0.7/live", "10_0_0_7_live"),
         ("http://example.org/", "example_org"),
         ("frames/%05d.png", "frames"),
         ("frames/street_%d.png", "street"),
@@ -402,6 +403,12 @@ class TestNetworkCamera:
         pytest.importorskip("av")
         with pytest.raises(UserError, match="no connection"):
             open_source("http://127.0.0.1:9/stream")
+
+    def test_no_password_is_shown(self):
+        pytest.importorskip("av")
+        with pytest.raises(UserError, match=r"^rtsp://127\.0\.0\.1:9/stream: no") as error:
+            open_source("rtsp://admin:hush/hu?sh@127.0.0.1:9/stream")
+        assert "hu" not in str(error.value)
 
 
 class Files(http.server.SimpleHTTPRequestHandler):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -21,6 +20,7 @@ from bisenetv2.inference.video.frames import (
     Sound,
     Source,
 )
+from bisenetv2.inference.video.sources import without_secrets
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -62,7 +62,7 @@ class ContainerSource(Source):
         Raises:
             UserError: If it cannot be opened, holds no video or no frame that can be decoded.
         """
-        super().__init__(_without_secrets(address))
+        super().__init__(without_secrets(address))
         self._container = _open(address, self.name)
         remote = "://" in address
         scheme = address.partition("://")[0].lower()
@@ -239,13 +239,6 @@ class _Clock:
         duration = self._step if self._reads_wall_clock else picture.duration or self._step
         self._last, self._due = pts, pts + duration
         return Frame(picture, pts, duration, self.time_base)
-
-
-def _without_secrets(address: str) -> str:
-    scheme, separator, rest = address.partition("://")
-    if not separator:
-        return address
-    return f"{scheme}://{re.sub('^[^/?]*@', '', rest).partition('?')[0]}"
 
 
 def _is_endless(container: InputContainer) -> bool:

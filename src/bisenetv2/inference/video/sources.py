@@ -51,10 +51,21 @@ def is_moving(name: str) -> bool:
     return numbered or bool(CAMERA.fullmatch(name) or URL.match(name))
 
 
+def without_secrets(address: str) -> str:
+    """Leaves out of a URL its user, password and query, and of others nothing.
+
+    A password may hold any character: all before the last `@` is taken for one.
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return address
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+
+
 def short_name(name: str) -> str:
     """Makes a file name of a camera, a URL (without password and query) or numbered images."""
     if URL.match(name):
-        address = re.sub(r"^[^/]*://([^/?]*@)?", "", name).partition("?")[0]
+        address = without_secrets(name).partition("://")[2]
         return re.sub(r"[^\w-]+", "_", address).strip("_") or "stream"
     if CAMERA.fullmatch(name):
         return name.replace(":", "_")
