@@ -116,6 +116,15 @@ def test_images_become_one_video_in_the_order_of_their_numbers(capsys, tmp_path,
     assert levels == sorted(levels) and levels[3] - levels[0] > 20
 
 
+@pytest.mark.parametrize(("count", "said"), [(1, "0.png: 1 frame,"), (2, "0.png to 1.png: 2 fr")])
+def test_a_video_of_images_is_called_by_them(capsys, tmp_path, monkeypatch, count, said):
+    monkeypatch.chdir(tmp_path)
+    for number in range(count):
+        write_image(Path(f"{number}.png"), picture(number))
+    code, out, _ = run(capsys, ".", "-o", "out.mp4")
+    assert (code, out.startswith(said)) == (0, True), out
+
+
 def test_numbered_images_are_a_video_in_a_folder_too(capsys, tmp_path):
     for number in range(2):
         write_image(tmp_path / "in" / f"{number:02d}.png", picture(number))

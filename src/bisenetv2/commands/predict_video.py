@@ -154,7 +154,8 @@ def say_what_was_done(
     dropped = f", {tally.dropped} dropped" if source.live else ""
     ended = "interrupted after " if interrupted and not source.live else ""
     written = ", ".join(map(str, outputs))
-    print(f"{source.name}: {ended}{tally.frames} frames, {rate:.1f} a second{dropped}: {written}")
+    frames = f"{tally.frames} frame{'' if tally.frames == 1 else 's'}"
+    print(f"{source.name}: {ended}{frames}, {rate:.1f} a second{dropped}: {written}")
     if interrupted:
         return 0 if source.live else INTERRUPTED
     return 1 if source.damage else 0

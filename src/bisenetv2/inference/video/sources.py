@@ -159,14 +159,15 @@ class ImageSequence(Source):
         Args:
             paths: The images in order.
             rate: Frames a second.
-            name: What to call the sequence; the first path's folder if left out.
+            name: What to call the sequence; by its first and last image if left out.
 
         Raises:
             UserError: If there is no image or none can be read.
         """
         if not paths:
             raise UserError("an image sequence of no images: give at least one path")
-        super().__init__(str(paths[0].parent) if name is None else name)
+        first_to_last = f"{paths[0]} to {paths[-1].name}" if len(paths) > 1 else str(paths[0])
+        super().__init__(first_to_last if name is None else name)
         self.rate, self.time_base, self.total = rate, 1 / rate, len(paths)
         self._frames = self._read(paths)
         first = next(self._frames, None)
