@@ -151,6 +151,13 @@ def read_clip(path: Path) -> tuple[list[np.ndarray], list[float]]:
         return images, [float(f.time) for f in frames]
 
 
+class Files(http.server.SimpleHTTPRequestHandler):
+    """Serves the files of a folder and says nothing."""
+
+    def log_message(self, *_):
+        pass
+
+
 class Mjpeg(http.server.BaseHTTPRequestHandler):
     """Serves a few pictures as a network camera does, then hangs up."""
 

@@ -28,7 +28,7 @@ from bisenetv2.inference.video.pipeline import (
     segment_video,
 )
 from bisenetv2.inference.video.sources import Camera, open_source, short_name
-from clips import LABELS, picture, read_clip, red_segmenter, write_clip
+from clips import LABELS, Files, picture, read_clip, red_segmenter, write_clip
 
 TICK = Fraction(1, 1000)
 
@@ -409,11 +409,6 @@ class TestNetworkCamera:
         with pytest.raises(UserError, match=r"^rtsp://127\.0\.0\.1:9/stream: no") as error:
             open_source("rtsp://admin:hush/hu?sh@127.0.0.1:9/stream")
         assert "hu" not in str(error.value)
-
-
-class Files(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
 
 
 def test_a_file_behind_a_url_loses_no_frame(tmp_path):

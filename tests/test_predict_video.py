@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from bisenetv2.cli import main
 from bisenetv2.commands.signals import stop_on_signal
 from bisenetv2.images import read_mask, write_image
 from bisenetv2.inference.video.pipeline import Tally
-from clips import break_sound, picture, read_clip, red_segmenter, write_clip
+from clips import Files, break_sound, picture, read_clip, red_segmenter, write_clip
 
 av = pytest.importorskip("av")
 
@@ -40,6 +43,16 @@ def refused(capsys, *words):
     assert code == 2
     assert len(err.strip().splitlines()) == 1, err
     return err
+
+
+def test_a_file_url_is_a_path(capsys, tmp_path):
+    for number in range(2):
+        write_image(tmp_path / "in" / f"{number}.png", picture(0))
+    code, out, _ = run(capsys, f"file://{tmp_path}/in/0.png", "-o", tmp_path / "out")
+    assert code == 0
+    assert (tmp_path / "out" / "0_mask.png").exists()
+    code, out, _ = run(capsys, f"FILE://{tmp_path}/in/%d.png", "-o", tmp_path / "out.mp4")
+    assert (code, "2 frames" in out) == (0, True)
 
 
 def test_a_video_gives_an_overlay(capsys, tmp_path):
@@ -229,6 +242,18 @@ class TestBadInput:
         content = clip.read_bytes()
         assert "is a source" in refused(capsys, f"file://{clip}", "-o", clip)
         assert clip.read_bytes() == content
+
+    def test_an_image_behind_a_url_is_no_video(self, capsys, tmp_path):
+        write_image(tmp_path / "in" / "snap.jpg", picture(0))
+        handler = partial(Files, directory=tmp_path / "in")
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://me:secret@127.0.0.1:{server.server_port}/snap.jpg"
+            line = refused(capsys, url, "-o", tmp_path / "out")
+            server.shutdown()
+        assert "/snap.jpg: is an image, no video; download it first (curl -O)" in line
+        assert "secret" not in line
+        assert not (tmp_path / "out").exists()
 
     def test_a_source_of_another_name_is_not_overwritten(self, capsys, tmp_path):
         clip = write_clip(tmp_path / "clip.mp4", 3)

@@ -195,8 +195,14 @@ def find_jobs(
             overwritten.
     """
     from bisenetv2.commands.predict_video import video_paths
-    from bisenetv2.inference.video.sources import is_moving, is_video_file, short_name
+    from bisenetv2.inference.video.sources import (
+        is_moving,
+        is_video_file,
+        short_name,
+        without_file_scheme,
+    )
 
+    sources = [without_file_scheme(source) for source in sources]
     found: list[tuple[str, Path]] = []  # what to open, and a path to name the outputs by
     passed_over: list[str] = []
     for source in sources:
@@ -237,7 +243,7 @@ def refuse_sources(outputs: Iterable[Path], sources: Iterable[str]) -> None:
     Raises:
         UserError: If an output is a source, under whatever name, or the folder of one.
     """
-    places = [Path(re.sub(r"^file://", "", source, flags=re.IGNORECASE)) for source in sources]
+    places = [Path(source) for source in sources]
     # Numbered images are in their folder.
     known = {_identity(path) for path in {p for place in places for p in (place, place.parent)}}
     for path in outputs:

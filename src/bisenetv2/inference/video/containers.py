@@ -12,6 +12,7 @@ import av
 import av.error
 
 from bisenetv2.errors import UserError
+from bisenetv2.images import IMAGE_SUFFIXES
 from bisenetv2.inference.video.frames import (
     CLOCK,
     DEFAULT_RATE,
@@ -68,6 +69,11 @@ class ContainerSource(Source):
         scheme = address.partition("://")[0].lower()
         self.live = remote and (scheme in LIVE_SCHEMES or _is_endless(self._container))
         try:
+            if remote and _is_image(self._container, self.name):
+                raise UserError(
+                    f"{self.name}: is an image, no video; download it first (curl -O) and name the "
+                    "file"
+                )
             self._video = _video_stream(self._container, self.name)
             self._describe(sound)
             self._clock = _Clock(self._container, self._video, self.rate, self.live)
@@ -246,6 +252,11 @@ def _is_endless(container: InputContainer) -> bool:
     # HLS is of no known duration while it is live; the size is its playlist's.
     has_size = container.size > 0 and "hls" not in container.format.name
     return container.duration is None and not has_size
+
+
+def _is_image(container: InputContainer, name: str) -> bool:
+    """Tells an image from the streams of cameras that are called like one."""
+    return container.format.name.endswith("_pipe") and Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _open(address: str, name: str) -> InputContainer:

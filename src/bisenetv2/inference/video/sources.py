@@ -62,6 +62,11 @@ def without_secrets(address: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
+def without_file_scheme(name: str) -> str:
+    """Makes a path of a `file://` address, and leaves any other name as it is."""
+    return name[len("file://") :] if name.lower().startswith("file://") else name
+
+
 def short_name(name: str) -> str:
     """Makes a file name of a camera, a URL (without password and query) or numbered images."""
     if URL.match(name):
@@ -97,7 +102,7 @@ def open_source(
     rate = None if fps is None else _rate(fps)
     if not isinstance(source, (str, Path)):
         return ImageSequence([Path(path) for path in source], rate or DEFAULT_RATE)
-    name = str(source)
+    name = without_file_scheme(str(source))
     camera = CAMERA.fullmatch(name)
     if camera:
         return LiveSource(partial(Camera, int(camera[1]), rate), notice)
