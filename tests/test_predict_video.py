@@ -21,6 +21,7 @@ from bisenetv2.cli import main
 from bisenetv2.commands.signals import stop_on_signal
 from bisenetv2.images import read_mask, write_image
 from bisenetv2.inference.video.pipeline import Tally
+from bisenetv2.inference.video.sources import open_source
 from clips import Files, break_sound, picture, read_clip, red_segmenter, write_clip
 
 av = pytest.importorskip("av")
@@ -431,6 +432,28 @@ def test_a_camera_that_is_lost_ends_in_time_and_is_kept(capsys, tmp_path, networ
     assert f"{address}: the connection was lost (" in err
     (path,) = tmp_path.iterdir()
     assert f" {len(read_clip(path)[0])} frames" in out
+
+
+def test_no_recording_replaces_an_earlier_one(capsys, tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "clip.mp4", 3)
+
+    def camera(*_, **__):
+        opened = open_source(clip)
+        opened.live = True
+        return opened
+
+    monkeypatch.setattr("bisenetv2.inference.video.sources.open_source", camera)
+    folder = tmp_path / "out"
+    (folder / "camera_0_3_masks").mkdir(parents=True)
+    for number in ("", "_2", "_4"):
+        code, out, _ = run(capsys, "camera:0", "--masks", "png", "-o", folder)
+        assert code == 0
+        masks = folder / f"camera_0{number}_masks"
+        assert out.endswith(f"camera_0{number}_overlay.mp4, {masks}\n")
+    assert len(list(folder.glob("*.mp4"))) == 3
+    for _ in range(2):  # whoever names a file wants that file
+        assert run(capsys, "camera:0", "-o", folder / "named.mp4")[0] == 0
+    assert len(list(folder.glob("*.mp4"))) == 4
 
 
 def test_an_interruption_before_the_first_frame_leaves_nothing(capsys, tmp_path, monkeypatch):

@@ -63,7 +63,8 @@ def predict(
     names in a folder are passed over where the image lies beside them. A video, a
     camera or a stream gives NAME_overlay.mp4 (.mkv of an .mkv or .webm, .mkv or .mov where MP4
     cannot hold the sound) with the source's frame times, size and sound and, with --masks, the
-    masks. Ctrl-C ends it with a whole file.
+    masks. Ctrl-C ends it with a whole file. A recording of a camera or a stream replaces no earlier
+    one: the next is NAME_2_overlay.mp4.
 
     Args:
         sources: Images, videos, folders (not those below), glob patterns ('photos/**/*.jpg'),
@@ -79,7 +80,7 @@ def predict(
         masks: Write a video's masks: png, a folder NAME_masks of numbered PNG files; ffv1, a
             lossless video NAME_masks.mkv. Grey values are class indices.
         fps: Frames a second of an image sequence (25 by default), or to ask a camera for.
-        seconds: Stop after this much of a video.
+        seconds: Stop after this much of a video, of a camera or stream also where it falls silent.
         preset: Encoder's trade of speed for size; slower gives smaller files.
         crf: Encoder's quality, 0 to 51; less is better and larger.
     """

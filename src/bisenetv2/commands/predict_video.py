@@ -49,7 +49,7 @@ def predict_video(
         source: As `open_source` takes it.
         segmenter: Finds the masks.
         stem: Path of the outputs without ending: `STEM_overlay.mp4` (or what `overlay_path` finds
-            the source needs), `STEM_masks`.
+            the source needs), `STEM_masks`; of a live source numbered where that is there.
         options: What to write and how.
 
     Returns:
@@ -73,6 +73,8 @@ def predict_video(
         raise UserError(f"seconds {options.seconds:g}: expected a number of seconds above 0")
     opened = open_source(source, fps=options.fps, sound=options.overlay)
     try:
+        if opened.live and options.overlay_path is None:
+            stem = free_stem(stem, options)
         overlay = overlay_path(opened, stem, options)
         masks = masks_path(stem, options.masks)
         outputs = [path for path in (overlay, masks) if path is not None]
@@ -128,6 +130,15 @@ def video_paths(stem: Path, options: VideoOptions) -> list[Path]:
         overlays = [options.overlay_path]
     masks = masks_path(stem, options.masks)
     return [*(overlays if options.overlay else []), *([] if masks is None else [masks])]
+
+
+def free_stem(stem: Path, options: VideoOptions) -> Path:
+    """Numbers a stem whose outputs are there: what was live cannot be recorded again."""
+    free, number = stem, 1
+    while any(path.exists() for path in video_paths(free, options)):
+        number += 1
+        free = stem.with_name(f"{stem.name}_{number}")
+    return free
 
 
 def masks_path(stem: Path, masks: Masks) -> Path | None:
