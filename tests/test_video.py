@@ -638,6 +638,30 @@ class TestIterator:
             break
         assert threading.active_count() == running
 
+    def test_it_tells_the_time_of_each_frame(self, tmp_path):
+        clip = write_clip(tmp_path / "in.mp4", 4, times=[0, 1, 5, 6], rate=10)
+        video = segment_video(clip, red_segmenter())
+        assert [video.seconds for _ in video] == [0, 0.1, 0.5, 0.6]
+
+    def test_it_may_be_closed_before_the_first_frame(self, tmp_path):
+        source = open_source(write_clip(tmp_path / "in.mp4", 4))
+        closed = []
+        source.close = lambda: closed.append(True)
+        segment_video(source, red_segmenter()).close()
+        assert closed
+
+    def test_images_may_be_given(self, tmp_path):
+        images = [tmp_path / f"{number}.png" for number in range(2)]
+        for image in images:
+            write_image(image, picture(0))
+        assert len(list(segment_video(images, red_segmenter()))) == 2
+
+    def test_a_model_may_be_given(self, tmp_path):
+        clip = write_clip(tmp_path / "in.mp4", 1)
+        assert len(list(segment_video(clip, "camvid"))) == 1
+        with pytest.raises(UserError, match=r"nowhere\.onnx"):
+            segment_video(clip, "nowhere.onnx")
+
     def test_an_opened_source_may_be_given(self, tmp_path):
         clip = write_clip(tmp_path / "in.mp4", 3)
         assert len(list(segment_video(open_source(clip), red_segmenter()))) == 3

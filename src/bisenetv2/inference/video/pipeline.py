@@ -10,7 +10,7 @@ import math
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,9 +238,45 @@ def convert(
     return tally
 
 
+class SegmentedVideo(Iterator[tuple[Image, Mask]]):
+    """What `segment_video` returns: iterate over it.
+
+    Attributes:
+        seconds: When the frame yielded last is shown, since the start of the source.
+    """
+
+    seconds: float
+
+    def __init__(self, source: Source, segmenter: Segmenter) -> None:
+        """Takes an open source; nothing is read until the first frame is asked for.
+
+        Args:
+            source: What to segment; closed at the end.
+            segmenter: Finds the masks.
+        """
+        self.seconds = 0.0
+        self._source, self._pairs, self._begun = source, _segment(source, segmenter), False
+
+    def __next__(self) -> tuple[Image, Mask]:
+        self._begun = True
+        frame, mask = next(self._pairs)
+        self.seconds = frame.seconds
+        return frame.image, mask
+
+    def close(self) -> None:
+        """Ends the iteration and closes the source."""
+        self._pairs.close()
+        if not self._begun:  # or else its reader closes it
+            self._begun = True
+            self._source.close()
+
+
 def segment_video(
-    source: str | Path | Source, segmenter: Segmenter | None = None, *, fps: float | None = None
-) -> Iterator[tuple[Image, Mask]]:
+    source: str | Path | Iterable[str | Path] | Source,
+    segmenter: Segmenter | str | Path | None = None,
+    *,
+    fps: float | None = None,
+) -> SegmentedVideo:
     """Yields the frames of a source with their masks, decoding ahead meanwhile.
 
     A file yields every frame. A live source yields what the caller is fast enough for, and its
@@ -248,25 +284,28 @@ def segment_video(
     end.
 
     Args:
-        source: Video file, `camera:N`, `rtsp://…`, `http://…`, `frames/%05d.png`, or what
-            `open_source` returned.
-        segmenter: Finds the masks; `None`: one of the embedded model.
+        source: Video file, `camera:N`, `rtsp://…`, `http://…`, `frames/%05d.png`, the paths of
+            images, or what `open_source` returned.
+        segmenter: Finds the masks, or the model to do it with; `None`: the embedded one.
         fps: Frames a second of an image sequence, or to ask a camera for.
 
-    Yields:
-        Frame, RGB `uint8` H×W×3, upright; and mask, `uint8` H×W.
+    Returns:
+        An iterator over pairs of a frame, RGB `uint8` H×W×3, upright, and its mask, `uint8` H×W.
+        Its `seconds` tell when that frame is shown.
 
     Raises:
-        UserError: If the source cannot be opened.
+        UserError: If the source or the model cannot be opened.
     """
-    opened = open_source(source, fps=fps) if isinstance(source, (str, Path)) else source
-    return _segment(opened, segmenter or Segmenter())
+    if segmenter is None or isinstance(segmenter, (str, Path)):
+        segmenter = Segmenter(segmenter)
+    opened = source if isinstance(source, Source) else open_source(source, fps=fps)
+    return SegmentedVideo(opened, segmenter)
 
 
-def _segment(source: Source, segmenter: Segmenter) -> Iterator[tuple[Image, Mask]]:
+def _segment(source: Source, segmenter: Segmenter) -> Generator[tuple[Frame, Mask]]:
     with ReadAhead(source) as ahead:
         for item in ahead:
             if isinstance(item, Frame):
-                yield item.image, segmenter(item.image)
+                yield item, segmenter(item.image)
     for line in source.damage:
-        warnings.warn(f"{source.name}: {line}", stacklevel=2)
+        warnings.warn(f"{source.name}: {line}", stacklevel=3)
