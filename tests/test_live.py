@@ -393,8 +393,9 @@ class TestNetworkCamera:
         assert seconds == pytest.approx([n / 64 for n in range(12)], abs=1e-4)
         assert connection.time_base == connection.first.time_base == sources.CLOCK
 
-    def test_the_iterator_takes_it(self, network_camera):
-        url = f"http://127.0.0.1:{network_camera.server_address[1]}/"
+    @pytest.mark.parametrize("path", ["", "faststream.jpg"])
+    def test_the_iterator_takes_it(self, network_camera, path):
+        url = f"http://127.0.0.1:{network_camera.server_address[1]}/{path}"
         for frame, mask in segment_video(url, red_segmenter()):
             assert frame.shape == (*mask.shape, 3)
             break

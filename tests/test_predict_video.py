@@ -244,15 +244,16 @@ class TestBadInput:
         assert "is a source" in refused(capsys, f"file://{clip}", "-o", clip)
         assert clip.read_bytes() == content
 
-    def test_an_image_behind_a_url_is_no_video(self, capsys, tmp_path):
-        write_image(tmp_path / "in" / "snap.jpg", picture(0))
+    @pytest.mark.parametrize("name", ["snap.jpg", "snap.png"])
+    def test_an_image_behind_a_url_is_no_video(self, capsys, tmp_path, name):
+        write_image(tmp_path / "in" / name, picture(0))
         handler = partial(Files, directory=tmp_path / "in")
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
-            url = f"http://me:secret@127.0.0.1:{server.server_port}/snap.jpg"
+            url = f"http://me:secret@127.0.0.1:{server.server_port}/{name}"
             line = refused(capsys, url, "-o", tmp_path / "out")
             server.shutdown()
-        assert "/snap.jpg: is an image, no video; download it first (curl -O)" in line
+        assert f"/{name}: is an image, no video; download it first (curl -O)" in line
         assert "secret" not in line
         assert not (tmp_path / "out").exists()
 

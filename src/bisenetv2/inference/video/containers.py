@@ -256,7 +256,8 @@ def _is_endless(container: InputContainer) -> bool:
 
 def _is_image(container: InputContainer, name: str) -> bool:
     """Tells an image from the streams of cameras that are called like one."""
-    return container.format.name.endswith("_pipe") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+    reads_images = container.format.name.endswith(("image2", "_pipe"))
+    return reads_images and Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _open(address: str, name: str) -> InputContainer:
