@@ -9,10 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 
+from bisenetv2.inference.video.live import print_notice
 from bisenetv2.progress import progress_bar
 
 
@@ -51,6 +52,18 @@ def test_terminal_shows_description_count_and_the_latest_text() -> None:
     assert frame.startswith("train")
     assert "3/3" in frame
     assert frame.endswith("loss [low]")
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_reader_that_goes_away_does_no_harm(is_terminal: bool, clock: list[float]) -> None:
+    with terminal() as screen:
+        if not is_terminal:
+            screen.isatty = lambda: False  # type: ignore[method-assign]
+        with progress_bar("record", 3) as bar:
+            screen.write = Mock(side_effect=OSError("gone"))  # type: ignore[method-assign]
+            clock[0] += 60
+            bar.advance(1)
+            print_notice("camera: lost")
 
 
 def test_text_stays_until_it_is_replaced() -> None:
