@@ -92,10 +92,8 @@ def held_folder(folder: Path, busy: str) -> Iterator[bool]:
     Raises:
         UserError: If another run holds it, or it cannot be made.
     """
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
     if sys.platform == "win32":
         yield False
         return

@@ -79,9 +79,8 @@ def predict_video(
         masks = masks_path(stem, options.masks)
         outputs = [path for path in (overlay, masks) if path is not None]
         with ExitStack() as stack:
-            stop = stack.enter_context(
-                stop_on_signal()
-            )  # until the writers have closed their files
+            # Outermost, so that signals are caught until the writers have closed their files.
+            stop = stack.enter_context(stop_on_signal())
             writers = []
             if overlay is not None:
                 look = options.alpha, options.preset, options.crf
