@@ -367,7 +367,7 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a split that came later": (
         later_split,
-        r"warning: test \(images/test\) is not in dataset.yaml; add it there, or remove that file",
+        r"warning: test \(images/test\) is not in \S+/dataset.yaml; add it there, or ",
     ),
     "a list that lacks a class": (
         short_list,
@@ -524,6 +524,15 @@ def test_masks_beside_images_may_be_without_one_too(
     code, out, _ = run(capsys, "check", tmp_path / "own")
     assert (code, len(complaints(out))) == (1, 1)
     assert "1 mask of train is without an image" in out and "zzz_mask.png" in out
+
+
+def test_what_came_later_and_is_no_split_is_nothing_to_complain_of(
+    capsys: pytest.CaptureFixture[str], data: Path
+) -> None:
+    describe(data, "a", "b", "c")
+    (data / "test.csv").write_text("image,mask\nimages/99.jpg,masks/99.png\n")
+    code, out, _ = run(capsys, "check", data)
+    assert (code, complaints(out)) == (0, [])
 
 
 def test_masks_without_any_class_are_an_error(

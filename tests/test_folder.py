@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bisenetv2.data.catalogue import open_dataset
 from bisenetv2.data.folder import dataset_yaml
-from bisenetv2.data.folder.holding_out import held_out
+from bisenetv2.data.folder.holding_out import fair_seed, held_out
 from bisenetv2.data.folder.lists import read_rows
 from bisenetv2.data.folder.matching import Source, match, walk
 from bisenetv2.data.folder.split import infer_description, open_folder
@@ -118,6 +118,42 @@ def test_without_splits_a_fifth_is_held_out_the_same_each_time(
     assert "unknown split 'test'" in complaint(tmp_path, "test")
 
 
+@given(st.lists(st.frozensets(st.integers(0, 3), min_size=1), min_size=2, max_size=20))
+def test_what_is_held_out_is_a_class_s_last_image_only_where_no_seed_helps(
+    held: list[frozenset[int]],
+) -> None:
+    pairs = [(Path(f"/d/{n}.png"), Path(f"/m/{n}.png")) for n in range(len(held))]
+    holds = {mask: values for (_, mask), values in zip(pairs, held, strict=True)}
+
+    def lost(seed: int) -> tuple[int, int]:
+        train, val = (
+            frozenset().union(*(holds[mask] for _, mask in part))
+            for part in held_out(pairs, Path("/d"), 0.2, seed)
+        )
+        return len(val - train), len(train - val)
+
+    seed = fair_seed(pairs, Path("/d"), 0.2, holds)
+    assert lost(seed) == min(map(lost, range(20)))
+    assert all(lost(earlier) > lost(seed) for earlier in range(seed))
+
+
+def test_blends_along_edges_do_not_choose_what_is_held_out(tmp_path: Path) -> None:
+    colors = np.array([[0, 0, 0], [250, 0, 0], [0, 250, 0]], np.uint8)
+    generator = np.random.default_rng(0)
+    for number in range(12):
+        areas = np.kron(np.arange(2 + number % 2), np.ones((9, 9), np.uint8)).astype(np.uint8)
+        pixels = colors[areas]
+        pixels[:, 8] = generator.integers(1, 200, (9, 3))  # other blends in each file
+        write_image(tmp_path / f"images/{number}.png", np.zeros((*areas.shape, 3), np.uint8))
+        write_image(tmp_path / f"masks/{number}.png", pixels)
+    description = infer_description(tmp_path)
+    assert description.labels.palette == ((0, 0, 0), (0, 250, 0), (250, 0, 0))
+    for split in ("train", "val"):
+        dataset = open_dataset(tmp_path, split)
+        masks = [dataset[index].mask for index in range(len(dataset))]
+        assert {0, 1, 2} <= set(np.unique(np.concatenate(masks, axis=None)))
+
+
 @given(st.integers(2, 60), st.floats(0.01, 0.99))
 def test_a_pair_added_later_moves_few_others(count: int, share: float) -> None:
     pairs = [(Path(f"/d/{n}.png"), Path(f"/m/{n}.png")) for n in range(count + 1)]
@@ -160,6 +196,23 @@ def test_of_two_folders_of_one_split_none_is_lost(image: str, mask: str, tmp_pat
     text = complaint(tmp_path)
     assert text.startswith(f"{(tmp_path / image.format('valid', 'a')).parent}: is val as ")
     assert "pairs.csv" in text
+
+
+@pytest.mark.parametrize("images", ["val_images", "valid_images", "images-val"])
+def test_folders_named_after_a_split_lie_beside_those_to_train_on(
+    images: str, tmp_path: Path
+) -> None:
+    add(tmp_path, "images/0.png", "masks/0.png")
+    add(tmp_path, f"{images}/1.png", "validation_masks/1.png")
+    write_image(tmp_path / "test_images/2.png", np.zeros((6, 6, 3), np.uint8))
+    (tmp_path / "val_labels").mkdir()
+    (tmp_path / "val_labels/1.json").write_text("{}")
+    assert names(tmp_path, "train") == ["images/0.png"]
+    assert names(tmp_path, "val") == [f"{images}/1.png"]
+    (tmp_path / "dataset.yaml").unlink()
+    assert "test: left out" in "\n".join(infer_description(tmp_path).notes)
+    add(tmp_path, "image_val/3.png", "validation_masks/3.png")
+    assert "is val as" in complaint(tmp_path)
 
 
 def test_masks_may_call_a_split_otherwise_than_images(tmp_path: Path) -> None:

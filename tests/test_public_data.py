@@ -178,6 +178,13 @@ def test_a_list_of_other_classes_makes_it_one_s_own_data(
     assert dataset.labels.names == (tuple(names) if own else BUILTIN["cityscapes"].names)
 
 
+def test_synonyms_in_an_official_list_contradict_nothing(tmp_path: Path) -> None:
+    unpacked("ade20k", tmp_path)
+    names = [f"{name}, another word" for name in BUILTIN["ade20k"].names]
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    assert open_dataset(tmp_path, "val").labels is BUILTIN["ade20k"]
+
+
 def test_cityscapes_train_ids_out_of_range_are_refused(tmp_path: Path) -> None:
     unpacked("cityscapes", tmp_path)
     (tmp_path / FILES["cityscapes"][1]).unlink()

@@ -36,7 +36,6 @@ MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".gif", ".npy", ".mat")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")
 """Pillow's names of these formats; whatever else it could open is not even tried."""
 
-_MASK_FORMATS = (*_FORMATS, "GIF")
 
 _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 """Pillow's modes of a single channel of whole numbers."""
@@ -44,8 +43,8 @@ _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _ORIENTATION = 0x0112
 """EXIF's tag of the orientation."""
 
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
-"""TIFF's tags of the size."""
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS = 256, 257, 258
+"""TIFF's tags of the size, and of the bits of each band."""
 
 _ENDINGS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 """Last bytes of a whole file of the format."""
@@ -67,7 +66,7 @@ class Header(NamedTuple):
 
 
 def read_header(path: str | Path) -> Header:
-    """Reads an image file's header and looks at its last bytes.
+    """Reads the header of an image, or of a mask that is one, and looks at its last bytes.
 
     Nothing is decoded unless these are not as they should be.
 
@@ -75,7 +74,7 @@ def read_header(path: str | Path) -> Header:
         UserError: If the file is missing, no image, cut off, or of more than 178 megapixels.
     """
     try:
-        with Path(path).open("rb") as file, _opened(path, file) as header:
+        with Path(path).open("rb") as file, _opened(path, file, _formats(path)) as header:
             orientation = _orientation(header)
             size = _stored_size(header)
             ending = _ENDINGS.get(header.format or "", b"")
@@ -121,7 +120,11 @@ def read_image(path: str | Path, *, reduced: bool = False) -> Image:
 
 
 def decode_image(data: bytes, name: str | Path, *, reduced: bool = False) -> Image:
-    """Decodes the bytes of an image file, as `read_image` does; `name` is for its errors."""
+    """Decodes the bytes of an image file, as `read_image` does; `name` is for its errors.
+
+    Raises:
+        UserError: If they are truncated, no image, of more than 178 megapixels, or hold fractions.
+    """
     with _opened(name, BytesIO(data)) as header:
         # Some versions of OpenCV paint the missing half of a JPEG instead of refusing it; Pillow
         # refuses. Its slower decoding is spent only on files that do not end as they should.
@@ -130,8 +133,8 @@ def decode_image(data: bytes, name: str | Path, *, reduced: bool = False) -> Ima
             header.load()
         if header.mode == "F":
             raise UserError(f"{name}: holds fractions, not values of 0-255; save it in 8 bits")
-        if header.format == "TIFF" and len(header.getbands()) == 4:
-            # OpenCV would multiply the colours by what it takes for alpha.
+        # Of four 8-bit bands OpenCV would multiply the colours by what it takes for alpha.
+        if isinstance(header, TiffImageFile) and header.tag_v2.get(_TIFF_BITS) == (8,) * 4:
             step = 2 if reduced else 1
             return np.ascontiguousarray(np.asarray(header.convert("RGB"))[::step, ::step])
     flag = cv2.IMREAD_REDUCED_COLOR_2 if reduced else cv2.IMREAD_COLOR_RGB
@@ -198,7 +201,7 @@ def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
     """
     if Path(path).suffix.lower() in (".npy", ".mat"):
         return None
-    with _opened(path, BytesIO(read_bytes(path)), _MASK_FORMATS) as file:
+    with _opened(path, BytesIO(read_bytes(path)), _formats(path)) as file:
         palette = file.getpalette() if file.mode == "P" else None
         if palette is None:
             return None
@@ -208,7 +211,7 @@ def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
 
 
 def _mask_image(path: str | Path, as_colors: bool) -> npt.NDArray[np.integer]:
-    with _opened(path, BytesIO(read_bytes(path)), _MASK_FORMATS) as file:
+    with _opened(path, BytesIO(read_bytes(path)), _formats(path)) as file:
         if file.mode in _ID_MODES and not (as_colors and file.mode in ("1", "P")):
             return _ids(file)
         if file.mode == "F":
@@ -272,6 +275,11 @@ def _ids(file: PillowImage.Image) -> npt.NDArray[np.integer]:
     file.load()
     ids = np.asarray(file)  # H, W
     return ids.astype(np.uint8) if ids.dtype == np.bool_ else ids
+
+
+def _formats(path: str | Path) -> tuple[str, ...]:
+    """Names the formats a file may have: GIF is one of masks alone."""
+    return (*_FORMATS, "GIF") if Path(path).suffix.lower() == ".gif" else _FORMATS
 
 
 @contextmanager

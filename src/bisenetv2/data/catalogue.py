@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -98,7 +99,9 @@ def _may_be(root: Path, labels: Labels) -> bool:
     found = find_classes(root)
     if found is None:
         return True
-    own = {item.name.lower() for item in found[1] if not VOID.fullmatch(item.name)}
+    # Official lists give synonyms, too: `building, edifice`.
+    names = [re.split(r"[,;]", item.name)[0].strip().lower() for item in found[1]]
+    own = {name for name in names if not VOID.fullmatch(name)}
     common = own & {name.lower() for name in labels.names}
     return 2 * len(common) >= max(len(own), len(labels))
 

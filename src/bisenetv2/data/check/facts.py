@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bisenetv2.data.check.files import Listing, all_pairs
 from bisenetv2.data.encodings import Encoding, pack_colors, single_channel
 from bisenetv2.errors import UserError
-from bisenetv2.images import IMAGE_SUFFIXES, Header, read_header, read_image, read_mask
+from bisenetv2.images import Header, read_header, read_image, read_mask
 from bisenetv2.labels import Labels
 
 THUMBNAIL = 32
@@ -132,7 +132,7 @@ def look(split: str, image: Path, mask: Path, listing: Listing, decoded: bool) -
     try:
         if decoded:
             facts.mask_size, facts.mask = _look_at_mask(mask, listing)
-        elif mask.suffix.lower() in IMAGE_SUFFIXES:
+        elif mask.suffix.lower() not in (".npy", ".mat"):
             facts.mask_size = read_header(mask).size
     except UserError as error:
         facts.troubles.append((mask, str(error)))

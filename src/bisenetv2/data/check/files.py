@@ -192,23 +192,26 @@ def _described(data: Path) -> Listing:
         described.name,
         described.root,
         splits,
-        None if described.classes == _UNKNOWN else described.labels,
+        None if described.classes is _UNKNOWN else described.labels,
         described.encoding,
-        (*findings, *found.findings, *_unlisted(data, described)),
+        (*findings, *found.findings),
         described.notes,
         parted,
     )
 
 
-def _unlisted(data: Path, described: Description) -> Iterator[Finding]:
-    """Splits that have come into the folder since it was described."""
+def _unlisted(described: Description, place: Path) -> Iterator[Finding]:
+    """Splits that have come into a folder since it was described in the file `place`."""
     try:
-        found = find_splits(data) if data.is_dir() else {}
-    except UserError:  # the description finds what this does not
+        found = find_splits(described.root)
+        there = [split for split in found if match(described.root, found[split]).pairs]
+    except UserError:  # what was described need not lie as what is found without a description
         return
-    for split, source in found.items():
-        if split not in described.splits and match(data, source).pairs:
-            told = f"{split} ({source.list or source.images}) is not in {dataset_yaml.NAME}"
+    known = {(source.images, source.list) for source in described.splits.values()}
+    for split in there:
+        source = found[split]
+        if split not in described.splits and (source.images, source.list) not in known:
+            told = f"{split} ({source.list or source.images}) is not in {place}"
             remedy = "add it there, or remove that file to have it written anew"
             yield Finding("warning", "layout", told, remedy)
 
@@ -218,7 +221,8 @@ def _description(data: Path) -> tuple[Description, list[Finding]]:
     is_yaml = data.suffix.lower() in (".yaml", ".yml")
     for place in (data,) if is_yaml else yaml_places(data):
         if place.is_file():
-            return dataset_yaml.read(place), []
+            described = dataset_yaml.read(place)
+            return described, list(_unlisted(described, place))
     try:
         return infer_description(data), []
     except UserError:

@@ -191,7 +191,8 @@ def ignoring(facts: Facts, listing: Listing) -> Iterator[Finding]:
     ids = [pair for pair in labels.raw_ids or () if pair[1] != IGNORE_INDEX]
     values = sorted(raw for raw, _ in ids)
     steps = [after - value for value, after in pairwise(values)]
-    if share and values[:1] == [0] and min(steps, default=0) >= _GREYS:
+    marks = {raw for raw, index in labels.raw_ids or () if index == IGNORE_INDEX}
+    if share and marks == {IGNORE_INDEX} and values[:1] == [0] and min(steps, default=0) >= _GREYS:
         told = f"ids lie far apart, as greys do ({', '.join(map(str, values[:8]))})"
         remedy = f"if {IGNORE_INDEX} is one of them list it under `classes` in dataset.yaml"
         told += f", and {100 * share:.2g} % of the pixels are ignored"
@@ -230,8 +231,9 @@ def classes(facts: Facts, listing: Listing) -> Iterator[Finding]:
     for split, counts in zip(splits, table, strict=True):
         if absent := _classes(labels, (counts == 0) & (total > 0) & ~single):
             learnt = split != "train"
-            how = "by another val_seed in dataset.yaml" if listing.held_out else "anew"
-            told = f"what is absent is not {'scored' if learnt else 'learnt'}: split the data {how}"
+            told = f"what is absent is not {'scored' if learnt else 'learnt'}: split the data anew"
+            if listing.held_out:  # so that it lies in both parts where enough images show it
+                told = f"{'scores' if learnt else 'training'} need more images of it"
             yield Finding(
                 "warning" if learnt else "error",
                 "class",

@@ -76,15 +76,6 @@ def read_classes_file(path: Path) -> list[NamedClass]:
     return found
 
 
-_HEX = re.compile(r"[\"']?#([0-9A-Fa-f]{2})([0-9A-Fa-f]{2})([0-9A-Fa-f]{2})\b[\"']?")
-
-
-def _in_decimals(text: str) -> str:
-    """Writes `#804080` as `128,64,128`, parted by whatever parts the line."""
-    mark = next((mark for mark in "\t;," if mark in text), "," if ":" in text else " ")
-    return _HEX.sub(lambda found: mark.join(str(int(hex, 16)) for hex in found.groups()), text)
-
-
 class _Header(NamedTuple):
     mark: str
     """What parts the columns."""
@@ -100,7 +91,7 @@ _COLUMNS = {
     "r": re.compile(r"(.*[(\[])?r(ed)?([ _-]value)?"),
     "g": re.compile(r"g(reen)?([ _-]value)?"),
     "b": re.compile(r"b(lue)?([ _-]value)?"),
-    "color": re.compile(r".*colou?r.*|r\W*g\W*b.*"),
+    "color": re.compile(r".*colou?r.*|r\W*g\W*b.*|(.*[ _-])?hex.*"),
     "name": re.compile(r"((class|category|label|object)[ _-]?)?names?"),
     "id": re.compile(
         r"(.*[ _-]|class|category|label|pixel)?(id|idx|index|value|number|nr|no|code)"
@@ -121,7 +112,19 @@ _OWN_ID = re.compile(r"(class|category|label|pixel)?[ _-]?(id|index|value)|numbe
 """Headings of the id that counts where several columns look like ids."""
 
 _NUMBER = re.compile(r"\s*\d{1,5}\s*")
+_HEX = re.compile(r"[\"']?#" + r"([0-9A-Fa-f]{2})" * 3 + r"([0-9A-Fa-f]{2})?\b[\"']?")
 _CHANNELS = re.compile(r"\W*(\d{1,3})\W+(\d{1,3})\W+(\d{1,3})(\W+\d{1,3})?\W*")
+
+
+def _in_decimals(text: str) -> str:
+    """Writes `#804080` as `128,64,128`, parted by whatever parts the line, and leaves out alpha.
+
+    At the start of a line it may be the first word of a comment, as in `#facade of a house`.
+    """
+    if text.startswith("#") and not re.match(r"#([0-9A-F]{6}|[0-9a-f]*\d[0-9a-f]*)\b", text):
+        return text
+    mark = next((mark for mark in "\t;," if mark in text), "," if ":" in text else " ")
+    return _HEX.sub(lambda m: mark.join(str(int(m[place], 16)) for place in (1, 2, 3)), text)
 
 
 def _header(text: str) -> _Header | None:

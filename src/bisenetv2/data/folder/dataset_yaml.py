@@ -200,8 +200,11 @@ def read(path: Path) -> Description:
 
 
 _KEYS = frozenset(
-    ("root", "name", "licence", "encoding", "tolerance", "ignore", "classes", "splits", "val_share")
-) | {"val_seed"}
+    (
+        *("root", "name", "licence", "encoding", "tolerance", "ignore", "classes", "splits"),
+        *("val_share", "val_seed"),
+    )
+)
 
 
 def _parse(content: object, folder: Path) -> Description:

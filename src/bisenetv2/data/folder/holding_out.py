@@ -27,36 +27,42 @@ def held_out(
         seed: Chooses the hashes.
     """
     salt = f"{seed}:".encode() if seed else b""
-
-    def rank(pair: Pair) -> str:
-        image = pair[0]
-        name = image.relative_to(root) if image.is_relative_to(root) else image
-        return hashlib.sha256(salt + os.fsencode(name.with_suffix("").as_posix())).hexdigest()
-
     count = min(max(round(share * len(pairs)), 1), len(pairs) - 1)
-    out = set(sorted(pairs, key=rank)[:count])
-    return [p for p in pairs if p not in out], [p for p in pairs if p in out]
+    ranks = [hashlib.sha256(salt + name).digest() for name in _names(pairs, root)]
+    out = set(sorted(range(len(pairs)), key=ranks.__getitem__)[:count])
+    return (
+        [pair for place, pair in enumerate(pairs) if place not in out],
+        [pair for place, pair in enumerate(pairs) if place in out],
+    )
+
+
+def _names(pairs: Sequence[Pair], root: Path) -> list[bytes]:
+    names = (i.relative_to(root) if i.is_relative_to(root) else i for i, _ in pairs)
+    return [os.fsencode(name.with_suffix("").as_posix()) for name in names]
 
 
 def fair_seed(
     pairs: Sequence[Pair], root: Path, share: float, holds: Mapping[Path, Set[int]]
 ) -> int:
-    """Finds the seed of `held_out` that parts the pairs best: every value lies in both parts.
+    """Finds a seed of `held_out` by which every class lies in both parts.
 
     Args:
         pairs: At least two.
         root: Folder the paths are seen from.
         share: Share to hold out.
-        holds: Values in each mask.
+        holds: Values in each mask that mean a class.
 
     Returns:
-        Of the seeds tried, the one that leaves fewest values out of what is trained on, then of
-        what is held out, then the smallest.
+        The first such seed; if none of those tried is one, the first that leaves fewest values out
+        of what is trained on and, among these, out of what is held out.
     """
-
-    def lost(seed: int) -> tuple[int, int]:
+    best, least = 0, None
+    for seed in range(_SEEDS):
         kept, out = held_out(pairs, root, share, seed)
-        train, val = (set().union(*(holds.get(m, ()) for _, m in part)) for part in (kept, out))
-        return len(val - train), len(train - val)
-
-    return min(range(_SEEDS), key=lost)
+        train, val = (set().union(*(holds[mask] for _, mask in part)) for part in (kept, out))
+        lost = len(val - train), len(train - val)
+        if least is None or lost < least:
+            best, least = seed, lost
+        if least == (0, 0):
+            break
+    return best

@@ -133,7 +133,7 @@ def _holds_mask(folder: Path) -> bool:
 
 def _by_split_folders(root: Path) -> dict[str, Source]:
     folders = _folders(root)
-    splits: dict[str, Source] = {}
+    splits = _named_by_split(root, folders)
     whole = _images_and_masks(root, root)
     if whole is not None:  # images/train, masks/train
         masks = _folders(root / whole.masks)
@@ -143,12 +143,9 @@ def _by_split_folders(root: Path) -> dict[str, Source]:
                 other = masks.get(low) or next(alike, name)
                 source = Source(f"{whole.images}/{name}", f"{whole.masks}/{other}")
                 _add(root, splits, low, source)
+        if splits and "train" not in splits:  # images, masks beside val_images, val_masks
+            splits["train"] = whole
         return splits
-    kinds = {_split_and_kind(low): name for low, name in folders.items()}
-    for (split, kind), name in kinds.items():  # train_images, train_masks; or images_train
-        own = next((kinds[split, m] for m in MASK_FOLDERS if (split, m) in kinds), "")
-        if split and own and kind in IMAGE_FOLDERS:
-            _add(root, splits, split, Source(name, own))
     for low, name in folders.items():
         if split_named(low) is None:
             continue
@@ -165,13 +162,35 @@ def _by_split_folders(root: Path) -> dict[str, Source]:
     return splits
 
 
+def _named_by_split(root: Path, folders: dict[str, str]) -> dict[str, Source]:
+    """Finds `train_images` with `train_masks`, `images_val` with `masks_val` and the like."""
+    images: dict[str, list[str]] = {}
+    masks: dict[str, dict[str, str]] = {}
+    for low, name in folders.items():
+        split, kind = _split_and_kind(low)
+        if split and kind in IMAGE_FOLDERS:
+            images.setdefault(split, []).append(name)
+        elif split and kind in MASK_FOLDERS:
+            masks.setdefault(split, {})[kind] = name
+    splits: dict[str, Source] = {}
+    for split, names in images.items():
+        own = masks.get(split, {})
+        choices = [own[kind] for kind in MASK_FOLDERS if kind in own]
+        if holding := next((name for name in choices if _holds_mask(root / name)), None):
+            for name in names:
+                _add(root, splits, split, Source(name, holding))
+    if splits and "test" in images:
+        splits.setdefault("test", Source(images["test"][0]))
+    return splits
+
+
 def _split_and_kind(low: str) -> tuple[str, str]:
-    """Parts `train_images` or `images-train`; what comes without a split or a kind is empty."""
+    """Parts `train_images` or `images-training` into split and kind; else both are empty."""
     for mark in "_-":
-        for split, kind in (low.partition(mark)[::2], low.rpartition(mark)[::-2]):
-            if split_named(split):
+        for name, kind in (low.partition(mark)[::2], low.rpartition(mark)[::-2]):
+            if split := split_named(name):
                 return split, kind
-    return "", low
+    return "", ""
 
 
 def _add(root: Path, splits: dict[str, Source], name: str, source: Source) -> None:
@@ -297,13 +316,13 @@ def _with_endings(root: Path, source: Source) -> Source:
     else:
         masks = files_below(root / source.masks, MASK_SUFFIXES)
         images = files_below(root / source.images, IMAGE_SUFFIXES)
-        for kind, files, folder in (
-            ("image", images, source.images),
-            ("mask", masks, source.masks),
+        for kind, suffixes, files, folder in (
+            ("image", IMAGE_SUFFIXES, images, source.images),
+            ("mask", MASK_SUFFIXES, masks, source.masks),
         ):
             if not files:
                 raise UserError(
-                    f"{root / folder}: holds no {kind} ({', '.join(MASK_SUFFIXES)}); put them there"
+                    f"{root / folder}: holds no {kind} ({', '.join(suffixes)}); put them there"
                     + ("" if kind == "image" else ", polygons drawn by `bisenetv2 convert-labels`")
                 )
         endings = find_endings(images, masks)

@@ -20,7 +20,7 @@ MASK_ENDINGS = (
     *("_gtFine_color", "_labels", "_masks", "_labelIds", "_labelTrainIds", "_seg", "_gt"),
     *("_segmentation", "_annotation", "_annotations", "_annot", "_color_mask", "_color"),
     *("_mask_color", "_lab", "_target", "_segmap", "_GT", "-mask", "-label", ".mask", ".label"),
-    *(".jpg", ".jpeg", ".png"),
+    *(".jpg", ".JPG", ".jpeg", ".png", ".tif"),
 )
 """What names of masks may carry that names of images do not, the usual ones first."""
 

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from bisenetv2.data.encodings import pack_color
 from bisenetv2.data.folder import dataset_yaml
 from bisenetv2.data.folder.class_files import find_classes
 from bisenetv2.data.folder.dataset_yaml import Description
@@ -15,9 +16,10 @@ from bisenetv2.data.folder.holding_out import fair_seed, held_out
 from bisenetv2.data.folder.infer import infer
 from bisenetv2.data.folder.layout import LIST_SUFFIXES, find_in_list, find_splits, passed_over
 from bisenetv2.data.folder.matching import Match, Pair, Source, match
-from bisenetv2.data.folder.survey import survey
+from bisenetv2.data.folder.survey import Held, survey
 from bisenetv2.data.pairs import PairedFiles
 from bisenetv2.errors import UserError
+from bisenetv2.labels import IGNORE_INDEX
 from bisenetv2.progress import progress_bar
 
 
@@ -106,7 +108,8 @@ def infer_description(data: Path) -> Description:
     notes = [*map(_layout, splits.items()), f"pairs of image and mask: {counts}", *left]
     seed = 0
     if "val" not in splits and len(pairs.get("train", ())) > 1:
-        seed = fair_seed(pairs["train"], root, dataset_yaml.VAL_SHARE, found.holds)
+        holds = {mask: _classes_in(held, inferred) for mask, held in found.holds.items()}
+        seed = fair_seed(pairs["train"], root, dataset_yaml.VAL_SHARE, holds)
         kept, out = held_out(pairs["train"], root, dataset_yaml.VAL_SHARE, seed)
         notes.append(
             f"no val: {len(out)} of train are held out as val, {len(kept)} stay; "
@@ -118,6 +121,14 @@ def infer_description(data: Path) -> Description:
     notes += [*inferred.notes, f"classes: {', '.join(names[:20])}{', …' * (len(names) > 20)}"]
     name = data.resolve().stem if data.is_file() else data.resolve().name
     return replace(inferred, root=root, splits=splits, name=name, notes=tuple(notes), val_seed=seed)
+
+
+def _classes_in(held: Held, described: Description) -> frozenset[int]:
+    """Leaves of the values of a mask those that mean a class; of instances, none."""
+    if described.kind == "colors":
+        return held.colors & {pack_color(color) for color in described.labels.palette}
+    raw_ids = described.labels.raw_ids or ()
+    return held.ids & {raw for raw, index in raw_ids if index != IGNORE_INDEX}
 
 
 def leave_out_withheld(splits: dict[str, Source], matches: dict[str, Match]) -> list[str]:

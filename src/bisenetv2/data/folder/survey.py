@@ -71,6 +71,13 @@ class Group:
         return new
 
 
+class Held(NamedTuple):
+    """Values of one file, as ids and as colours; of colours, those that fill areas."""
+
+    ids: frozenset[int]
+    colors: frozenset[int]
+
+
 @dataclass
 class Survey:
     """What the files of each kind hold."""
@@ -100,8 +107,8 @@ class Survey:
     colors_of_ids: dict[int, Color] = field(default_factory=dict)
     """Colours of ids, by the first palette image that has them."""
 
-    holds: dict[Path, frozenset[int]] = field(default_factory=dict)
-    """Values of each file, unless they are more than there can be classes."""
+    holds: dict[Path, Held] = field(default_factory=dict)
+    """Values of each file."""
 
     bits: int = 0
     """Pixels of 1 in images of 1 bit, where it is white; counted if others hold 0 and 255."""
@@ -133,6 +140,16 @@ class _File(NamedTuple):
 
     group: Group
     palette: npt.NDArray[np.uint8] | None
+
+    @property
+    def held(self) -> Held:
+        if self.channels == 3:
+            return Held(frozenset(), frozenset(self.group.solid))
+        ids = frozenset(self.group.pixels)
+        if self.palette is None:
+            return Held(ids, frozenset(value * 0x010101 for value in ids if value <= 255))
+        colors = pack_colors(self.palette)
+        return Held(ids, frozenset(int(colors[value]) for value in ids))
 
 
 def survey(masks: Sequence[Path], progress: Callable[[], None] | None = None) -> Survey:
@@ -170,8 +187,7 @@ def survey(masks: Sequence[Path], progress: Callable[[], None] | None = None) ->
                 total.colored += file.group
                 if total.photograph is None and file.group.is_photograph:
                     total.photograph = path
-            if len(file.group.pixels) <= IGNORE_INDEX:
-                total.holds[path] = frozenset(file.group.pixels)
+            total.holds[path] = file.held
             if total.lossy is None and is_lossy(path):
                 total.lossy = path
             if len(total.grey.pixels) + len(total.colored.pixels) > _MOST_VALUES:
