@@ -24,7 +24,7 @@ from bisenetv2.evaluation.confusion import ConfusionMatrix
 from bisenetv2.labels import CAMVID
 from bisenetv2.network import checkpoint
 from bisenetv2.network.config import BiSeNetV2Config
-from bisenetv2.training import loop, state
+from bisenetv2.training import loop, session, state
 from bisenetv2.training.loader import InMemory
 from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.watch import Watch
@@ -64,7 +64,7 @@ def write_half(*args: Any) -> None:
 
 
 DEATHS: dict[str, Callable[[], None]] = {
-    "in the first write of the best": lambda: on_call(loop, "save_checkpoint", 1, kill_me),
+    "in the first write of the best": lambda: on_call(session, "save_checkpoint", 1, kill_me),
     "in a step": lambda: on_call(torch.optim.SGD, "step", 3, kill_me),
     "in a checkpoint": lambda: on_call(state, "write_tensors", 1, write_half),
     "in a validation": lambda: on_call(ConfusionMatrix, "update", 3, kill_me),

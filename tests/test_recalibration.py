@@ -114,7 +114,7 @@ def test_what_is_kept_has_them_and_the_run_goes_on_as_without(
 
 
 def test_what_is_validated_is_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bisenetv2.training import loop
+    from bisenetv2.training import session
 
     scored: list[Any] = []
 
@@ -122,8 +122,8 @@ def test_what_is_validated_is_what_is_kept(tmp_path: Path, monkeypatch: pytest.M
         scored.append(copy.deepcopy(network.network.state_dict()))
         return validate(network, *rest)
 
-    validate = loop.validate
-    monkeypatch.setattr(loop, "validate", noted)
+    validate = session.validate
+    monkeypatch.setattr(session, "validate", noted)
     best = load_file(train(tiny(), STREETS, STREETS, tmp_path, bar=Bar()))
     assert len(scored) == 1
     assert all(torch.equal(tensor, scored[0][name]) for name, tensor in best.items())

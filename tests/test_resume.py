@@ -363,7 +363,7 @@ def test_a_configuration_with_a_date_that_is_none_is_refused(tmp_path: Path) -> 
 def test_patience_ends_a_run_that_no_longer_improves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bisenetv2.training import loop
+    from bisenetv2.training import session
 
     found = iter([0.3, 0.2, 0.4, 0.1, 0.2, 0.9])
 
@@ -373,7 +373,9 @@ def test_patience_ends_a_run_that_no_longer_improves(
         def __init__(self) -> None:
             self.mean_iou = next(found)
 
-    monkeypatch.setattr(loop, "validate", lambda *_: SimpleNamespace(matrix=Scored(), merit="fair"))
+    monkeypatch.setattr(
+        session, "validate", lambda *_: SimpleNamespace(matrix=Scored(), merit="fair")
+    )
     monkeypatch.setattr(Watch, "show", lambda *_: None)
     recipe, bar = tiny(iterations=6, val_every=1, save_every=1, patience=2), Bar()
     train(recipe, STREETS, VAL_STREETS, tmp_path, bar=bar)

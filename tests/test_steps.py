@@ -26,10 +26,11 @@ from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
 from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
 from bisenetv2.network.frames import FrameNetwork  # noqa: E402
 from bisenetv2.training.loader import Batch, InMemory  # noqa: E402
-from bisenetv2.training.loop import reads_loss, train  # noqa: E402
+from bisenetv2.training.loop import train  # noqa: E402
 from bisenetv2.training.phases import plan_phases  # noqa: E402
 from bisenetv2.training.recipe import Recipe  # noqa: E402
 from bisenetv2.training.run_folder import RunFolder  # noqa: E402
+from bisenetv2.training.session import reads_loss  # noqa: E402
 from bisenetv2.training.state import RunState, newest_state  # noqa: E402
 from bisenetv2.training.steps import Steps, new_state  # noqa: E402
 from bisenetv2.training.validation import validate  # noqa: E402
