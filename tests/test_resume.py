@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ from bisenetv2.training.loop import train  # noqa: E402
 from bisenetv2.training.phases import batches_from, plan_phases  # noqa: E402
 from bisenetv2.training.recipe import Recipe  # noqa: E402
 from bisenetv2.training.run_folder import RunConfig, RunFolder  # noqa: E402
+from bisenetv2.training.steps import Steps  # noqa: E402
 from bisenetv2.training.watch import Watch  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -116,6 +118,56 @@ def files_up_to(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_a_state_from_which_it_goes_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+) -> None:
+    words = ["train", "streets", "--network.width", "0.25", "--crop", "32", "64", "--batch", "2",
+             "--overfit", "2", "--iterations", "4", "--save-every", "100",
+             "--val-every", "3"]  # fmt: skip
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    assert main([*words, "--run", str(straight)]) == 0
+    take = Steps.take
+
+    def signalled(steps: Steps, batch: Any) -> None:
+        take(steps, batch)
+        if steps.state.step == 2:
+            signal.raise_signal(number)
+
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(Steps, "take", signalled)
+        assert main([*words, "--run", str(stopped)]) == 128 + number
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[-1] == (
+        f"bisenetv2 train: {stopped}: stopped at step 2 of 4, which is saved; "
+        f"`bisenetv2 train {stopped} --resume` goes on"
+    )
+    assert [path.name for path in (stopped / "last").iterdir()] == ["state-00000002.safetensors"]
+    assert main(["train", str(stopped), "--resume"]) == 0
+    for name in ("last/state-00000004.safetensors", "best.safetensors"):
+        assert same_tensors(straight / name, stopped / name)
+
+
+def test_a_second_signal_ends_a_run_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def twice(*_: Any) -> None:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Steps, "take", twice)
+    words = ["train", "streets", "--network.width", "0.25", "--crop", "32", "64", "--batch", "2",
+             "--overfit", "2", "--iterations", "4", "--run", str(tmp_path / "x")]  # fmt: skip
+    assert main(words) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "bisenetv2 train: interrupted"
+    assert not (tmp_path / "x" / "last").exists()
 
 
 def test_a_full_disk_stops_the_run_and_names_the_last_good_state(tmp_path: Path) -> None:

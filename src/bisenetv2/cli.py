@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from bisenetv2 import __version__
-from bisenetv2.errors import UserError, require
+from bisenetv2.errors import StoppedError, UserError, require
 
 HELP = """\
 bisenetv2: real-time semantic segmentation with BiSeNet V2
@@ -38,7 +38,7 @@ bisenetv2: real-time semantic segmentation with BiSeNet V2
   bisenetv2 benchmark --against plain                   time every stage on this machine
 
 Options of a verb: bisenetv2 VERB --help. Any verb takes --debug, which shows tracebacks.
-Exit codes: 0 done, 1 done in part, 2 a mistake in what was given.
+Exit codes: 0 done, 1 done in part, 2 a mistake in what was given, 130 and 143 stopped by a signal.
 """
 
 VERBS = (
@@ -125,6 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         what = f"{error.filename}: " if error.filename is not None else ""
         return _complain(verb, UserError(f"{what}{error.strerror}; check the path"))
+    except StoppedError as error:
+        print(f"bisenetv2 {verb}: {error}", file=sys.stderr)
+        return 128 + error.signal
     except KeyboardInterrupt:
         print(f"bisenetv2 {verb}: interrupted", file=sys.stderr)
         return 130

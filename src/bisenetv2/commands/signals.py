@@ -9,14 +9,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+class Stop(threading.Event):
+    """Set by a signal."""
+
+    number = 0
+    """Of the first signal; 0 before it."""
+
+    def set_by(self, number: int) -> None:
+        """Sets the event."""
+        self.number = self.number or number
+        self.set()
+
+
 @contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
+def stop_on_signal() -> Iterator[Stop]:
     """Yields what a signal to end sets, so that files are closed.
 
     A second Ctrl-C or polite kill is no longer caught. A hang-up, as of a dropped ssh session, may
     come any number of times; where it is ignored, as under `nohup`, it stays so.
     """
-    stop = threading.Event()
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -27,7 +39,7 @@ def stop_on_signal() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
     def on_signal(number: int, _: object) -> None:
-        stop.set()
+        stop.set_by(number)
         restore()
 
     for number in before:
@@ -40,14 +52,14 @@ def stop_on_signal() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _hang_up_sets(stop: threading.Event) -> Iterator[None]:
+def _hang_up_sets(stop: Stop) -> Iterator[None]:
     """Sets an event whenever the terminal is gone: system, shell and systemd each say so."""
     if sys.platform == "win32":
         yield
         return
     before = signal.getsignal(signal.SIGHUP)
     if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: stop.set())
+        signal.signal(signal.SIGHUP, lambda number, _: stop.set_by(number))
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -123,6 +124,7 @@ def train_once(
     recipe: Recipe, data: str, run: Path, resume: bool, init: Path | None, world: World
 ) -> tuple[Path, float]:
     """Opens the data and trains once; returns the best checkpoint and its mIoU, 0-1."""
+    from bisenetv2.commands.signals import Stop, stop_on_signal
     from bisenetv2.data.catalogue import STREETS, open_dataset
     from bisenetv2.progress import progress_bar
     from bisenetv2.training.loop import train as train_loop
@@ -133,7 +135,9 @@ def train_once(
     dataset = open_dataset(data, recipe.split)
     val_dataset = open_dataset(data, recipe.val_split) if validates(recipe) else None
     mixed = open_dataset(STREETS, "train") if recipe.streets_share else None
-    with progress_bar("train", recipe.iterations, world.writes) as bar:
+    # Several processes would have to agree on a step at every step: they end where they are.
+    stopping = stop_on_signal() if world.size == 1 else nullcontext(Stop())
+    with progress_bar("train", recipe.iterations, world.writes) as bar, stopping as stop:
         best = train_loop(
             recipe,
             dataset,
@@ -144,6 +148,7 @@ def train_once(
             init=init,
             data=data,
             world=world,
+            stop=lambda: stop.number,
             bar=bar,
         )
     scores = world.share(lambda: [e["miou"] for e in RunFolder(run).logged() if "miou" in e])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -49,6 +50,7 @@ def train(
     device: str = "auto",
     data: str | None = None,
     world: World | None = None,
+    stop: Callable[[], int] = lambda: 0,
     bar: ProgressBar,
 ) -> Path:
     """Trains a network and leaves a run folder.
@@ -65,6 +67,8 @@ def train(
         device: `auto` or a torch device; a `world` has one already.
         data: Folder or name of the data, for the record.
         world: The processes that train together, from `joined`; by default this one alone.
+        stop: Asked after each step, in a world of one process: the number of a signal that asks to
+            stop, or 0.
         bar: Told of each step.
 
     Returns:
@@ -75,6 +79,7 @@ def train(
             checkpoint does not fit, the data is not what the run began with, the run is further
             than it is to go, the loss is not finite, the data has no labelled pixel, or memory or
             disk is full.
+        StoppedError: If `stop` gave a signal before the last step; a state of that step is saved.
     """
     folder = RunFolder(run)
     world = world or World(choose_device(device))
@@ -136,7 +141,7 @@ def train(
     crop = phases[-1].batches.augmentation.crop
     on_device = resident(samples, world.device, recipe.batch, crop, world.loaders)
     card = _card(recipe, samples, start.card)
-    session = Session(recipe, state, steps, folder, card, world, on_device)
+    session = Session(recipe, state, steps, folder, card, world, on_device, stop)
     with folder.held() if world.writes else nullcontext():
         if world.writes:
             with last_state_named(folder):

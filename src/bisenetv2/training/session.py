@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -13,7 +13,7 @@ import torch
 
 from bisenetv2.card import ModelCard
 from bisenetv2.data.dataset import Dataset
-from bisenetv2.errors import UserError
+from bisenetv2.errors import StoppedError, UserError
 from bisenetv2.network.checkpoint import save_checkpoint
 from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.progress import ProgressBar
@@ -49,8 +49,15 @@ class Session:
     resident: ResidentData | None
     """The training data on the GPU, where it is there."""
 
+    stop: Callable[[], int]
+    """Number of the signal that asks to stop, 0 without one."""
+
     def run(self, phases: tuple[Phase, ...], val_dataset: Dataset | None, bar: ProgressBar) -> None:
-        """Trains to the last step, or until validations have long ceased to improve."""
+        """Trains to the last step, or until validations have long ceased to improve.
+
+        Raises:
+            StoppedError: If a signal asks to stop before that.
+        """
         recipe, state = self.recipe, self.state
         whole = phases[-1].batches
         watch = Watch(self.folder, state.step) if self.world.writes else None
@@ -66,7 +73,8 @@ class Session:
                 self.steps.take(batch)
             clock.trained += len(batch.names) * self.world.size
             done = state.step == recipe.iterations
-            if done or reads_loss(state.step, recipe, self.world.device):
+            signal = 0 if done else self.stop()
+            if done or signal or reads_loss(state.step, recipe, self.world.device):
                 loss = self.steps.loss()
                 shown = f"loss {loss:.3f}  "
             bar.advance(1, f"{shown}rate {self.steps.rate:.4f}  {clock}")
@@ -75,14 +83,25 @@ class Session:
                 done = done or bool(recipe.patience and state.worse >= recipe.patience)
             if watch and (state.step % LOG_EVERY == 0 or done):
                 self._log(watch, clock, loss)
-            if self.world.writes and (state.step % recipe.save_every == 0 or done):
+            if self.world.writes and (state.step % recipe.save_every == 0 or done or signal):
                 with last_state_named(self.folder):
                     state.save(self.folder.states)
+            if signal:
+                self._close(watch)
+                run = self.folder.path
+                raise StoppedError(
+                    f"{run}: stopped at step {state.step:,} of {recipe.iterations:,}, which is "
+                    f"saved; `bisenetv2 train {run} --resume` goes on",
+                    signal,
+                )
         if val_dataset is None:
             network = self._kept(whole)  # by all processes: each has a share in it
             if self.world.writes:
                 with last_state_named(self.folder):
                     save_checkpoint(self.folder.best, network, self.card)
+        self._close(watch)
+
+    def _close(self, watch: Watch | None) -> None:
         if watch:
             with last_state_named(self.folder):
                 watch.close()
