@@ -202,6 +202,24 @@ def test_validation_data_without_a_labelled_pixel_is_refused(tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
+def test_validation_on_what_is_trained_on_is_told_and_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tiny(iterations=1), tmp_path / "apart", VAL_STREETS)
+    assert capsys.readouterr().err == ""
+    assert "trained on" not in read_card(tmp_path / "apart/best.safetensors").merit
+    run(tiny(iterations=1), tmp_path / "same", STREETS)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("rendered streets (trained on): the best checkpoint is chosen on what")
+    merit = read_card(tmp_path / "same/best.safetensors").merit
+    assert "% mIoU on rendered streets (trained on), resized" in merit
+    run(tiny(iterations=1, overfit=2), tmp_path / "overfit")
+    assert capsys.readouterr().err == ""
+    assert "(trained on)" in read_card(tmp_path / "overfit/best.safetensors").merit
+    train(tiny(iterations=1), FirstSamples(STREETS, 2), STREETS, tmp_path / "part", bar=Bar())
+    assert "(2 of 6 trained on)" in read_card(tmp_path / "part/best.safetensors").merit
+
+
 def test_training_data_without_a_labelled_pixel_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^rendered streets: has no labelled pixel"):
         train(tiny(), Unlabelled(STREETS), None, tmp_path, bar=Bar())

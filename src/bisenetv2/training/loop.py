@@ -13,7 +13,7 @@ import torch
 
 from bisenetv2 import __version__
 from bisenetv2.card import ModelCard
-from bisenetv2.data.dataset import Dataset, SpreadSamples
+from bisenetv2.data.dataset import Dataset, DatasetView, SpreadSamples
 from bisenetv2.errors import UserError
 from bisenetv2.network.device import choose_device
 from bisenetv2.progress import ProgressBar
@@ -29,7 +29,7 @@ from bisenetv2.training.run_folder import RunConfig, RunFolder, fingerprint
 from bisenetv2.training.session import Session, last_state_named
 from bisenetv2.training.state import newest_state, started_from
 from bisenetv2.training.steps import Steps, new_state
-from bisenetv2.training.validation import check_labelled, check_validation
+from bisenetv2.training.validation import check_labelled, check_validation, trained_on
 from bisenetv2.training.world import World
 
 _STARTED_FROM = ", starting from weights of "
@@ -95,6 +95,15 @@ def train(
     check_labelled(samples)
     if val_dataset is not None:
         check_validation(dataset, val_dataset)
+        if seen := trained_on(dataset, val_dataset):
+            val_dataset = DatasetView(val_dataset)
+            val_dataset.name += f" ({seen})"
+            if world.writes and not recipe.overfit:
+                print(
+                    f"{val_dataset.name}: the best checkpoint is chosen on what it was trained on; "
+                    "choose it on other data (--val-split), or on none (--val-split '')",
+                    file=sys.stderr,
+                )
     known = world.share(lambda: recorded(folder)) if resume else None
     stored = world.share(lambda: newest_state(folder.states)) if resume else None
     if stored is not None:

@@ -35,7 +35,8 @@ class Recipe:
     """Data set it is meant for, a label; `streets`, rendered, is the one that needs no folder."""
 
     split: str = "train"
-    """Split to train on; `trainval` leaves nothing to choose the best checkpoint on."""
+    """Split to train on; `trainval` leaves nothing to choose the best checkpoint on, so that it
+    goes with an empty `val_split`."""
 
     val_split: str = "val"
     """Split to validate on; empty for none."""

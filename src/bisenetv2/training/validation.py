@@ -26,6 +26,16 @@ def check_validation(dataset: Dataset, val_dataset: Dataset) -> None:
     check_labelled(val_dataset)
 
 
+def trained_on(dataset: Dataset, val_dataset: Dataset) -> str:
+    """Says how much of the validation data is trained on, by the samples' names; empty if none."""
+    trained = {dataset.sample_name(index) for index in range(len(dataset))}
+    count = len(val_dataset)
+    shared = sum(val_dataset.sample_name(index) in trained for index in range(count))
+    if not shared:
+        return ""
+    return "trained on" if shared == count else f"{shared} of {count} trained on"
+
+
 def check_labelled(dataset: Dataset) -> None:
     """Looks for a pixel that counts; in all but hopeless data the first sample has one.
 
