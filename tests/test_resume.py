@@ -358,10 +358,14 @@ def test_settings_that_differ_from_the_runs_own_are_told(
     train(tiny(iterations=2), STREETS, None, tmp_path, bar=Bar())
     before = (tmp_path / "config.yaml").read_text()
     train(tiny(iterations=2, seed=5), STREETS, None, tmp_path, resume=True, bar=Bar())
-    assert f"{tmp_path}: goes on with seed 5 (was 0); `bisenetv2 train" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"{tmp_path}: is finished, at step 2 with seed 0, not 5; a larger --iterations goes on\n"
+    )
     assert (tmp_path / "config.yaml").read_text() == before  # nothing was trained with it
     train(tiny(iterations=2), STREETS, None, tmp_path, resume=True, bar=Bar())
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == (
+        f"{tmp_path}: is finished, at step 2; a larger --iterations goes on\n"
+    )
     with pytest.raises(UserError, match=r"has taken 2 steps already; give --iterations of as many"):
         train(tiny(iterations=1), STREETS, None, tmp_path, resume=True, bar=Bar())
     train(tiny(iterations=3, batch=3), STREETS, None, tmp_path, resume=True, bar=Bar())
@@ -413,7 +417,7 @@ def test_a_configuration_with_a_date_that_is_none_is_refused(tmp_path: Path) -> 
 
 
 def test_patience_ends_a_run_that_no_longer_improves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from bisenetv2.training import session
 
@@ -433,6 +437,16 @@ def test_patience_ends_a_run_that_no_longer_improves(
     train(recipe, STREETS, VAL_STREETS, tmp_path, bar=bar)
     assert bar.steps == 5
     assert [entry["step"] for entry in RunFolder(tmp_path).logged() if "loss" in entry] == [5]
-    again = Bar()
-    train(recipe, STREETS, VAL_STREETS, tmp_path, resume=True, bar=again)
+    assert capsys.readouterr().err == (
+        f"{tmp_path}: stopped early, at step 5: 2 validations in a row without a better one "
+        "(--patience)\n"
+    )
+    again, before = Bar(), (tmp_path / "config.yaml").read_text()
+    slow = replace(recipe, rate=0.001)
+    train(slow, STREETS, VAL_STREETS, tmp_path, resume=True, bar=again)
     assert again.steps == 5  # nor does it go on
+    assert (tmp_path / "config.yaml").read_text() == before
+    assert capsys.readouterr().err == (
+        f"{tmp_path}: is finished, at step 5 with rate 0.05, not 0.001; a larger --patience goes "
+        "on\n"
+    )

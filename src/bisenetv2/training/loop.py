@@ -130,7 +130,7 @@ def train(
         check_same_data(known, config.fingerprint, dataset)
         take_over(state, stored, run, recipe.iterations)
         bar.start_at(state.step)
-        if world.writes and (line := changed(known, recipe, run)):
+        if world.writes and (line := changed(known, recipe, state, run)):
             print(line, file=sys.stderr)
     elif world.writes and start.summary:
         print(start.summary, file=sys.stderr)
@@ -154,7 +154,7 @@ def train(
     with folder.held() if world.writes else nullcontext():
         if world.writes:
             with last_state_named(folder):
-                if state.step < recipe.iterations:
+                if not state.finished(recipe):
                     config.write(folder, dataset, world.size)
                 folder.tidy(state.step)
         session.run(phases, None if val_dataset is None else InMemory(val_dataset), bar)

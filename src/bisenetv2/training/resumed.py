@@ -72,14 +72,21 @@ def take_over(state: RunState, stored: StoredState, run: Path, iterations: int) 
         )
 
 
-def changed(recorded: RunConfig | None, recipe: Recipe, run: Path) -> str:
-    """Says in a line which settings are not the run's own; empty if none."""
-    if recorded is None:
+def changed(recorded: RunConfig | None, recipe: Recipe, state: RunState, run: Path) -> str:
+    """Says in a line which settings are not the run's own, or that it is finished; may be empty."""
+    now = flat(asdict(recipe))
+    before = now if recorded is None else now | flat(asdict(recorded.recipe))
+    names = [name for name in now if now[name] != before[name]]
+    if state.finished(recipe):
+        own = ", ".join(f"{k} {before[k]}, not {now[k]}" for k in names if k != "iterations")
+        more = "iterations" if state.step >= recipe.iterations else "patience"
+        return (
+            f"{run}: is finished, at step {state.step:,}{' with ' + own if own else ''}; a larger "
+            f"--{more} goes on"
+        )
+    if not names:
         return ""
-    before, now = flat(asdict(recorded.recipe)), flat(asdict(recipe))
-    differ = [f"{k} {now[k]} (was {before[k]})" for k in now if now[k] != before.get(k, now[k])]
-    if not differ:
-        return ""
+    differ = [f"{name} {now[name]} (was {before[name]})" for name in names]
     return (
         f"{run}: goes on with {', '.join(differ)}; `bisenetv2 train {run} --resume` keeps its own "
         "settings"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ class Session:
         batches = batches_from(phases, state.step, self.world.loaders, self.resident)
         loss, shown = math.nan, ""
         for found in clock.waiting_for(batches):
-            if recipe.patience and state.worse >= recipe.patience:
+            if state.finished(recipe):
                 break
             phase = next(phase for phase in phases if state.step < phase.stop)
             with enough_memory(recipe, phase.size, self.world.size):
@@ -80,7 +81,13 @@ class Session:
             bar.advance(1, f"{shown}rate {self.steps.rate:.4f}  {clock}")
             if val_dataset is not None and (state.step % recipe.val_every == 0 or done):
                 self._validate(self._kept(whole), val_dataset, watch)
-                done = done or bool(recipe.patience and state.worse >= recipe.patience)
+                done = state.finished(recipe)
+                if done and state.step < recipe.iterations and self.world.writes:
+                    print(
+                        f"{self.folder.path}: stopped early, at step {state.step:,}: "
+                        f"{state.worse} validations in a row without a better one (--patience)",
+                        file=sys.stderr,
+                    )
             if watch and (state.step % LOG_EVERY == 0 or done):
                 self._log(watch, clock, loss)
             if self.world.writes and (state.step % recipe.save_every == 0 or done or signal):

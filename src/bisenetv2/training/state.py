@@ -27,6 +27,7 @@ from bisenetv2.network.checkpoint import (
 )
 from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.training.average import WeightAverage
+from bisenetv2.training.recipe import Recipe
 
 KEPT = 2
 """States kept: should the newest be lost, the one before it still resumes."""
@@ -104,6 +105,11 @@ class RunState:
     def evaluated(self) -> FrameNetwork:
         """The network that is validated and kept: the average, where there is one."""
         return self.average.model if self.average is not None else self.model
+
+    def finished(self, recipe: Recipe) -> bool:
+        """Whether no step is left: all are taken, or validations have long ceased to improve."""
+        out_of_patience = bool(recipe.patience) and self.worse >= recipe.patience
+        return self.step >= recipe.iterations or out_of_patience
 
     def save(self, folder: Path) -> Path:
         """Writes `state-<step>.safetensors` whole or not at all, and drops older states.
