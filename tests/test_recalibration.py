@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402
 
 from bars import Bar  # noqa: E402
+from bisenetv2.data.dataset import FirstSamples, Sample  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
 from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
@@ -24,6 +25,7 @@ from bisenetv2.training.loop import train  # noqa: E402
 from bisenetv2.training.phases import plan_phases  # noqa: E402
 from bisenetv2.training.recalibration import plain_batches, recalibrated  # noqa: E402
 from bisenetv2.training.recipe import Recipe  # noqa: E402
+from bisenetv2.training.recipes import RECIPES  # noqa: E402
 from bisenetv2.training.watch import Watch  # noqa: E402
 from bisenetv2.training.world import World  # noqa: E402
 
@@ -92,10 +94,37 @@ def test_crops_are_of_the_frames_as_they_are_segmented() -> None:
             for frame in frames
         )
     halved = crops(tiny(input_scale=0.5))
-    assert halved[0].shape == (2, 32, 64, 3)  # 32 × 48, rounded up
+    assert halved[0].shape == (2, 32, 32, 3)  # within 32 × 48
     assert len(crops(tiny(recalibrate=5))) == 3
     small = crops(tiny(progressive_share=1.0, progressive_batch=4, accumulate=2, batch=4))
     assert small[0].shape == (2, 64, 96, 3)
+
+
+def test_crops_are_never_larger_than_the_frames() -> None:
+    assert crops(tiny(crop=(720, 960)))[0].shape == (2, 64, 96, 3)
+    assert crops(tiny(crop=(720, 960), input_scale=1.6))[0].shape == (2, 96, 128, 3)  # 102 × 154
+    assert crops(tiny(crop=(720, 960), input_scale=0.25))[0].shape == (2, 32, 32, 3)  # 16 × 24
+
+    class OneSmaller(FirstSamples):
+        def __getitem__(self, index: int) -> Sample:
+            image, mask = super().__getitem__(index)
+            return Sample(image[:40], mask[:40]) if index == 0 else Sample(image, mask)
+
+    batches = plan_phases(tiny(), OneSmaller(STREETS, 4))[-1].batches
+    heights = [images.shape[1] for images in plain_batches(tiny(), batches)]
+    assert sorted(heights) == [32, 64]
+
+
+def test_camvid_s_frames_and_crop_are_as_they_were() -> None:
+    recipe = RECIPES["camvid"]
+    frames = InMemory(RenderedStreets(2, (360, 480)))
+    batches = plan_phases(replace(recipe, recalibrate=2), frames, frames)[-1].batches
+    (found, *_) = plain_batches(replace(recipe, recalibrate=2), batches)
+    plain = replace(batches.augmentation, scales=(1.0,), rare_share=0.0, brightness=0.0,
+                    contrast=0.0, saturation=0.0)  # fmt: skip
+    expected = replace(batches, augmentation=plain, mixed=None, start=(0, 0))[0].images
+    assert found.shape == (recipe.batch, 352, 480, 3)
+    assert (found == expected).all()
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])

@@ -8,7 +8,7 @@ arXiv:1803.05407, section 3.2), they are the network's own.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from bisenetv2.network.bisenetv2 import STRIDE
 from bisenetv2.network.frames import FrameNetwork
 from bisenetv2.training.loader import Batches
 from bisenetv2.training.phases import plan_phases
@@ -67,6 +68,8 @@ def recalibrated(
 def plain_batches(recipe: Recipe, batches: Batches) -> Iterator[npt.NDArray[np.uint8]]:
     """Yields crops of the training frames at the scale at which frames are segmented.
 
+    No crop is larger than the frames of its batch: what is black beside them they will never show.
+
     Args:
         recipe: Says how many frames, over all processes, and how many at a time.
         batches: Those of any phase of the run.
@@ -78,4 +81,16 @@ def plain_batches(recipe: Recipe, batches: Batches) -> Iterator[npt.NDArray[np.u
     )  # fmt: skip
     (whole,) = plan_phases(plain, batches.dataset, shard=batches.shard)
     for step in range(-(-recipe.recalibrate // plain.batch)):
-        yield whole.batches[step].images
+        scaled = [part.piece.change.size for part in whole.batches.plan(step).parts]
+        crop = _within(whole.batches.augmentation.crop, scaled)
+        augmentation = replace(whole.batches.augmentation, crop=crop)
+        yield replace(whole.batches, augmentation=augmentation)[step].images
+
+
+def _within(crop: tuple[int, int], frames: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The largest crop up to this one that the network can take and that lies in all frames."""
+    height, width = (
+        min(side, max(STRIDE, STRIDE * (min(frame) // STRIDE)))
+        for side, frame in zip(crop, zip(*frames, strict=True), strict=True)
+    )
+    return height, width
