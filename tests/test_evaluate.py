@@ -179,6 +179,7 @@ def test_json_holds_fractions_and_names_the_absent_class() -> None:
     assert content == {
         "data": "toy val",
         "protocol": "as it is",
+        "seen": [],
         "images": 1,
         "labelled_pixels": 4,
         "miou": 0.375,
@@ -193,6 +194,7 @@ def test_json_holds_fractions_and_names_the_absent_class() -> None:
             "[tree]": {**nothing, "share": 0.0},
         },
         "absent_classes": ["[tree]"],
+        "confusion": [[3, 0, 0], [1, 0, 0], [0, 0, 0]],
         "images_per_second": 2.0,
         "time_shares": {"network": 0.5, "reading": 0.25, "scoring": 0.0, "rest": 0.25},
     }

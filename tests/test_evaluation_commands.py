@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from bisenetv2 import __version__
 from bisenetv2.cli import main
 from bisenetv2.data.streets import render_street
 from bisenetv2.images import write_image, write_mask
@@ -65,6 +66,13 @@ def test_everything_that_can_be_asked_for_is_written(capsys, camvid, tmp_path):
     assert code == 0
     content = json.loads(out)
     assert {"miou", "pixel_accuracy", "per_class", "images"} <= set(content)
+    assert (content["model"], content["version"]) == ("embedded model camvid", __version__)
+    assert content["engine"] in ("openvino", "onnxruntime")
+    assert np.shape(content["confusion"]) == (11, 11)
+    assert np.sum(content["confusion"]) == content["labelled_pixels"]
+    (seen,) = content["seen"]
+    assert (seen["frame"], seen["network"], seen["scale"]) == ([96, 128], [[160, 192]], 1.5)
+    assert "frames of 128×96 seen at 192×160 (scale 1.5)" in content["protocol"]
     assert content["boundary"]["distance"] == "3 px, 2 % of the diagonal"
     assert 0 < content["expected_calibration_error"] < 1
     assert "<h2>Calibration</h2>" in page.read_text()
@@ -200,7 +208,13 @@ def test_two_models_are_compared(capsys, camvid, tmp_path):
     assert "Frames they agree on least" in page.read_text()
     code, out, _ = run(capsys, *words, "--protocol", "resized", "flip", "--json")
     assert code == 0
-    assert [text.partition(":")[0] for text in json.loads(out)["protocols"]] == ["resized", "flip"]
+    content = json.loads(out)
+    assert [text.partition(":")[0] for text in content["protocols"]] == ["resized", "flip"]
+    assert content["models"] == ["camvid-fp32", "camvid"]
+    assert content["engines"][0] == content["engines"][1] != ""
+    assert content["version"] == __version__
+    assert np.shape(content["confusion"]) == (2, 11, 11)
+    assert [seen[0]["network"] for seen in content["seen"]] == [[[160, 192]]] * 2
 
 
 def test_a_comparison_of_three_is_refused(capsys, camvid):

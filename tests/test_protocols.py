@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bisenetv2.card import ModelCard
 from bisenetv2.errors import UserError
-from bisenetv2.evaluation.protocols import RATIOS, FrameProtocol
+from bisenetv2.evaluation.protocols import RATIOS, FrameProtocol, sizes_in_words
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.labels import Labels
 
@@ -62,7 +62,7 @@ def frame_of(size=(96, 128), seed=0):
 )
 def test_the_network_sees_the_sizes_of_the_protocol(name, frame, sizes):
     looking = protocol(name)
-    mask, confidence = looking.answer(frame_of(frame), True)
+    mask, confidence, _ = looking.answer(frame_of(frame), True)
     assert looking.segmenter.engine.seen == sizes
     assert mask.shape == confidence.shape == frame
 
@@ -100,19 +100,19 @@ def test_resized_is_what_the_segmenter_does(scale):
 def test_confidence_is_the_probability_of_the_class_in_the_mask():
     frame = frame_of()
     for name in ("resized", "flip", "sliding", "multiscale"):
-        mask, confidence = protocol(name).answer(frame, True)
+        mask, confidence, _ = protocol(name).answer(frame, True)
         assert confidence.min() >= 0.5 - 1e-6
         assert confidence.max() <= 1 + 1e-6
         assert np.array_equal(mask, protocol(name).answer(frame, False).mask)
     probabilities = protocol("resized").segmenter.probabilities(frame)
-    mask, confidence = protocol("resized").answer(frame, True)
+    mask, confidence, _ = protocol("resized").answer(frame, True)
     assert confidence == pytest.approx(probabilities.max(axis=0), abs=1e-6)
     assert np.array_equal(mask, probabilities.argmax(axis=0))
 
 
 def test_a_mirrored_frame_has_the_mirrored_mask():
     frame, looking = frame_of(), protocol("flip")
-    mask, confidence = looking.answer(frame, True)
+    mask, confidence, _ = looking.answer(frame, True)
     mirrored = looking.answer(np.ascontiguousarray(frame[:, ::-1]), True)
     assert np.array_equal(mirrored.mask[:, ::-1], mask)
     assert mirrored.confidence[:, ::-1] == pytest.approx(confidence, abs=1e-5)
@@ -145,10 +145,34 @@ def test_windows_cover_the_frame_and_overlap(height, width, high, wide):
 def test_descriptions_tell_protocols_apart():
     names = ("resized", "full", "sliding", "multiscale", "flip", "multiscale-flip")
     texts = {protocol(name).description for name in names}
-    texts.add(protocol("resized", 0.5).description)
     texts.add(protocol("sliding", window=(64, 64)).description)
-    assert len(texts) == 8
+    assert len(texts) == 7
     assert "windows of 128×96" in protocol("sliding").description
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "frame", "text"),
+    [
+        ("full", None, (90, 120), "frames of 120×90 seen at 128×96"),
+        ("resized", None, (96, 128), "frames of 128×96 seen at 128×96"),
+        ("resized", None, (192, 256), "frames of 256×192 seen at 128×96 (scale 0.5)"),
+        ("flip", 1.5, (96, 128), "frames of 128×96 seen at 192×160 (scale 1.5)"),
+        ("multiscale", None, (96, 128), "frames of 128×96 seen at 64×64 to 224×160"),
+    ],
+)
+def test_an_answer_tells_at_which_size_the_network_saw_the_frame(name, scale, frame, text):
+    for confidence in (False, True):
+        answer = protocol(name, scale).answer(frame_of(frame), confidence)
+        assert sizes_in_words([answer.seen]) == text
+
+
+def test_several_sizes_of_frames_are_told_by_the_least_and_the_largest():
+    looking = protocol("resized")
+    sizes = ((192, 256), (64, 64), (96, 128))
+    seen = [looking.answer(frame_of(size), False).seen for size in sizes]
+    assert sizes_in_words(seen) == (
+        "frames of 64×64 to 256×192 seen at 64×64 to 128×96 (scale 0.5 to 1)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from bisenetv2 import __version__
 from bisenetv2.errors import UserError
 
 EXAMPLES = """\
@@ -79,19 +80,18 @@ def compare(
         looking, dataset = reconcile_all(looking, dataset, map)
     with progress_bar("compare", len(dataset)) as bar:
         result = score(looking[0], looking[1], dataset, lambda _: bar.advance())
-    if html is not None:
-        facts = [
-            Circumstances.now(model, segmenter)
-            for model, segmenter in zip((first, second), segmenters, strict=True)
-        ]
-        write_comparison(html, result, (facts[0], facts[1]))
-    if json:
-        print(dumps(result.to_json_object(), indent=2, allow_nan=False))
-        return 0
-    names = [
-        f"{model} ({segmenter.engine.name})"
+    facts = [
+        Circumstances.now(model, segmenter)
         for model, segmenter in zip((first, second), segmenters, strict=True)
     ]
+    if html is not None:
+        write_comparison(html, result, (facts[0], facts[1]))
+    if json:
+        named = {"models": [f.model for f in facts], "engines": [f.engine for f in facts]}
+        content = {**named, "version": __version__, **result.to_json_object()}
+        print(dumps(content, indent=2, allow_nan=False))
+        return 0
+    names = [f"{each.model} ({each.engine})" for each in facts]
     print_comparison(result, (names[0], names[1]), Console())
     if html is not None:
         print(f"written: {html}")

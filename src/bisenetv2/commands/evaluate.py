@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from bisenetv2 import __version__
 from bisenetv2.errors import UserError
 
 if TYPE_CHECKING:
@@ -130,12 +131,15 @@ def evaluate(
             result = merge_shares([share for share, _ in shares])
             for _, other in shares[1:]:
                 gallery.merge(other)
+    circumstances = Circumstances.now(model, segmenter)
     if html is not None:
-        write_report(html, result, gallery, Circumstances.now(model, segmenter))
+        write_report(html, result, gallery, circumstances)
     if csv is not None:
         write_image_scores(csv, result)
     if json:
-        print(dumps(result.to_json_object(), indent=2, allow_nan=False))
+        named = {"model": circumstances.model, "engine": circumstances.engine}
+        content = {**named, "version": __version__, **result.to_json_object()}
+        print(dumps(content, indent=2, allow_nan=False))
         return 0
     if submit is None or result.matrix.pixels:
         print_report(result, Console())

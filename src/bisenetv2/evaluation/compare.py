@@ -92,7 +92,10 @@ class Comparison:
         return shares
 
     def to_json_object(self) -> dict[str, Any]:
-        """Returns all figures, ready for `json.dumps(..., allow_nan=False)`."""
+        """Returns all figures, ready for `json.dumps(..., allow_nan=False)`.
+
+        `confusion` has a row of pixel counts for each true class, a column for each predicted one.
+        """
         first, second = self.evaluations
         only_first, only_second = self.only_right.tolist()
         return {
@@ -100,10 +103,12 @@ class Comparison:
             "images": first.images,
             "absent_classes": list(first.absent_classes),
             "protocols": [first.protocol, second.protocol],
+            "seen": [[one._asdict() for one in sorted(each.seen)] for each in self.evaluations],
             "miou": [defined(each.matrix.mean_iou) for each in self.evaluations],
             "miou_difference": _as_json(self.miou),
             "agreement": defined(self.agreement),
             "milliseconds": list(self.milliseconds),
+            "confusion": [each.matrix.counts.tolist() for each in self.evaluations],
             "per_class": {
                 name: {
                     "iou": [defined(each.matrix.iou[index]) for each in self.evaluations],

@@ -19,7 +19,7 @@ from bisenetv2.evaluation.boundary import BoundaryScores
 from bisenetv2.evaluation.calibration import Calibration
 from bisenetv2.evaluation.confusion import ConfusionMatrix, Scores
 from bisenetv2.evaluation.mapping import check_labels
-from bisenetv2.evaluation.protocols import Answer, Answering
+from bisenetv2.evaluation.protocols import Answer, Answering, Seen, sizes_in_words
 from bisenetv2.evaluation.walk import Answered, Clock, walk
 from bisenetv2.labels import Labels, Mask
 
@@ -51,8 +51,11 @@ class Evaluation:
     """Wall-clock time of the whole evaluation: network, and reading and scoring where they held
     it up."""
 
-    protocol: str
-    """How the figures came about."""
+    description: str
+    """The protocol in words."""
+
+    seen: frozenset[Seen]
+    """Sizes of the frames, and those at which the network saw them."""
 
     names: tuple[str, ...] = field(repr=False)
     """Name of each image."""
@@ -68,6 +71,12 @@ class Evaluation:
 
     calibration: Calibration | None
     """How well confidence and accuracy agree, where it was asked for."""
+
+    @property
+    def protocol(self) -> str:
+        """How the figures came about: the protocol and the sizes that the network saw."""
+        sizes = f", {sizes_in_words(self.seen)}" if self.seen else ""
+        return f"{self.description}{sizes}"
 
     @property
     def absent_classes(self) -> tuple[str, ...]:
@@ -130,12 +139,14 @@ class Evaluation:
         """Returns all scores, ready for `json.dumps(..., allow_nan=False)`.
 
         Scores are fractions of 0-1, `None` where undefined: IoU and accuracy of an absent class,
-        and every score if no pixel is labelled.
+        and every score if no pixel is labelled. `confusion` has a row of pixel counts for each true
+        class, a column for each that was predicted.
         """
         matrix = self.matrix
         content: dict[str, Any] = {
             "data": self.data,
             "protocol": self.protocol,
+            "seen": [one._asdict() for one in sorted(self.seen)],
             "images": self.images,
             "labelled_pixels": matrix.pixels,
             "miou": defined(matrix.mean_iou),
@@ -146,6 +157,7 @@ class Evaluation:
             "mean_dice": defined(matrix.mean_dice),
             "per_class": self._per_class(),
             "absent_classes": list(self.absent_classes),
+            "confusion": matrix.counts.tolist(),
             "images_per_second": self.images / self.seconds if self.seconds > 0 else None,
             "time_shares": self.clock.shares(),
         }
@@ -232,6 +244,7 @@ class Tally:
         self.matrix = ConfusionMatrix(len(labels), labels.ignore_index)
         self.names: list[str] = []
         self.sums: list[npt.NDArray[np.int64]] = []
+        self.seen: set[Seen] = set()
 
     def add(self, name: str, truth: Mask, answer: Answer) -> float:
         """Adds a frame; returns its mIoU over the classes in it.
@@ -247,6 +260,8 @@ class Tally:
         self.matrix.counts += matrix.counts
         self.names.append(name)
         self.sums.append(matrix.sums)
+        if answer.seen is not None:
+            self.seen.add(answer.seen)
         return matrix.mean_iou
 
     def evaluation(
@@ -264,7 +279,8 @@ class Tally:
             images=len(self.names),
             data=dataset.name,
             seconds=clock.total,
-            protocol=protocol.description,
+            description=protocol.description,
+            seen=frozenset(self.seen),
             names=tuple(self.names),
             sums=np.stack(self.sums),
             clock=clock,
@@ -296,6 +312,7 @@ def merge_shares(shares: Sequence[Evaluation]) -> Evaluation:
         first,
         images=count,
         seconds=max(each.seconds for each in shares),
+        seen=first.seen.union(*(each.seen for each in others)),
         names=tuple(shares[rank].names[turn] for turn, rank in places),
         sums=np.stack([shares[rank].sums[turn] for turn, rank in places]),
     )

@@ -151,8 +151,8 @@ class Mapped:
 
     def answer(self, frame: Image, confidence: bool) -> Answer:
         """Finds the mask of a frame in the other classes."""
-        mask, sure = self.protocol.answer(frame, confidence)
-        return Answer(self.table.take(mask), sure)
+        mask, sure, seen = self.protocol.answer(frame, confidence)
+        return Answer(self.table.take(mask), sure, seen)
 
 
 class Relabelled(DatasetView):

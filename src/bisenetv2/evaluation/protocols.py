@@ -7,7 +7,10 @@ averaged at the frame's size.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
@@ -24,11 +27,19 @@ ProtocolName = Literal["resized", "full", "sliding", "multiscale", "flip", "mult
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """Scales of multi-scale evaluation over the network's own, as is customary on Cityscapes."""
 
-RESIZED = "resized: single scale, masks at label size"
-"""The default protocol in words: the paper's (section 3 of the specification)."""
-
 OVERLAP = 1 / 3
 """Least share of a sliding window that its neighbour sees too."""
+
+
+class Seen(NamedTuple):
+    """At which sizes a network sees frames of one size; heights and widths in pixels."""
+
+    frame: tuple[int, int]
+
+    scale: float
+    """Side of the network's input over the frame's, before it is rounded to a multiple of 32."""
+
+    network: tuple[tuple[int, int], ...]
 
 
 class Answer(NamedTuple):
@@ -36,6 +47,7 @@ class Answer(NamedTuple):
 
     mask: Mask  # H, W: class indices
     confidence: Floats | None  # H, W: probability of the class in the mask; only where asked for
+    seen: Seen | None = None  # where a network saw the frame
 
 
 class Answering(Protocol):
@@ -47,7 +59,7 @@ class Answering(Protocol):
 
     @property
     def description(self) -> str:
-        """The protocol in words, as reports state it."""
+        """The protocol in words; reports add the sizes that the network saw."""
 
     def answer(self, frame: Image, confidence: bool) -> Answer:
         """Finds the mask of a frame (`uint8` H×W×3) and, if asked, the confidence in it."""
@@ -75,7 +87,8 @@ class FrameProtocol:
     segmenter: Segmenter
 
     name: ProtocolName = "resized"
-    """`resized`: the frame at the network's scale. `full`: at its own, even if the network was to
+    """`resized`: the frame at the network's scale, as in the paper (section 3 of the
+    specification). `full`: at its own, even if the network was to
     see it enlarged. `sliding`: windows of it at its own scale. `multiscale`: at `RATIOS` times the
     network's scale. `flip`: resized, and mirrored. `multiscale-flip`: each scale mirrored too."""
 
@@ -105,16 +118,14 @@ class FrameProtocol:
     @property
     def description(self) -> str:
         """The protocol in words."""
-        scale = self.segmenter.scale
-        at = "" if scale is None else f" at {scale:g} times the frame's sides"
         height, width = self._window
-        multiscale = f"multi-scale, {RATIOS[0]:g}-{RATIOS[-1]:g} times the network's size{at}"
+        multiscale = f"multi-scale, {RATIOS[0]:g}-{RATIOS[-1]:g} times the network's size"
         return {
-            "resized": RESIZED if scale is None else f"{RESIZED}, network{at}",
+            "resized": "resized: single scale, masks at label size",
             "full": "full: single scale, frames at full resolution",
             "sliding": f"sliding: windows of {width}×{height} at full resolution, averaged",
             "multiscale": f"multiscale: {multiscale}, averaged",
-            "flip": f"flip: resized{at}, with its mirror image, averaged",
+            "flip": "flip: resized, with its mirror image, averaged",
             "multiscale-flip": f"multiscale-flip: {multiscale}, with mirror images, averaged",
         }[self.name]
 
@@ -122,21 +133,23 @@ class FrameProtocol:
         """Finds the mask of a frame and, if asked, the confidence in it."""
         size = frame.shape[:2]
         looks = self.looks(size)
+        seen = Seen(size, self._scale(size), tuple(dict.fromkeys(look.size for look in looks)))
         if len(looks) == 1:
             if not confidence:
-                return Answer(self.segmenter(frame, size=looks[0].size), None)
+                return Answer(self.segmenter(frame, size=looks[0].size), None, seen)
             logits = self.segmenter.infer(self.segmenter.prepare(frame, size=looks[0].size))
-            return Answer(self.segmenter.decode(logits, size), upsample_confidence(logits, size))
+            mask = self.segmenter.decode(logits, size)
+            return Answer(mask, upsample_confidence(logits, size), seen)
         total = np.zeros((len(self.labels), *size), np.float32)
-        seen = np.zeros(size, np.float32)
+        times = np.zeros(size, np.float32)
         for rows, columns, network, mirrored in looks:
             turn = slice(None, None, -1 if mirrored else None)
             part = frame[rows, columns][:, turn]
             total[:, rows, columns] += self.segmenter.probabilities(part, size=network)[..., turn]
-            seen[rows, columns] += 1
+            times[rows, columns] += 1
         # Every class of a pixel has the same divisor, so the mask does not need it.
         mask = total.argmax(axis=0).astype(np.uint8)
-        return Answer(mask, total.max(axis=0) / seen if confidence else None)
+        return Answer(mask, total.max(axis=0) / times if confidence else None, seen)
 
     def looks(self, size: tuple[int, int]) -> list[Look]:
         """Lists the looks at a frame.
@@ -147,13 +160,17 @@ class FrameProtocol:
         segmenter, whole = self.segmenter, (slice(0, size[0]), slice(0, size[1]))
         if self.name == "sliding":
             return self._windows(size)
-        if self.name == "full":
-            return [Look(*whole, network_size(size, segmenter.card, 1.0))]
-        scale = segmenter.scale or training_scale(size, segmenter.card)
+        scale = self._scale(size)
         ratios = RATIOS if self.name.startswith("multiscale") else (1.0,)
         sizes = [network_size(size, segmenter.card, scale * ratio) for ratio in ratios]
         mirrored = (False, True) if self.name.endswith("flip") else (False,)
         return [Look(*whole, network, mirror) for network in sizes for mirror in mirrored]
+
+    def _scale(self, size: tuple[int, int]) -> float:
+        """Side of the network's input over that of a frame of this size, at a ratio of 1."""
+        if self.name in ("full", "sliding"):
+            return 1.0
+        return self.segmenter.scale or training_scale(size, self.segmenter.card)
 
     def _windows(self, size: tuple[int, int]) -> list[Look]:
         rows, columns = (_stretches(side, w) for side, w in zip(size, self._window, strict=True))
@@ -171,6 +188,23 @@ class FrameProtocol:
         card = self.segmenter.card
         height, width = (max(STRIDE, round(side * card.input_scale)) for side in card.frame_size)
         return self.window or (height, width)
+
+
+def sizes_in_words(seen: Iterable[Seen]) -> str:
+    """Says at which sizes, and at which scale unless it is 1, a network saw frames."""
+    frames, scales, networks = zip(*seen, strict=True)
+    text = f"frames of {_sizes(frames)} seen at {_sizes(chain(*networks))}"
+    least, most = f"{min(scales):.3g}", f"{max(scales):.3g}"
+    if least == most:
+        return text if least == "1" else f"{text} (scale {least})"
+    return f"{text} (scale {least} to {most})"
+
+
+def _sizes(sizes: Iterable[tuple[int, int]]) -> str:
+    """Width and height of the least and of the largest size."""
+    ordered = sorted(set(sizes), key=math.prod)
+    least, most = (f"{width}×{height}" for height, width in (ordered[0], ordered[-1]))
+    return least if len(ordered) == 1 else f"{least} to {most}"
 
 
 def _stretches(side: int, window: int) -> list[slice]:
