@@ -217,8 +217,28 @@ def test_two_models_are_compared(capsys, camvid, tmp_path):
     assert [seen[0]["network"] for seen in content["seen"]] == [[[160, 192]]] * 2
 
 
+def test_two_scales_are_compared(capsys, camvid):
+    words = ("compare", "camvid", "camvid", "--data", camvid, "--json")
+    for scales, networks in (
+        (("1", "1.5"), [[96, 128], [160, 192]]),
+        (("0.5",), [[64, 64], [64, 64]]),
+    ):
+        code, out, _ = run(capsys, *words, "--scale", *scales)
+        assert code == 0
+        content = json.loads(out)
+        assert [seen[0]["network"] for seen in content["seen"]] == [[size] for size in networks]
+        assert len(set(content["protocols"])) == len(scales)
+
+
+def test_a_comparison_is_not_shared_out(capsys, camvid, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    line = refused(capsys, "compare", "camvid", "camvid", "--data", camvid)
+    assert "compare runs in one process" in line
+
+
 def test_a_comparison_of_three_is_refused(capsys, camvid):
     words = ("compare", "camvid", "camvid", "--data", camvid)
-    line = refused(capsys, *words, "--engine", "auto", "openvino", "auto")
-    assert "--engine: give one for both models or one for each" in line
+    for option, *values in (("--engine", "auto", "openvino", "auto"), ("--scale", "1", "1", "2")):
+        line = refused(capsys, *words, option, *values)
+        assert f"{option}: give one for both models or one for each" in line
     assert "no.onnx" in refused(capsys, "compare", "camvid", "no.onnx", "--data", camvid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ EXAMPLES = """\
   bisenetv2 compare old.onnx new.onnx --data ../shared/camvid --split val --html compare.html
   bisenetv2 compare camvid camvid --data ../shared/camvid --engine openvino onnxruntime
   bisenetv2 compare camvid camvid --data ../shared/camvid --protocol resized flip
+  bisenetv2 compare camvid camvid --data ../shared/camvid --scale 1 1.5
   bisenetv2 compare camvid other.onnx --data ../shared/camvid --map truck=Car rider=nothing
 """
 
@@ -30,6 +32,7 @@ def compare(
     protocol: tuple[
         Literal["resized", "full", "sliding", "multiscale", "flip", "multiscale-flip"], ...
     ] = ("resized",),
+    scale: tuple[float, ...] = (),
     threads: int | None = None,
     map: Annotated[tuple[str, ...], arg(metavar="MODEL=DATA ...")] = (),
     html: Path | None = None,
@@ -46,6 +49,8 @@ def compare(
         split: train, val, trainval or test; the truth of some test splits is not public.
         engine: What runs the networks; one for both, or one each.
         protocol: How the models look at a frame; one for both, or one each. See evaluate.
+        scale: Side of the network's input over the frame's; one for both, or one each; by default
+            as the models' cards say.
         threads: CPU threads; by default one for each physical core.
         map: Reconcile the models' classes with the data's, as in evaluate; a pair goes to each
             model that has the class. `nothing=NAME` ignores a class of the data for both.
@@ -64,13 +69,18 @@ def compare(
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.progress import progress_bar
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            "compare runs in one process, which torchrun would repeat: start it without torchrun"
+        )
     engines, protocols = _for_both("engine", engine), _for_both("protocol", protocol)
+    scales = _for_both("scale", scale or (None,))
     if html is not None:
         check_writable(html, (data, first, second))
     dataset = open_dataset(data, split)
     segmenters = [
-        Segmenter(model, runs, threads=threads)
-        for model, runs in zip((first, second), engines, strict=True)
+        Segmenter(model, runs, threads=threads, scale=factor)
+        for model, runs, factor in zip((first, second), engines, scales, strict=True)
     ]
     looking: list[Answering] = [
         FrameProtocol(segmenter, name)
