@@ -25,6 +25,7 @@ from bisenetv2.card import ModelCard  # noqa: E402
 from bisenetv2.cli import main  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
+from bisenetv2.inference.machine import describe_machine  # noqa: E402
 from bisenetv2.labels import CAMVID  # noqa: E402
 from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
 from bisenetv2.network.checkpoint import (  # noqa: E402
@@ -34,6 +35,7 @@ from bisenetv2.network.checkpoint import (  # noqa: E402
     write_tensors,
 )
 from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
+from bisenetv2.network.device import computes_bfloat16  # noqa: E402
 from bisenetv2.network.frames import FrameNetwork, Normalization  # noqa: E402
 from bisenetv2.training.branch import branch_off  # noqa: E402
 from bisenetv2.training.loader import InMemory  # noqa: E402
@@ -43,6 +45,7 @@ from bisenetv2.training.recipe import Recipe  # noqa: E402
 from bisenetv2.training.run_folder import RunConfig, RunFolder  # noqa: E402
 from bisenetv2.training.steps import Steps  # noqa: E402
 from bisenetv2.training.watch import Watch  # noqa: E402
+from bisenetv2.training.world import World  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -371,6 +374,31 @@ def test_settings_that_differ_from_the_runs_own_are_told(
     train(tiny(iterations=3, batch=3), STREETS, None, tmp_path, resume=True, bar=Bar())
     assert "goes on with iterations 3 (was 2), batch 3 (was 2); " in capsys.readouterr().err
     assert RunConfig.read(tmp_path).recipe.batch == 3
+
+
+def test_what_a_run_computes_on_is_recorded_and_a_change_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tiny(iterations=1, precision="auto")
+    train(recipe, STREETS, None, tmp_path, bar=Bar())
+    config = RunConfig.read(tmp_path)
+    assert config.device == describe_machine().processor != ""
+    here = computes_bfloat16(torch.device("cpu"), "auto")
+    assert config.precision == ("bfloat16" if here else "float32")
+    monkeypatch.setattr(World, "device_name", "another CPU")
+    other = replace(recipe, iterations=2)
+    train(other, STREETS, None, tmp_path, resume=True, bar=Bar())
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == (
+        f"{tmp_path}: goes on with another CPU in {config.precision}, was on {config.device} in "
+        f"{config.precision}: not to the same bits"
+    )
+    train(replace(recipe, iterations=3), STREETS, None, tmp_path, resume=True, bar=Bar())
+    assert "same bits" not in capsys.readouterr().err
+    text = (tmp_path / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(text.replace("device: another CPU\n", ""))  # as earlier
+    train(replace(recipe, iterations=4), STREETS, None, tmp_path, resume=True, bar=Bar())
+    assert "same bits" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", ["cut", "no run", "no step"])

@@ -15,7 +15,7 @@ from bisenetv2 import __version__
 from bisenetv2.card import ModelCard
 from bisenetv2.data.dataset import Dataset, DatasetView, SpreadSamples
 from bisenetv2.errors import UserError
-from bisenetv2.network.device import choose_device
+from bisenetv2.network.device import choose_device, computes_bfloat16
 from bisenetv2.progress import ProgressBar
 from bisenetv2.training.class_weights import weights_of
 from bisenetv2.training.init import Start, starting_point
@@ -24,7 +24,14 @@ from bisenetv2.training.memory import keep_freed_memory
 from bisenetv2.training.phases import plan_phases
 from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.resident import resident
-from bisenetv2.training.resumed import changed, check_same_data, own_init, recorded, take_over
+from bisenetv2.training.resumed import (
+    changed,
+    check_same_data,
+    moved,
+    own_init,
+    recorded,
+    take_over,
+)
 from bisenetv2.training.run_folder import RunConfig, RunFolder, fingerprint
 from bisenetv2.training.session import Session, last_state_named
 from bisenetv2.training.state import newest_state, started_from
@@ -125,12 +132,23 @@ def train(
     recipe = replace(recipe, network=start.model.network.config)
     state = new_state(recipe, start.model, world)
     state.start = started_from(init, start.card)
-    config = RunConfig(recipe, data, init, fingerprint(samples))
+    bfloat16 = computes_bfloat16(world.device, recipe.precision)
+    config = RunConfig(
+        recipe,
+        data,
+        init,
+        fingerprint(samples),
+        world.device_name,
+        "bfloat16" if bfloat16 else "float32",
+    )
     if stored is not None:
         check_same_data(known, config.fingerprint, dataset)
         take_over(state, stored, run, recipe.iterations)
         bar.start_at(state.step)
-        if world.writes and (line := changed(known, recipe, state, run)):
+        lines = [changed(known, recipe, state, run)]
+        if not state.finished(recipe):
+            lines.append(moved(known, config, run))
+        for line in filter(None, lines if world.writes else ()):
             print(line, file=sys.stderr)
     elif world.writes and start.summary:
         print(start.summary, file=sys.stderr)

@@ -93,6 +93,16 @@ def changed(recorded: RunConfig | None, recipe: Recipe, state: RunState, run: Pa
     )
 
 
+def moved(recorded: RunConfig | None, now: RunConfig, run: Path) -> str:
+    """Says in a line that a run goes on elsewhere or otherwise than recorded; empty if not."""
+    if recorded is None or not recorded.device:
+        return ""
+    before, after = (f"{config.device} in {config.precision}" for config in (recorded, now))
+    if before == after:
+        return ""
+    return f"{run}: goes on with {after}, was on {before}: not to the same bits"
+
+
 def flat(fields: dict[str, Any]) -> dict[str, Any]:
     """Puts the fields of the network beside the others."""
     own = {f"network.{name}": value for name, value in fields["network"].items()}

@@ -138,6 +138,12 @@ class RunConfig:
     fingerprint: str = ""
     """Of the training data; empty where none was recorded."""
 
+    device: str = ""
+    """Model of the GPU or processor; empty where none was recorded."""
+
+    precision: str = ""
+    """`float32` or `bfloat16`, as it was computed in; empty where none was recorded."""
+
     @classmethod
     def read(cls, path: Path) -> RunConfig:
         """Reads a `config.yaml`, or that of a run folder.
@@ -154,6 +160,8 @@ class RunConfig:
                 None if data is None else str(data),
                 None if init is None else Path(init),
                 str(content.get("fingerprint", "")),
+                str(content.get("device", "")),
+                str(content.get("precision", "")),
             )
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
@@ -171,6 +179,8 @@ class RunConfig:
             "dataset": dataset.name,
             "samples": len(dataset),
             "fingerprint": self.fingerprint,
+            "device": self.device,
+            "precision": self.precision,
             "processes": processes,
             "threads": torch.get_num_threads(),
             "versions": {

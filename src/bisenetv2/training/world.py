@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bisenetv2.errors import UserError
-from bisenetv2.inference.machine import available_cores
+from bisenetv2.inference.machine import available_cores, describe_machine
 from bisenetv2.network.device import choose_device
 
 T = TypeVar("T")
@@ -40,6 +40,13 @@ class World:
     def writes(self) -> bool:
         """Whether this process writes and prints what all found."""
         return self.rank == 0
+
+    @property
+    def device_name(self) -> str:
+        """Model of the GPU, or of the processor."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return describe_machine().processor
 
     @property
     def loaders(self) -> int:
