@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import signal
@@ -399,6 +400,31 @@ def test_what_a_run_computes_on_is_recorded_and_a_change_told(
     (tmp_path / "config.yaml").write_text(text.replace("device: another CPU\n", ""))  # as earlier
     train(replace(recipe, iterations=4), STREETS, None, tmp_path, resume=True, bar=Bar())
     assert "same bits" not in capsys.readouterr().err
+
+
+def test_a_run_started_again_says_what_is_not_as_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init, run = tmp_path / "start.safetensors", tmp_path / "run"
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        network = FrameNetwork(BiSeNetV2(replace(NETWORK, num_classes=11)))
+        save_checkpoint(init, network, ModelCard(CAMVID, (64, 96), data="elsewhere"))
+        if seed == 1:
+            words = ["--crop", "32", "64", "--batch", "2", "--overfit", "2", "--iterations", "1"]
+            assert main(["train", "streets", *words, "--init", str(init), "--run", str(run)]) == 0
+            digest = hashlib.sha256(init.read_bytes()).hexdigest()
+            assert RunConfig.read(run).init_sha256 == digest
+            again = ["train", str(run / "config.yaml")]
+            assert main([*again, "--run", str(tmp_path / "same")]) == 0
+            assert "another run" not in capsys.readouterr().err
+    assert main([*again, "--run", str(tmp_path / "other"), "--overfit", "3"]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "another run" in line]
+    assert told[0].startswith("streets: not the data that the configuration recorded (fingerprint")
+    assert told[1].startswith(f"{init}: not what the configuration starts from (SHA-256 ")
+    assert f"recorded {digest[:12]}" in told[1] and len(told) == 2
+    assert main(["train", str(run), "--resume", "--iterations", "2"]) == 0
+    assert RunConfig.read(run).init_sha256 == digest  # which is lost by now
 
 
 @pytest.mark.parametrize("damage", ["cut", "no run", "no step"])

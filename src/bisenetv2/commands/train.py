@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from tyro.conf import arg
+from tyro.conf import Suppress, arg
 
 from bisenetv2.errors import UserError
 from bisenetv2.training.recipe import Recipe
@@ -43,6 +43,7 @@ def train(
     check: bool = True,
     device: str = "auto",
     threads: int | None = None,
+    like: Annotated[Path | None, Suppress] = None,
 ) -> int:
     """Train a network. Every field of the recipe is an option.
 
@@ -58,6 +59,8 @@ def train(
         check: Look at the data first, for seconds, as `bisenetv2 check --quick` does.
         device: auto, cpu, cuda or mps.
         threads: CPU threads; by default one for each physical core.
+        like: Configuration or folder of the run that a new run is to repeat: what differs in data
+            and checkpoint is told.
     """
     from bisenetv2.network.device import set_threads
     from bisenetv2.training.run_folder import RunFolder
@@ -74,7 +77,7 @@ def train(
         if check and not resume:
             look_at(recipe, data, world)
         if repeats == 1:
-            best, _ = train_once(recipe, data, run, resume, init, world)
+            best, _ = train_once(recipe, data, run, resume, init, world, like)
             if world.writes:
                 print(best)
             return 0
@@ -121,14 +124,20 @@ def validates(recipe: Recipe) -> bool:
 
 
 def train_once(
-    recipe: Recipe, data: str, run: Path, resume: bool, init: Path | None, world: World
+    recipe: Recipe,
+    data: str,
+    run: Path,
+    resume: bool,
+    init: Path | None,
+    world: World,
+    like: Path | None = None,
 ) -> tuple[Path, float]:
     """Opens the data and trains once; returns the best checkpoint and its mIoU, 0-1."""
     from bisenetv2.commands.signals import Stop, stop_on_signal
     from bisenetv2.data.catalogue import STREETS, open_dataset
     from bisenetv2.progress import progress_bar
     from bisenetv2.training.loop import train as train_loop
-    from bisenetv2.training.run_folder import RunFolder
+    from bisenetv2.training.run_folder import RunConfig, RunFolder
 
     if world.size > 1:  # process 0 first: it may write down what it finds out about a folder
         world.share(lambda: len(open_dataset(data, recipe.split)))
@@ -146,6 +155,7 @@ def train_once(
             mixed=mixed,
             resume=resume,
             init=init,
+            like=None if like is None else RunConfig.read(like),
             data=data,
             world=world,
             stop=lambda: stop.number,
@@ -195,7 +205,12 @@ def main(arguments: Sequence[str]) -> int:
         config = RunConfig.read(Path(name))
         folder = Path(name) if Path(name).is_dir() else Path(name).parent
         command = partial(
-            train, recipe=config.recipe, data=config.data, init=config.init, run=folder
+            train,
+            recipe=config.recipe,
+            data=config.data,
+            init=config.init,
+            run=folder,
+            like=Path(name),
         )
         return tyro.cli(command, prog=f"bisenetv2 train {name}", args=rest)
     named = find_recipe(name)

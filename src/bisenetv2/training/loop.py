@@ -31,8 +31,9 @@ from bisenetv2.training.resumed import (
     own_init,
     recorded,
     take_over,
+    unlike,
 )
-from bisenetv2.training.run_folder import RunConfig, RunFolder, fingerprint
+from bisenetv2.training.run_folder import RunConfig, RunFolder, fingerprint, sha256_of
 from bisenetv2.training.session import Session, last_state_named
 from bisenetv2.training.state import newest_state, started_from
 from bisenetv2.training.steps import Steps, new_state
@@ -54,6 +55,7 @@ def train(
     mixed: Dataset | None = None,
     resume: bool = False,
     init: Path | None = None,
+    like: RunConfig | None = None,
     device: str = "auto",
     data: str | None = None,
     world: World | None = None,
@@ -71,6 +73,8 @@ def train(
         resume: Whether to go on from the run folder's newest state.
         init: Checkpoint to start from; see `starting_point`. A resumed run does without: its
             states hold what they need of it.
+        like: Configuration of the run that a new run is to repeat: what differs in data and
+            checkpoint is told.
         device: `auto` or a torch device; a `world` has one already.
         data: Folder or name of the data, for the record.
         world: The processes that train together, from `joined`; by default this one alone.
@@ -140,6 +144,8 @@ def train(
         fingerprint(samples),
         world.device_name,
         "bfloat16" if bfloat16 else "float32",
+        # That of a run that goes on may be lost, or another file by now.
+        (known.init_sha256 if known else "") if stored or init is None else sha256_of(init),
     )
     if stored is not None:
         check_same_data(known, config.fingerprint, dataset)
@@ -150,8 +156,9 @@ def train(
             lines.append(moved(known, config, run))
         for line in filter(None, lines if world.writes else ()):
             print(line, file=sys.stderr)
-    elif world.writes and start.summary:
-        print(start.summary, file=sys.stderr)
+    elif world.writes:
+        for line in filter(None, (start.summary, *(unlike(like, config) if like else ()))):
+            print(line, file=sys.stderr)
         if start.card is not None and start.card.input_scale != recipe.input_scale:
             print(
                 f"frames are seen at {recipe.input_scale:g} times their sides, those of {init} "

@@ -103,6 +103,24 @@ def moved(recorded: RunConfig | None, now: RunConfig, run: Path) -> str:
     return f"{run}: goes on with {after}, was on {before}: not to the same bits"
 
 
+def unlike(recorded: RunConfig, now: RunConfig) -> list[str]:
+    """Says in a line each what keeps a run that is started again from being the same run."""
+    lines = []
+    if recorded.fingerprint not in ("", now.fingerprint):
+        lines.append(
+            f"{now.data}: not the data that the configuration recorded (fingerprint "
+            f"{now.fingerprint}, recorded {recorded.fingerprint}): this is another run"
+        )
+    unknown = recorded.init is not None and not recorded.init_sha256
+    if not unknown and recorded.init_sha256 != now.init_sha256:
+        lines.append(
+            f"{now.init or 'no checkpoint'}: not what the configuration starts from (SHA-256 "
+            f"{now.init_sha256[:12] or 'none'}, recorded {recorded.init_sha256[:12] or 'none'}): "
+            "this is another run"
+        )
+    return lines
+
+
 def flat(fields: dict[str, Any]) -> dict[str, Any]:
     """Puts the fields of the network beside the others."""
     own = {f"network.{name}": value for name, value in fields["network"].items()}

@@ -144,6 +144,9 @@ class RunConfig:
     precision: str = ""
     """`float32` or `bfloat16`, as it was computed in; empty where none was recorded."""
 
+    init_sha256: str = ""
+    """Hash of the checkpoint, hexadecimal; empty without one, or where none was recorded."""
+
     @classmethod
     def read(cls, path: Path) -> RunConfig:
         """Reads a `config.yaml`, or that of a run folder.
@@ -162,6 +165,7 @@ class RunConfig:
                 str(content.get("fingerprint", "")),
                 str(content.get("device", "")),
                 str(content.get("precision", "")),
+                str(content.get("init_sha256", "")),
             )
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
@@ -176,6 +180,7 @@ class RunConfig:
             "recipe": json.loads(json.dumps(asdict(self.recipe))),
             "data": _absolute(self.data),
             "init": None if self.init is None else str(self.init.absolute()),
+            "init_sha256": self.init_sha256,
             "dataset": dataset.name,
             "samples": len(dataset),
             "fingerprint": self.fingerprint,
@@ -214,6 +219,19 @@ def fingerprint(dataset: Dataset) -> str:
     for sample in map(spread.__getitem__, range(len(spread))):
         digest.update(sample.image.tobytes() + sample.mask.tobytes())
     return digest.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the hash of a file, hexadecimal.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _git_state() -> str | None:
