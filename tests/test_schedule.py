@@ -24,6 +24,12 @@ def test_warmup_rises_in_equal_steps_and_never_starts_at_zero() -> None:
     assert factors == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1])
 
 
+def test_poly_counts_from_the_first_step_of_the_warmup() -> None:
+    factors = [rate_factor(step, 100, warmup=10) for step in range(12)]
+    assert max(factors) < 1
+    assert factors[10] == pytest.approx(0.9**0.9)
+
+
 def test_hold_keeps_the_peak_and_then_falls_over_the_rest() -> None:
     assert [rate_factor(step, 100, hold=0.6) for step in (0, 30, 59, 60)] == [1, 1, 1, 1]
     assert rate_factor(80, 100, hold=0.6) == pytest.approx(0.5**0.9)

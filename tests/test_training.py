@@ -414,6 +414,18 @@ def test_the_schedule_sets_the_rate_of_the_steps(tmp_path: Path) -> None:
     assert metrics(tmp_path / "falling")[-1]["rate"] == pytest.approx(0.08 * 0.5**2)
 
 
+def test_a_warm_up_that_never_ends_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tiny(iterations=2, warmup=1), tmp_path / "short")
+    assert capsys.readouterr().err == ""
+    run(tiny(iterations=2, warmup=2), tmp_path / "long")
+    assert capsys.readouterr().err == (
+        "warmup 2: all of the 2 iterations, whose rate never reaches 0.05; give a smaller --warmup "
+        "or more --iterations\n"
+    )
+
+
 def test_momentum_is_the_recipes() -> None:
     state = new_state(tiny(momentum=0.7))
     assert {group["momentum"] for group in state.optimizer.param_groups} == {0.7}

@@ -104,16 +104,16 @@ def train(
     samples = InMemory(dataset)
     phases = plan_phases(recipe, samples, mixed, shard=(world.rank, world.size))
     check_labelled(samples)
+    lines: list[str] = []  # to be told
     if val_dataset is not None:
         check_validation(dataset, val_dataset)
         if seen := trained_on(dataset, val_dataset):
             val_dataset = DatasetView(val_dataset)
             val_dataset.name += f" ({seen})"
-            if world.writes and not recipe.overfit:
-                print(
-                    f"{val_dataset.name}: the best checkpoint is chosen on what it was trained on; "
-                    "choose it on other data (--val-split), or on none (--val-split '')",
-                    file=sys.stderr,
+            if not recipe.overfit:
+                lines.append(
+                    f"{val_dataset.name}: the best checkpoint is chosen on what is trained on; "
+                    "choose it on other data (--val-split), or on none (--val-split '')"
                 )
     known = world.share(lambda: recorded(folder)) if resume else None
     stored = world.share(lambda: newest_state(folder.states)) if resume else None
@@ -151,20 +151,25 @@ def train(
         check_same_data(known, config.fingerprint, dataset)
         take_over(state, stored, run, recipe.iterations)
         bar.start_at(state.step)
-        lines = [changed(known, recipe, state, run)]
+        lines.append(changed(known, recipe, state, run))
         if not state.finished(recipe):
             lines.append(moved(known, config, run))
-        for line in filter(None, lines if world.writes else ()):
-            print(line, file=sys.stderr)
-    elif world.writes:
-        for line in filter(None, (start.summary, *(unlike(like, config) if like else ()))):
-            print(line, file=sys.stderr)
+    else:
+        lines.append(start.summary)
         if start.card is not None and start.card.input_scale != recipe.input_scale:
-            print(
+            lines.append(
                 f"frames are seen at {recipe.input_scale:g} times their sides, those of {init} "
-                f"were at {start.card.input_scale:g} (--input-scale)",
-                file=sys.stderr,
+                f"were at {start.card.input_scale:g} (--input-scale)"
             )
+        if like is not None:
+            lines += unlike(like, config)
+    if recipe.warmup >= recipe.iterations and not state.finished(recipe):
+        lines.append(
+            f"warmup {recipe.warmup}: all of the {recipe.iterations} iterations, whose rate never "
+            f"reaches {recipe.rate:g}; give a smaller --warmup or more --iterations"
+        )
+    for line in filter(None, lines if world.writes else ()):
+        print(line, file=sys.stderr)
     steps = Steps(
         recipe,
         dataset.labels.ignore_index,

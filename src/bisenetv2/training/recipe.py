@@ -127,10 +127,11 @@ class Recipe:
     """Exponent of the poly schedule (paper: 0.9)."""
 
     hold: float = 0.0
-    """Share of the iterations at the peak rate before poly falls, 0 to 1."""
+    """Share of the iterations before poly falls, those of the warm-up among them, 0 to 1."""
 
     warmup: int = 0
-    """Iterations of linear rise to the peak rate (paper: none mentioned)."""
+    """Iterations of linear rise to the peak rate (paper: none mentioned). Poly and `hold` count
+    from step 0, as in mmsegmentation: without a longer `hold` poly is below the peak by then."""
 
     momentum: float = 0.9
     """Momentum of SGD (paper: 0.9)."""

@@ -14,8 +14,9 @@ def rate_factor(
     Args:
         step: Step about to be taken, 0 to total - 1.
         total: Steps of the whole run.
-        warmup: Steps of linear rise from 0 (paper: none mentioned).
-        hold: Share of the run at the peak rate before it falls, 0 to 1.
+        warmup: Steps of linear rise from 0 (paper: none mentioned), by which poly has begun to
+            fall if `hold` does not reach as far.
+        hold: Share of the run before the rate falls from its peak, 0 to 1.
         power: Exponent of the fall.
     """
     if step < warmup:
