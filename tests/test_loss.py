@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bisenetv2.errors import UserError
 from bisenetv2.training.loss import (
     Mining,
     SegmentationLoss,
@@ -151,6 +152,32 @@ def test_the_boosters_have_a_stride_of_their_own() -> None:
     masks = coarse.repeat_interleave(4, 1).repeat_interleave(4, 2).to(torch.uint8)
     loss = loss_of(logits, masks, booster, strides=(1, 4))
     torch.testing.assert_close(loss, plain(logits, masks) + plain(booster, coarse))
+
+
+def test_by_default_it_takes_whatever_a_network_returns() -> None:
+    logits, masks = random_case()
+    boosters = [random_case(stride=stride)[0] for stride in (4, 8)]
+    loss = SegmentationLoss(IGNORE)
+    torch.testing.assert_close(loss(logits, masks), plain(logits, masks))
+    whole = sum(plain(each, masks) for each in (logits, *boosters))
+    torch.testing.assert_close(loss((logits, *boosters), masks), whole)
+
+
+def test_as_many_weights_as_boosters_are_wanted() -> None:
+    logits, masks = random_case()
+    with pytest.raises(UserError, match="booster_weights: 1 for 2 boosters; give one for each"):
+        SegmentationLoss(IGNORE, booster_weights=(1.0,))((logits,) * 3, masks)
+
+
+def test_lovasz_and_dice_are_taken_at_the_boosters_stride() -> None:
+    logits, masks = random_case()
+    coarse = masks[:, 1::4, 1::4].clone()
+    coarse[1::2] = masks[1::2, 2::4, 2::4]  # see `_thinned`
+    enlarged = F.interpolate(logits, coarse.shape[-2:], mode="bilinear")
+    for name, term in (("lovasz", lovasz_softmax), ("dice", soft_dice)):
+        options: dict[str, Any] = {name: 1.0}
+        added = loss_of(logits, masks, strides=(1, 4), **options) - plain(logits, masks)
+        torch.testing.assert_close(added, term(enlarged, coarse.long(), IGNORE))
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])

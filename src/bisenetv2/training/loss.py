@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bisenetv2.errors import UserError
+
 
 class Mining(NamedTuple):
     """Online hard example mining: which pixels count (not given in the paper)."""
@@ -41,8 +43,8 @@ class SegmentationLoss:
     """Strides at which the main loss and the boosters' losses are taken; 1 is the full resolution,
     more is faster. Height and width of the masks are multiples of both."""
 
-    booster_weights: tuple[float, ...] = ()
-    """Factor of each booster's loss; the paper's are not known, 1 is common."""
+    booster_weights: tuple[float, ...] | None = None
+    """Factor of each booster's loss; `None`: 1 each, as is common. The paper's are not known."""
 
     mining: Mining | None = None
     """Takes the main cross-entropy over hard pixels only."""
@@ -51,29 +53,42 @@ class SegmentationLoss:
     """Weight of a pixel of each class, in means over pixels; empty for one weight."""
 
     dice: float = 0.0
-    """Factor of the soft Dice loss that is added on the main head; 0 leaves it out."""
+    """Factor of the soft Dice loss that is added on the main head, at the boosters' stride; 0
+    leaves it out."""
 
     lovasz: float = 0.0
-    """Factor of the Lovász-softmax loss that is added on the main head; 0 leaves it out."""
+    """Factor of the Lovász-softmax loss that is added on the main head, at the boosters' stride; 0
+    leaves it out."""
 
     mean: Callable[[Tensor], Tensor] = _alone
     """Mean of a number over the processes that share a batch: pixels then weigh alike on all."""
 
-    def __call__(self, logits: Sequence[Tensor], masks: Tensor, first: int = 0) -> Tensor:
+    def __call__(self, logits: Tensor | Sequence[Tensor], masks: Tensor, first: int = 0) -> Tensor:
         """Computes the loss of a batch.
 
         Dice, Lovász and the least share of mining are taken over the batch of this process.
 
         Args:
-            logits: Main logits B, C, h, w first, then each booster's, at their own strides.
+            logits: Main logits B, C, h, w, alone or followed by each booster's, at their own
+                strides: what a network returns.
             masks: Class indices `uint8` B, H, W.
             first: Number of the first sample, which decides with those after it on which pixel
                 stands for a block.
 
         Returns:
             Scalar `float32`. Zero, with gradients of zero, where every pixel is ignored.
+
+        Raises:
+            UserError: If there are not as many weights as boosters.
         """
-        main, *boosters = logits
+        main, *boosters = (logits,) if isinstance(logits, Tensor) else logits
+        weights = self.booster_weights
+        if weights is None:
+            weights = (1.0,) * len(boosters)
+        if len(weights) != len(boosters):
+            raise UserError(
+                f"booster_weights: {len(weights)} for {len(boosters)} boosters; give one for each"
+            )
         fine, coarse = (_thinned(masks, stride, first).long() for stride in self.strides)
         loss = self._cross_entropy(main, fine, self.mining)
         if self.dice or self.lovasz:
@@ -83,7 +98,7 @@ class SegmentationLoss:
                 loss = loss + self.dice * soft_dice(*aligned, self.ignore_index)
             if self.lovasz:
                 loss = loss + self.lovasz * lovasz_softmax(*aligned, self.ignore_index)
-        for booster, weight in zip(boosters, self.booster_weights, strict=True):
+        for booster, weight in zip(boosters, weights, strict=True):
             loss = loss + weight * self._cross_entropy(booster, coarse, None)
         return loss
 

@@ -167,16 +167,17 @@ class Recipe:
     """Least share of the labelled pixels that is kept, 0 to 1 (common; not in paper)."""
 
     dice: float = 0.0
-    """Factor of the soft Dice loss on the main head (paper: none)."""
+    """Factor of the soft Dice loss on the main head, taken at `booster_stride` (paper: none)."""
 
     lovasz: float = 0.0
-    """Factor of the Lovász-softmax loss on the main head (paper: none); 1 is common."""
+    """Factor of the Lovász-softmax loss on the main head, taken at `booster_stride`, since it sorts
+    all pixels once for each class (paper: none); 1 is common."""
 
     loss_stride: int = 1
     """Stride at which the main loss is taken: 1, the full resolution, or 2, 4, 8, 16 or 32."""
 
     booster_stride: int = 1
-    """Stride at which the boosters' losses are taken, one of the same."""
+    """Stride at which the boosters' losses, Dice and Lovász are taken, one of the same."""
 
     average: float = 0.999
     """Decay of the weight average that is validated and kept; 0 turns it off (paper: none)."""
