@@ -325,6 +325,23 @@ def test_the_command_writes_a_checkpoint_and_accounts_for_the_file(
     assert torch.equal(first, golden.tensors("mmseg")[MMSEG_FIRST])
 
 
+def test_the_command_takes_the_average_on_demand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = golden.tensors("mmseg")
+    average = {name: tensor * 1 for name, tensor in weights.items()}
+    average[MMSEG_FIRST] = average[MMSEG_FIRST] + 1
+    file, target = tmp_path / "both.pth", tmp_path / "average.safetensors"
+    torch.save({"state_dict": weights, "ema": average, "epoch": 3}, file)
+    assert main(["import", str(file), "-o", str(target), "--entry", "ema"]) == 0
+    said = capsys.readouterr().out
+    assert "left out: epoch: no weights" in said
+    assert "left out: state_dict: other weights, each taken by --entry NAME" in said
+    model, card = load_checkpoint(target)
+    assert torch.equal(model.network.detail.S1[0].conv.weight, average[MMSEG_FIRST])
+    assert "from both.pth, entry ema, SHA-256" in card.origin
+
+
 def test_the_input_can_be_described_otherwise(wrapped: Path, tmp_path: Path) -> None:
     labels = Labels(tuple(f"c{i}" for i in range(19)), tuple((i, i, 1) for i in range(19)))
     (tmp_path / "labels.json").write_text(labels.to_json())

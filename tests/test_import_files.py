@@ -289,6 +289,27 @@ def test_wrapped_weights_are_found_in_both_formats(
     assert len(file.sha256) == 64
 
 
+def test_of_several_networks_one_is_taken_and_the_others_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    values = dict(enumerate(torch.arange(4.0).unbind()))
+    inner = {"state_dict": {"w": values[2]}, "optimizer": {"state": {}}}
+    content = {"state_dict": {"w": values[0]}, "state_dict_ema": {"w": values[1]}, "model": inner,
+               "epoch": 3, "model_ema": {"w": values[3]}}  # fmt: skip
+    torch.save(content, path)
+    file = read_foreign(path)
+    assert (file.tensors["w"], file.beside) == (0, ("epoch",))
+    assert file.others == ("state_dict_ema", "model", "model_ema")
+    for entry, value in (("state_dict_ema", 1), ("model", 2), ("model_ema", 3)):
+        assert read_foreign(path, entry).tensors["w"] == value
+    with pytest.raises(UserError, match=r"a\.pth: no weights under the name ema; there are state_"):
+        read_foreign(path, "ema")
+    with pytest.raises(UserError, match=r"no weights under the name epoch"):
+        read_foreign(path, "epoch")
+    torch.save({"w": values[0]}, path)
+    with pytest.raises(UserError, match="no weights under the name ema; leave --entry out"):
+        read_foreign(path, "ema")
+
+
 def test_a_dict_for_each_part_is_flattened(tmp_path: Path) -> None:
     torch.save({"detail": {"w": torch.zeros(1)}, "bga": {"w": torch.ones(1)}}, tmp_path / "a.pth")
     assert list(read_foreign(tmp_path / "a.pth").tensors) == ["detail.w", "bga.w"]

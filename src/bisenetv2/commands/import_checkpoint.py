@@ -18,6 +18,7 @@ EXAMPLES = """\
   bisenetv2 import model_final_v2_city.pth -o city.safetensors
   bisenetv2 import model.pdparams -o city.safetensors --labels cityscapes
   bisenetv2 import mine.pth -o mine.safetensors --labels labels.json --mean 127.5 127.5 127.5
+  bisenetv2 import mine.pth -o mine.safetensors --entry state_dict_ema
   bisenetv2 import backbone_v2.pth -o trunk.safetensors
 """
 
@@ -26,6 +27,7 @@ def import_checkpoint(
     file: Annotated[Positional[Path], arg(metavar="FILE")],
     *,
     output: Annotated[Path | None, arg(aliases=["-o"])] = None,
+    entry: str | None = None,
     labels: str | None = None,
     family: Literal[
         "auto",
@@ -49,6 +51,7 @@ def import_checkpoint(
     Args:
         file: .pth of CoinCheung/BiSeNet or mmsegmentation, .pdparams of PaddleSeg.
         output: .safetensors to write; by default beside the file.
+        entry: Name of the weights to take, where the file holds several, as `state_dict_ema`.
         labels: cityscapes, coco-stuff, ade20k, voc, camvid, or a JSON file of labels; by default
             the data set that has this number of classes.
         family: Whose network it is; found by names and shapes unless named.
@@ -68,7 +71,7 @@ def import_checkpoint(
     target = output or file.with_suffix(".safetensors")
     if target.resolve() == file.resolve():
         raise UserError(f"{target}: is the file itself; name another with -o")
-    foreign = read_foreign(file)
+    foreign = read_foreign(file, entry)
     conversion = convert(foreign, family)
     network = conversion.network
     name, meaning = find_labels(labels, network.config.num_classes, bool(conversion.new))
@@ -117,6 +120,8 @@ def _tell_tensors(file: ForeignFile, conversion: Conversion) -> None:
         print(f"left out: {names}: {reason}")
     if file.beside:
         print(f"left out: {', '.join(file.beside)}: no weights")
+    if file.others:
+        print(f"left out: {', '.join(file.others)}: other weights, each taken by --entry NAME")
     if conversion.new:
         print(f"new: {', '.join(conversion.new)}: not in the file")
 

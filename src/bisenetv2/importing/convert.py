@@ -103,7 +103,7 @@ def _without_prefix(file: ForeignFile) -> dict[str, Tensor]:
     if len(prefixes) > 1:
         raise UserError(
             f"{file.path}: holds {len(prefixes)} networks ({', '.join(map(repr, prefixes))}); "
-            "save one of them alone"
+            "choose one with --entry, if each is an entry, or save one of them alone"
         )
     prefix = prefixes.pop() if prefixes else ""
     stripped = {name.removeprefix(prefix): tensor for name, tensor in file.tensors.items()}

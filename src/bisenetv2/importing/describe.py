@@ -112,6 +112,7 @@ def describe(
         input_scale: Side of the network's input over such a frame's; `None`: the project's.
     """
     family, config = conversion.family, conversion.network.config
+    entry = f", entry {file.entry}" if file.entry else ""
     title, terms = TERMS.get(name, UNKNOWN_DATA)
     if conversion.new:
         title, terms = TRUNK_DATA
@@ -126,7 +127,7 @@ def describe(
         data_licence=f"the terms of {title} hold for the weights too; {terms}",
         recipe=f"trained with {family.project.name}",
         origin=(
-            f"{family.reading}, from {file.path.name}, SHA-256 {file.sha256}, "
+            f"{family.reading}, from {file.path.name}{entry}, SHA-256 {file.sha256}, "
             f"code of {family.project.name}: {family.project.licence}"
         ),
         version=__version__,

@@ -50,16 +50,24 @@ class ForeignFile:
     sha256: str
     """Hash of the file, hexadecimal."""
 
+    others: tuple[str, ...] = ()
+    """Names of entries that hold weights too, which were not asked for."""
 
-def read_foreign(path: str | Path) -> ForeignFile:
+    entry: str = ""
+    """Name of the entry that was asked for."""
+
+
+def read_foreign(path: str | Path, entry: str | None = None) -> ForeignFile:
     """Reads the weights of another project's checkpoint.
 
     Args:
         path: `.pth`, `.pt`, `.bin` or `.ckpt` of PyTorch, `.pdparams` of Paddle, or
             `.safetensors`.
+        entry: Name of the entry to take the weights from; `None`: the first of `WRAPPERS`, or all.
 
     Raises:
-        UserError: If the file is missing, damaged or too large, carries code, or holds no weights.
+        UserError: If the file is missing, damaged or too large, carries code, or holds no weights,
+            or none under that name.
     """
     path = Path(path)
     if not path.is_file():
@@ -78,10 +86,11 @@ def read_foreign(path: str | Path) -> ForeignFile:
             f"{path}: refused, it carries code ({error}), which is never run; "
             "save its state dict alone, in the program that wrote it"
         ) from error
-    tensors, beside = _weights(path, content)
+    tensors, beside, others = _weights(path, content, entry)
     if not tensors:
         raise UserError(f"{path}: holds no weights; name a file with a state dict")
-    return ForeignFile(path, tensors, beside, hashlib.sha256(data).hexdigest())
+    digest = hashlib.sha256(data).hexdigest()
+    return ForeignFile(path, tensors, beside, digest, others, _name(entry or ""))
 
 
 def _load(path: Path, data: bytes) -> object:
@@ -130,15 +139,34 @@ def _check_archive(path: Path, data: bytes) -> None:
             raise UserError(f"{path}: a compressed archive, which PyTorch never writes; refused")
 
 
-def _weights(path: Path, content: object) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Opens wrappers and flattens; returns tensors by name, and names of what else there is."""
+def _weights(
+    path: Path, content: object, entry: str | None
+) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
+    """Opens wrappers and flattens.
+
+    Returns:
+        Tensors by name, names of entries without weights, and of those with others.
+    """
     beside: list[str] = []
+    others: list[str] = []
     for _ in range(_DEEPEST):
-        wrapper = next((name for name in WRAPPERS if _holds_mapping(content, name)), None)
+        known = WRAPPERS if entry is None else (entry, *WRAPPERS)
+        wrapper = next((name for name in known if _holds_mapping(content, name)), None)
         if wrapper is None or not isinstance(content, Mapping):
             break
-        beside += [_name(key) for key in content if key != wrapper]
+        for key, value in content.items():
+            if key != wrapper:
+                (others if _holds_weights(value) else beside).append(_name(key))
         content = content[wrapper]
+        if wrapper == entry:
+            entry = None
+    if entry is not None:
+        inside = content.items() if isinstance(content, Mapping) else ()
+        others += [_name(key) for key, value in inside if _holds_weights(value)]
+        raise UserError(
+            f"{path}: no weights under the name {_name(entry)}; "
+            + (f"there are {', '.join(others)}" if others else "leave --entry out")
+        )
     tensors: list[tuple[str, Tensor]] = []
     for key, value in content.items() if isinstance(content, Mapping) else ():
         if _is_plain(value):
@@ -150,7 +178,7 @@ def _weights(path: Path, content: object) -> tuple[dict[str, Tensor], tuple[str,
             beside.append(_name(key))
     if len(dict(tensors)) < len(tensors):
         raise UserError(f"{path}: two tensors of one name; fetch it anew")
-    return dict(tensors), tuple(beside)
+    return dict(tensors), tuple(beside), tuple(others)
 
 
 def _name(key: object) -> str:
@@ -162,6 +190,14 @@ def _name(key: object) -> str:
 
 def _holds_mapping(content: object, name: str) -> bool:
     return isinstance(content, Mapping) and isinstance(content.get(name), Mapping)
+
+
+def _holds_weights(value: object) -> bool:
+    """Whether an entry is weights, as they are or in a wrapper."""
+    if not isinstance(value, Mapping):
+        return False
+    inner = next((value[name] for name in WRAPPERS if _holds_mapping(value, name)), value)
+    return bool(inner) and all(map(_is_plain, inner.values()))
 
 
 def _is_plain(value: Any) -> bool:
