@@ -331,6 +331,29 @@ def test_the_verbs_cool_down_list_and_compare(
     assert "nowhere: no such folder of runs" in capsys.readouterr().err
 
 
+def test_runs_shows_the_best_of_the_last_split_and_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tiny(iterations=2, val_every=1)
+    train(recipe, STREETS, VAL_STREETS, Path("runs/a"), bar=Bar())
+    logged = RunFolder(Path("runs/a")).validations("other")
+    assert [entry["split"] for entry in logged] == ["val", "val"]
+    with Path("runs/a/metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "split": "test", "miou": 0.125, "pixel_accuracy": 0.5}\n')
+    train(replace(recipe, overfit=2), STREETS, None, Path("runs/b"), bar=Bar())
+    train(recipe, STREETS, STREETS, Path("runs/c"), bar=Bar())
+    train(recipe, STREETS, VAL_STREETS, Path("runs/d"), bar=Bar())
+    assert main(["runs"]) == 0
+    lines = {line.split("runs/")[1]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert lines.keys() == {"a  (on test)", "b  (on overfit)", "c  (on val, trained on)", "d"}
+    assert "12.50 %" in lines["a  (on test)"]
+    text = Path("runs/d/metrics.jsonl").read_text()  # an earlier version's
+    Path("runs/d/metrics.jsonl").write_text(text.replace('"split": "val", ', ""))
+    assert main(["runs", "runs/d", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["split"] == "val"
+
+
 def test_a_trunk_is_not_cooled_down_while_it_warms_up(tmp_path: Path) -> None:
     recipe = tiny(iterations=2, schedule="trunk", warmup=5)
     train(recipe, STREETS, None, tmp_path / "trunk", bar=Bar())
@@ -450,7 +473,8 @@ def test_a_damaged_state_is_named_and_the_one_before_taken(
 
 def test_lines_of_the_log_that_are_damaged_are_left_out(tmp_path: Path) -> None:
     whole = {"step": 3, "loss": 1.5, "rate": 0.1}
-    lines = [json.dumps(whole), '{"step": 4, "miou": null}', '{"loss": 1}', "[1]", '{"step": NaN}']
+    lines = [json.dumps(whole), '{"step": 4, "miou": null}', '{"loss": 1}', "[1]", '{"step": NaN}',
+             '{"step": 4, "split": 1}']  # fmt: skip
     (tmp_path / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 5']))
     assert RunFolder(tmp_path).logged() == [whole]
 

@@ -23,6 +23,8 @@ EXAMPLES = """\
 def runs(folders: Annotated[tuple[Path, ...], Positional] = (), *, json: bool = False) -> int:
     """List runs with steps, loss and validation, the best first; compare those that are named.
 
+    The best is of the split that the run last validated on, which is named if it is not val.
+
     Args:
         folders: Run folders, or folders of them; `runs` by default.
         json: Print one JSON object a line.
@@ -46,7 +48,8 @@ def runs(folders: Annotated[tuple[Path, ...], Positional] = (), *, json: bool = 
         pace = "-" if row["images_per_second"] is None else f"{row['images_per_second']:.1f}"
         steps = f"{row['step']:,}/{row['recipe']['iterations']:,}"
         at = "-" if row["best_step"] is None else f"{row['best_step']:,}"
-        print(f"{best:>9}  {at:>8}  {steps:>15}  {loss:>7}  {pace:>8}  {row['run']}")
+        split = "" if row["split"] in (None, "val") else f"  (on {row['split']})"
+        print(f"{best:>9}  {at:>8}  {steps:>15}  {loss:>7}  {pace:>8}  {row['run']}{split}")
     if folders and len(rows) > 1:
         _compare(rows)
     return 0
@@ -72,7 +75,8 @@ def _row(path: Path) -> dict[str, Any]:
     config = RunConfig.read(path)
     logged = folder.logged()
     losses = [entry for entry in logged if "loss" in entry]
-    best = max((e for e in logged if "miou" in e), key=lambda e: e["miou"], default={})
+    validations = folder.validations(config.recipe.validated_on)
+    best = max(validations, key=lambda entry: entry["miou"], default={})
     last = losses[-1] if losses else {}
     return {
         "run": str(path),
@@ -81,6 +85,7 @@ def _row(path: Path) -> dict[str, Any]:
         "images_per_second": last.get("images_per_second"),
         "best_miou": best.get("miou"),
         "best_step": best.get("step"),
+        "split": best.get("split"),
         "data": config.data,
         "init": None if config.init is None else str(config.init),
         "recipe": asdict(config.recipe),

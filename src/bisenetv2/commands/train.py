@@ -161,8 +161,8 @@ def train_once(
             stop=lambda: stop.number,
             bar=bar,
         )
-    scores = world.share(lambda: [e["miou"] for e in RunFolder(run).logged() if "miou" in e])
-    return best, max(scores, default=float("nan"))
+    found = world.share(lambda: RunFolder(run).validations(recipe.validated_on))
+    return best, max((entry["miou"] for entry in found), default=float("nan"))
 
 
 def _spread(scores: Sequence[float]) -> str:

@@ -105,12 +105,14 @@ def train(
     phases = plan_phases(recipe, samples, mixed, shard=(world.rank, world.size))
     check_labelled(samples)
     lines: list[str] = []  # to be told
+    split = recipe.validated_on
     if val_dataset is not None:
         check_validation(dataset, val_dataset)
         if seen := trained_on(dataset, val_dataset):
             val_dataset = DatasetView(val_dataset)
             val_dataset.name += f" ({seen})"
             if not recipe.overfit:
+                split += f", {seen}"
                 lines.append(
                     f"{val_dataset.name}: the best checkpoint is chosen on what is trained on; "
                     "choose it on other data (--val-split), or on none (--val-split '')"
@@ -180,7 +182,7 @@ def train(
     crop = phases[-1].batches.augmentation.crop
     on_device = resident(samples, world.device, recipe.batch, crop, world.loaders)
     card = _card(recipe, samples, start.card)
-    session = Session(recipe, state, steps, folder, card, world, on_device, stop)
+    session = Session(recipe, state, steps, folder, card, world, on_device, split, stop)
     with folder.held() if world.writes else nullcontext():
         if world.writes:
             with last_state_named(folder):

@@ -260,6 +260,11 @@ class Recipe:
             return self.booster_weight
         return (self.booster_weight,) * len(self.network.boosters)
 
+    @property
+    def validated_on(self) -> str:
+        """Name of the split that is validated on, `overfit` for that mode; empty for none."""
+        return "overfit" if self.overfit else self.val_split
+
     @classmethod
     def from_fields(cls, content: dict[str, Any]) -> Recipe:
         """Builds a recipe from what `asdict` gives, lists standing for tuples, as YAML has it.

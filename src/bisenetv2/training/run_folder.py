@@ -102,6 +102,15 @@ class RunFolder:
         lines = self.metrics.read_text(errors="replace").splitlines(keepends=True)
         return [json.loads(line) for line in lines if _is_entry(line)]
 
+    def validations(self, split: str) -> list[dict[str, Any]]:
+        """Returns those of the metrics that are of the last validation's split.
+
+        Args:
+            split: That of entries which do not name theirs, as earlier versions wrote them.
+        """
+        found = [{"split": split, **entry} for entry in self.logged() if "miou" in entry]
+        return [entry for entry in found if entry["split"] == found[-1]["split"]]
+
     def tidy(self, step: int) -> None:
         """Clears what a killed run left: metrics of steps to be taken again, half-written files."""
         for folder in (self.path, self.states):
@@ -115,10 +124,11 @@ class RunFolder:
 
 
 def _is_entry(line: str) -> bool:
-    """Whether a line of the metrics is whole: numbers alone, a step among them."""
+    """Whether a line of the metrics is whole: numbers but for `split`, a step among them."""
     try:
         entry = json.loads(line)
-        return line.endswith("\n") and "step" in entry and all(map(math.isfinite, entry.values()))
+        whole = line.endswith("\n") and "step" in entry and isinstance(entry.get("split", ""), str)
+        return whole and all(math.isfinite(v) for name, v in entry.items() if name != "split")
     except (ValueError, TypeError, AttributeError):
         return False
 

@@ -50,6 +50,9 @@ class Session:
     resident: ResidentData | None
     """The training data on the GPU, where it is there."""
 
+    split: str
+    """What is validated on, by the name that the metrics give it."""
+
     stop: Callable[[], int]
     """Number of the signal that asks to stop, 0 without one."""
 
@@ -148,7 +151,12 @@ class Session:
         if watch is None:
             return
         with last_state_named(self.folder):
-            watch.log(state.step, miou=matrix.mean_iou, pixel_accuracy=matrix.pixel_accuracy)
+            watch.log(
+                state.step,
+                self.split,
+                miou=matrix.mean_iou,
+                pixel_accuracy=matrix.pixel_accuracy,
+            )
             if better:
                 card = replace(self.card, merit=found.merit)
                 save_checkpoint(self.folder.best, network, card)

@@ -42,9 +42,9 @@ class Watch:
         """
         self.folder, self.start = folder, start
 
-    def log(self, step: int, **values: float) -> None:
-        """Notes values of a step, 0-1 for shares and scores."""
-        self.folder.log(step=step, **values)
+    def log(self, step: int, split: str = "", **values: float) -> None:
+        """Notes values of a step, 0-1 for shares and scores, and the split that they are of."""
+        self.folder.log(step=step, **({"split": split} if split else {}), **values)
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
