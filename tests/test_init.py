@@ -19,7 +19,12 @@ from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.labels import CAMVID  # noqa: E402
 from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
-from bisenetv2.network.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from bisenetv2.network.checkpoint import (  # noqa: E402
+    load_checkpoint,
+    read_tensors,
+    save_checkpoint,
+    write_tensors,
+)
 from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
 from bisenetv2.network.frames import FrameNetwork, Normalization  # noqa: E402
 from bisenetv2.training.init import Start, starting_point  # noqa: E402
@@ -186,9 +191,38 @@ def test_bare_weights_fill_the_recipe_s_network_as_far_as_they_fit(tmp_path: Pat
         starting_point(WANTED, bare)
 
 
-def test_a_file_of_another_project_is_sent_to_the_import(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a\.pth: training starts from .* `bisenetv2 import`"):
-        starting_point(WANTED, tmp_path / "a.pth")
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("a.pth", r"training starts from .* `bisenetv2 import` makes one"),
+        ("run", r"is a folder; name its best\.safetensors"),
+        ("camvid-fp32", r"is a model file; take the source's weights/bisenetv2_camvid"),
+        ("a.onnx", r"is a model file; name the checkpoint \(\.safetensors\) that it was exported"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, remedy: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    with pytest.raises(UserError, match=f"^{name}: {remedy}"):
+        starting_point(WANTED, Path(name))
+
+
+def test_a_state_of_a_run_is_no_start(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "a.safetensors")
+    tensors, metadata = read_tensors(init)
+    write_tensors(init, tensors, {**metadata, "run": "{}"})
+    with pytest.raises(UserError, match=r"a state for `bisenetv2 train RUN --resume`; name the"):
+        starting_point(WANTED, init)
+
+
+def test_other_classes_are_the_reason_where_shapes_are_equal(tmp_path: Path) -> None:
+    init = checkpoint(tmp_path / "a.safetensors")
+    names = [f"class {index}" for index in range(WANTED.num_classes)]
+    rows = starting_point(WANTED, init, names).summary.splitlines()
+    (row,) = (row for row in rows if row.split()[0] == "head")
+    assert row.endswith("head.conv.conv.weight of other classes")
 
 
 def test_a_run_says_and_records_its_start_and_resumes_without_being_told(

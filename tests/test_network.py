@@ -456,7 +456,7 @@ def test_a_normalisation_of_other_channels_than_the_network_s_is_refused(channel
         ({"boosters": ("S3", "S2")}, "take some of"),
         ({"boosters": ("S1",)}, "take some of"),
         ({"boosters": ("S2", "S2")}, "take some of"),
-        ({"branches": "detail"}, "boosters sit on the Semantic Branch: set boosters=()"),
+        ({"branches": "detail"}, "boosters sit on the Semantic Branch: without one have none"),
         ({"boosters": ("CE",), "context_embedding": False}, "there is no CE block"),
         ({"width": 1 / 16}, "the stem would have 1 channels; it needs 2 or more"),
         ({"stride2_padding": "same"}, "stride2_padding 'same': expected one of both, end"),

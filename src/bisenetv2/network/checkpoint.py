@@ -20,6 +20,9 @@ from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.config import BiSeNetV2Config
 from bisenetv2.network.frames import FrameNetwork, Normalization
 
+STATE_KEY = "run"
+"""Key under which the states of a run, which are no checkpoints, say how far it is."""
+
 CONFIG_KEY = "config"
 """Key of the metadata that holds the network's configuration and the normalisation as JSON."""
 
@@ -76,6 +79,10 @@ def load_checkpoint(path: str | Path) -> tuple[FrameNetwork, ModelCard]:
             configuration.
     """
     tensors, metadata = read_tensors(path)
+    if STATE_KEY in metadata:
+        raise UserError(
+            f"{path}: a state for `bisenetv2 train RUN --resume`; name the run's best{SUFFIX}"
+        )
     if CONFIG_KEY not in metadata or METADATA_KEY not in metadata:
         raise UserError(f"{path}: not a checkpoint of bisenetv2 (no configuration inside)")
     try:

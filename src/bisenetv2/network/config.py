@@ -137,7 +137,10 @@ class BiSeNetV2Config:
         if tuple(stage for stage in STAGES if stage in self.boosters) != self.boosters:
             raise UserError(f"boosters {self.boosters}: take some of {STAGES}, in that order")
         if self.boosters and self.branches == "detail":
-            raise UserError("boosters sit on the Semantic Branch: set boosters=() without one")
+            raise UserError(
+                "boosters sit on the Semantic Branch: without one have none, by --network.boosters "
+                "without a value (in Python boosters=())"
+            )
         if "CE" in self.boosters and not self.context_embedding:
             raise UserError("booster CE: there is no CE block; leave it out of boosters")
         if len(self.booster_widths) != len(self.boosters):

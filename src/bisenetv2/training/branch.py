@@ -10,6 +10,7 @@ import yaml
 
 from bisenetv2.errors import UserError
 from bisenetv2.files import write_bytes
+from bisenetv2.network.checkpoint import STATE_KEY
 from bisenetv2.training.run_folder import RunConfig, RunFolder
 from bisenetv2.training.state import newest_state
 
@@ -68,5 +69,5 @@ def branch_off(trunk: Path, run: Path | None, iterations: int) -> Path:
     # The best of the trunk is not this run's: its own validations decide.
     fresh = json.dumps({"step": step, "best_miou": -1.0, "worse": 0})
     path = folder.states / stored.path.name
-    stored._replace(path=path, metadata={**stored.metadata, "run": fresh}).write()
+    stored._replace(path=path, metadata={**stored.metadata, STATE_KEY: fresh}).write()
     return folder.path

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bisenetv2.card import ModelCard
 from bisenetv2.errors import UserError
+from bisenetv2.inference.model_file import EMBEDDED_MODELS
 from bisenetv2.network.bisenetv2 import BiSeNetV2
 from bisenetv2.network.checkpoint import (
     CONFIG_KEY,
@@ -65,10 +66,7 @@ def starting_point(
     if init is None:
         return Start(FrameNetwork(BiSeNetV2(wanted), _normalization(wanted.in_channels)))
     if init.suffix != SUFFIX:
-        raise UserError(
-            f"{init}: training starts from {SUFFIX} files; `bisenetv2 import` makes one of .pth or "
-            ".pdparams"
-        )
+        raise UserError(f"{init}: {_why_not(init)}")
     tensors, metadata = read_tensors(init)
     if CONFIG_KEY not in metadata:
         model = FrameNetwork(BiSeNetV2(wanted), _normalization(wanted.in_channels))
@@ -94,6 +92,17 @@ def starting_point(
         normalization = _normalization(wanted.in_channels)
     model = FrameNetwork(BiSeNetV2(config), normalization)
     return Start(model, card, _fill(model.network, tensors, init, wanted, same_classes))
+
+
+def _why_not(init: Path) -> str:
+    """Says why training does not start from what is no checkpoint, and what to do."""
+    if init.is_dir():
+        return f"is a folder; name its best{SUFFIX}"
+    if str(init) in EMBEDDED_MODELS:
+        return f"is a model file; take the source's weights/bisenetv2_camvid{SUFFIX}"
+    if init.suffix == ".onnx":
+        return f"is a model file; name the checkpoint ({SUFFIX}) that it was exported from"
+    return f"training starts from {SUFFIX} files; `bisenetv2 import` makes one of .pth or .pdparams"
 
 
 def _fill(
@@ -190,9 +199,11 @@ def _table(
 
 
 def _why(name: str, new: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> str:
-    """Names a tensor that was not loaded, with its shapes where both sides have one."""
+    """Names a tensor that was not loaded, with the reason where both sides have one."""
     if name not in new or name not in stored:
         return name
+    if stored[name].shape == new[name].shape:  # then only its meaning can be another
+        return f"{name} of other classes"
     return f"{name} {tuple(stored[name].shape)} for {tuple(new[name].shape)}"
 
 

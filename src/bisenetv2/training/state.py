@@ -19,6 +19,7 @@ from bisenetv2.card import ModelCard
 from bisenetv2.errors import UserError
 from bisenetv2.network.checkpoint import (
     CONFIG_KEY,
+    STATE_KEY,
     build,
     describe,
     load_strictly,
@@ -48,7 +49,7 @@ class StoredState(NamedTuple):
             UserError: If the state does not say.
         """
         try:
-            found = json.loads(self.metadata["run"])
+            found = json.loads(self.metadata[STATE_KEY])
             return {
                 "step": int(found["step"]),
                 "best_miou": float(found["best_miou"]),
@@ -124,7 +125,7 @@ class RunState:
         tensors |= {f"momentum.{k}": v for k, v in self._momentum().items()}
         run = {"step": self.step, "best_miou": self.best_miou, "worse": self.worse}
         path = folder / f"state-{self.step:08d}.safetensors"
-        metadata = {"run": json.dumps(run), CONFIG_KEY: describe(self.model), **self.start}
+        metadata = {STATE_KEY: json.dumps(run), CONFIG_KEY: describe(self.model), **self.start}
         StoredState(path, tensors, metadata).write()
         for old in sorted(folder.glob("state-*.safetensors"))[:-KEPT]:
             old.unlink()
