@@ -149,6 +149,7 @@ def _weights(
     """
     beside: list[str] = []
     others: list[str] = []
+    opened: list[str] = []
     for _ in range(_DEEPEST):
         known = WRAPPERS if entry is None else (entry, *WRAPPERS)
         wrapper = next((name for name in known if _holds_mapping(content, name)), None)
@@ -160,12 +161,13 @@ def _weights(
         content = content[wrapper]
         if wrapper == entry:
             entry = None
+        opened.append(_name(wrapper))
     if entry is not None:
         inside = content.items() if isinstance(content, Mapping) else ()
-        others += [_name(key) for key, value in inside if _holds_weights(value)]
+        there = [*opened, *others, *(_name(key) for key, value in inside if _holds_weights(value))]
         raise UserError(
             f"{path}: no weights under the name {_name(entry)}; "
-            + (f"there are {', '.join(others)}" if others else "leave --entry out")
+            + (f"there are {', '.join(there)}" if there else "leave --entry out")
         )
     tensors: list[tuple[str, Tensor]] = []
     for key, value in content.items() if isinstance(content, Mapping) else ():
