@@ -131,8 +131,9 @@ def test_predict_finds_what_lies_below_by_two_stars_and_passes_over_the_rest(cap
     for name in ("in/a.png", "in/a_mask.png", "in/.b.png", "in/below/deep/c.png"):
         write_image(tmp_path / name, image)
     (tmp_path / "in/._a.png").write_bytes(b"macOS")
-    code, out, _ = run(capsys, "predict", tmp_path / "in", "-o", tmp_path / "out")
+    code, out, err = run(capsys, "predict", tmp_path / "in", "-o", tmp_path / "out")
     assert (code, "1 of 1" in out) == (0, True)
+    assert "a_mask.png: passed over" in err
     code, out, _ = run(capsys, "predict", tmp_path / "in/**/*.png", "-o", tmp_path / "out")
     assert (code, "2 of 2" in out) == (0, True)
     assert "folders below is meant by" in refused(capsys, "predict", tmp_path / "in/below")
@@ -149,6 +150,7 @@ def test_predict_refuses_what_means_nothing_for_images(capsys, tmp_path):
     write_image(tmp_path / "a.png", render_street(1, 2, (33, 40)).image)
     words = "predict", tmp_path / "a.png", "--fps", 3, "--masks", "png", "-o", tmp_path / "out"
     assert "--masks, --fps: for videos" in refused(capsys, *words)
+    assert "--seconds: for videos" in refused(capsys, *words[:2], "--seconds", 0)
 
 
 def test_predict_tells_of_images_whose_upper_bits_are_empty(capsys, tmp_path):
@@ -233,6 +235,7 @@ def test_info_tells_what_a_model_says_of_itself(capsys):
     assert "origin:" not in out
     code, out, _ = run(capsys, "info", "camvid-fp32", "--json")
     assert json.loads(out)["labels"]["names"] == list(CAMVID.names)
+    assert json.loads(out)["file"] == str(find_model("camvid-fp32"))
     assert "no such file" in refused(capsys, "info", "camvit")
 
 

@@ -301,7 +301,9 @@ def test_of_several_networks_one_is_taken_and_the_others_are_named(tmp_path: Pat
     assert file.others == ("state_dict_ema", "model", "model_ema")
     for entry, value in (("state_dict_ema", 1), ("model", 2), ("model_ema", 3)):
         assert read_foreign(path, entry).tensors["w"] == value
-    with pytest.raises(UserError, match=r"the name ema; there are state_dict, state_dict_ema, model"):
+    with pytest.raises(
+        UserError, match=r"the name ema; there are state_dict, state_dict_ema, model"
+    ):
         read_foreign(path, "ema")
     with pytest.raises(UserError, match=r"no weights under the name epoch"):
         read_foreign(path, "epoch")

@@ -58,10 +58,13 @@ def test_python_runs(code, monkeypatch, tmp_path):
     exec(compile(code, "README.md or docs", "exec"), {})
 
 
-def test_the_documented_way_without_us_gives_our_mask():
+@pytest.mark.parametrize("size", [(360, 480), (720, 960), (1080, 1920), (200, 300)])
+def test_the_documented_way_without_us_gives_our_mask(size):
     pytest.importorskip("onnxruntime")
     found = {}
-    exec(next(code for code in blocks("python") if "onnxruntime" in code), found)
+    code = next(code for code in blocks("python") if "onnxruntime" in code)
+    assert "(720, 960)" in code
+    exec(code.replace("(720, 960)", str(size)), found)
     ours = Segmenter("camvid", "onnxruntime")(found["frame"])
     assert (found["mask"] == ours).mean() > 0.999
 

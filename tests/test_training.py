@@ -216,7 +216,7 @@ def test_validation_on_what_is_trained_on_is_told_and_marked(
     run(tiny(iterations=1, overfit=2), tmp_path / "overfit")
     assert capsys.readouterr().err == ""
     assert "(trained on)" in read_card(tmp_path / "overfit/best.safetensors").merit
-    train(tiny(iterations=1), FirstSamples(STREETS, 2), STREETS, tmp_path / "part", bar=Bar())
+    train(tiny(iterations=1), SpreadSamples(STREETS, 2), STREETS, tmp_path / "part", bar=Bar())
     assert "(2 of 6 trained on)" in read_card(tmp_path / "part/best.safetensors").merit
 
 

@@ -99,7 +99,8 @@ def held_folder(folder: Path, busy: str) -> Iterator[bool]:
         return
     import fcntl
 
-    handle = os.open(folder, os.O_RDONLY)
+    with writing(folder):
+        handle = os.open(folder, os.O_RDONLY)
     try:
         held = True
         try:

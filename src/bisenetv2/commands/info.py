@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps, loads
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ def info(
 
     Args:
         model: Model file, checkpoint, or embedded model: camvid (INT8, default) or camvid-fp32.
-        json: Print the card as one JSON object.
+        json: Print path and card as one JSON object.
     """
     from bisenetv2.inference.model_file import find_model, read_card
     from bisenetv2.inference.segmenter import network_size
@@ -29,7 +30,7 @@ def info(
     path = find_model(model)
     card = read_card(path)
     if json:
-        print(card.to_json())
+        print(dumps({"file": str(path), **loads(card.to_json())}, ensure_ascii=False))
         return 0
     (height, width), (rows, columns) = card.frame_size, network_size(card.frame_size, card)
     lines = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import re
 import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -34,9 +34,6 @@ EXAMPLES = """\
 
 DARK = 32
 """Value of 0-255 that images of 10 or 12 bits in files of 16 stay below."""
-
-PENDING = 2
-"""Images whose pictures wait to be written while the next is segmented."""
 
 
 def predict(
@@ -85,6 +82,7 @@ def predict(
         crf: Encoder's quality, 0 to 51; less is better and larger.
     """
     from bisenetv2.commands.predict_video import INTERRUPTED, VideoOptions, predict_video
+    from bisenetv2.commands.signals import stop_on_signal
     from bisenetv2.images import IMAGE_SUFFIXES
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES, VIDEO_SUFFIXES
@@ -103,23 +101,30 @@ def predict(
         overlay, masks, alpha, fps, seconds, preset, crf, output if one_video else None
     )
     images, videos = find_jobs(sources, output, options)
-    of_videos = ("--masks", masks != "none"), ("--fps", fps), ("--seconds", seconds)
-    if not videos and (given := [name for name, value in of_videos if value]):
+    of_videos = {
+        "--masks": masks != "none",
+        "--fps": fps is not None,
+        "--seconds": seconds is not None,
+    }
+    if not videos and (given := [name for name, is_given in of_videos.items() if is_given]):
         raise UserError(
             f"{', '.join(given)}: for videos, and {sources[0]} holds none; leave it out"
         )
     segmenter = Segmenter(model, engine, threads=threads, scale=scale)
     codes = [predict_images(images, segmenter, alpha if overlay else None)] if images else []
-    for source, stem in videos:
-        try:
-            codes.append(predict_video(source, segmenter, stem, options))
-        except UserError as error:
-            if len(images) + len(videos) == 1:
-                raise
-            print(f"bisenetv2 predict: {error}", file=sys.stderr)
-            codes.append(2)
-        if codes[-1] == INTERRUPTED:
-            return INTERRUPTED
+    with stop_on_signal() as stop:  # until the files are closed
+        for source, stem in videos:
+            try:
+                codes.append(predict_video(source, segmenter, stem, options, stop))
+            except UserError as error:
+                if len(images) + len(videos) == 1:
+                    raise
+                print(f"bisenetv2 predict: {error}", file=sys.stderr)
+                codes.append(2)
+            if stop.is_set():
+                break
+    if INTERRUPTED in codes:
+        return INTERRUPTED
     return codes[0] if len(set(codes)) == 1 else 1
 
 
@@ -140,15 +145,14 @@ def predict_images(
         UserError: If a picture cannot be written.
     """
     from bisenetv2.images import read_image
-    from bisenetv2.inference.overlay import class_shares
     from bisenetv2.progress import progress_bar
 
     failed = 0
-    written: deque[Future[tuple[Path, ...]]] = deque()
     with (
         progress_bar("predict", len(images), enabled=len(images) > 1) as bar,
-        ThreadPoolExecutor(1) as pool,  # encoding pictures takes longer than segmenting
+        ThreadPoolExecutor(1) as pool,  # encoding pictures takes about as long as segmenting
     ):
+        writing: Future[str] | None = None
         for path, stem in images:
             bar.advance()
             try:
@@ -159,23 +163,32 @@ def predict_images(
                 continue
             if frame.max() < DARK:
                 print(
-                    f"{path}: almost black, at most {frame.max()} of 255; if it has 10 or 12 bits "
-                    "in a file of 16, stretch them to all 16",
+                    f"bisenetv2 predict: {path}: almost black, at most {frame.max()} of 255; if it "
+                    "has 10 or 12 bits in a file of 16, stretch them to all 16",
                     file=sys.stderr,
                 )
             mask = segmenter(frame)
-            written.append(pool.submit(write_pictures, stem, frame, mask, segmenter.labels, alpha))
-            if len(written) > PENDING:
-                written.popleft().result()
-            shares = class_shares(mask, segmenter.labels).items()
-            print(f"{path}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares))
-        for pictures in written:
-            pictures.result()
+            if writing is not None:
+                print(writing.result())
+            writing = pool.submit(write_and_tell, path, stem, frame, mask, segmenter.labels, alpha)
+        if writing is not None:
+            print(writing.result())
     done = len(images) - failed
     if failed and not done:
         return 2
     print(f"{done} of {len(images)} segmented, pictures in {images[0][1].parent}/")
     return 1 if failed else 0
+
+
+def write_and_tell(
+    path: Path, stem: Path, frame: Image, mask: Mask, labels: Labels, alpha: float | None
+) -> str:
+    """Writes the pictures of an image and returns the line that tells its classes."""
+    from bisenetv2.inference.overlay import class_shares
+
+    write_pictures(stem, frame, mask, labels, alpha)
+    shares = class_shares(mask, labels).items()
+    return f"{path}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares)
 
 
 def find_jobs(
@@ -235,6 +248,10 @@ def find_jobs(
     outputs = [path for _, stem in images for path in picture_paths(stem)]
     outputs += [path for _, stem in videos for path in video_paths(stem, options)]
     refuse_sources(outputs, [*passed_over, *(source for source, _ in found)])
+    if passed_over:
+        more = f" and {len(passed_over) - 1} more" if len(passed_over) > 1 else ""
+        told = f"{passed_over[0]}{more}: passed over, as pictures of an earlier run"
+        print(f"bisenetv2 predict: {told}", file=sys.stderr)
     return images, videos
 
 

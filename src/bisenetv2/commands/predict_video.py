@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bisenetv2.commands.signals import stop_on_signal
 from bisenetv2.errors import UserError
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.inference.video.frames import Source
     from bisenetv2.inference.video.pipeline import Tally
@@ -41,7 +42,11 @@ class VideoOptions:
 
 
 def predict_video(
-    source: str | Sequence[Path], segmenter: Segmenter, stem: Path, options: VideoOptions
+    source: str | Sequence[Path],
+    segmenter: Segmenter,
+    stem: Path,
+    options: VideoOptions,
+    stop: Event,
 ) -> int:
     """Segments one source of moving pictures.
 
@@ -51,6 +56,7 @@ def predict_video(
         stem: Path of the outputs without ending: `STEM_overlay.mp4` (or what `overlay_path` finds
             the source needs), `STEM_masks`; of a live source numbered where that is there.
         options: What to write and how.
+        stop: Once set, the source ends.
 
     Returns:
         Exit code: 0; 1 if a part could not be read; 130 after Ctrl-C on what is not live.
@@ -61,10 +67,7 @@ def predict_video(
     from bisenetv2.inference.video.mask_folder import mask_folder_writer
     from bisenetv2.inference.video.pipeline import convert
     from bisenetv2.inference.video.sources import open_source
-    from bisenetv2.inference.video.writers import (
-        mask_video_writer,
-        overlay_writer,
-    )
+    from bisenetv2.inference.video.writers import mask_video_writer, overlay_writer
     from bisenetv2.progress import progress_bar
 
     if not options.overlay and options.masks == "none":
@@ -79,8 +82,6 @@ def predict_video(
         masks = masks_path(stem, options.masks)
         outputs = [path for path in (overlay, masks) if path is not None]
         with ExitStack() as stack:
-            # Outermost, so that signals are caught until the writers have closed their files.
-            stop = stack.enter_context(stop_on_signal())
             writers = []
             if overlay is not None:
                 look = options.alpha, options.preset, options.crf

@@ -31,7 +31,7 @@ def without_telemetry() -> Iterator[None]:
         yield
     finally:
         if unseen:
-            del sys.modules["openvino_telemetry"]
+            sys.modules.pop("openvino_telemetry", None)
 
 
 def read_model(path: str | Path, size: tuple[int, ...] | None = None) -> openvino.Model:

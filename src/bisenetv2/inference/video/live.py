@@ -101,7 +101,8 @@ class LiveSource(Source):
         why = "; ".join(self._connection.damage) or "the stream ended"
         lost = time.monotonic()
         self._connection.close()
-        self.damage.append(f"the connection was lost ({why})")  # unless it comes back
+        loss = f"the connection was lost ({why})"
+        self.damage.append(loss)  # unless it comes back
         delay = self._first_delay
         for _ in range(self._attempts):
             self._notice(f"{self.name}: {why}; connecting again in {delay:g} s")
@@ -113,11 +114,12 @@ class LiveSource(Source):
             except UserError as error:
                 why = str(error).removeprefix(f"{self.name}: ")
                 continue
-            self.damage.pop()
+            self.damage.remove(loss)
             self._notice(f"{self.name}: connected again after {time.monotonic() - lost:.1f} s")
             self._join()
             return True
-        self.damage[-1] = f"{why}; given up after {self._attempts} attempts"
+        given_up = f"{why}; given up after {self._attempts} attempts"
+        self.damage[self.damage.index(loss)] = given_up
         return False
 
     def _join(self) -> None:

@@ -32,13 +32,14 @@ def mask_folder_writer(folder: Path) -> Iterator[Writer]:
     """
     made = not folder.exists()
     busy = "another run writes its masks there; wait for it, or choose another --output"
-    try:
-        with held_folder(folder, busy) as held, _mask_writer(folder, held) as writer:
-            yield writer
-    finally:
-        if made:
-            with suppress(OSError):  # of a run that failed: it holds nothing
-                folder.rmdir()
+    with held_folder(folder, busy) as held:
+        try:
+            with _mask_writer(folder, held) as writer:
+                yield writer
+        finally:
+            if made:
+                with suppress(OSError):  # of a run that failed: it holds nothing
+                    folder.rmdir()
 
 
 @contextmanager

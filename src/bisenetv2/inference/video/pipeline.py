@@ -224,6 +224,8 @@ def convert(
     with WriteBehind(writers) as behind, ReadAhead(source, stop, end) as ahead:
         for item in ahead:
             if isinstance(item, Sound):
+                if perf_counter() >= end + POLL:  # it goes on where the picture has stopped
+                    break
                 behind.put(item)
                 continue
             if seconds is not None and item.seconds - source.first.seconds >= seconds:
@@ -244,8 +246,6 @@ class SegmentedVideo(Iterator[tuple[Image, Mask]]):
     Attributes:
         seconds: When the frame yielded last is shown, since the start of the source.
     """
-
-    seconds: float
 
     def __init__(self, source: Source, segmenter: Segmenter) -> None:
         """Takes an open source; nothing is read until the first frame is asked for.
@@ -277,7 +277,7 @@ def segment_video(
     *,
     fps: float | None = None,
 ) -> SegmentedVideo:
-    """Yields the frames of a source with their masks, decoding ahead meanwhile.
+    """Returns the frames of a source with their masks, to iterate over; decodes ahead meanwhile.
 
     A file yields every frame. A live source yields what the caller is fast enough for, and its
     losses and returns of connection are printed to stderr. Damage to a file is a warning at the
@@ -296,9 +296,13 @@ def segment_video(
     Raises:
         UserError: If the source or the model cannot be opened.
     """
-    if segmenter is None or isinstance(segmenter, (str, Path)):
-        segmenter = Segmenter(segmenter)
     opened = source if isinstance(source, Source) else open_source(source, fps=fps)
+    if segmenter is None or isinstance(segmenter, (str, Path)):
+        try:
+            segmenter = Segmenter(segmenter)
+        except BaseException:
+            opened.close()
+            raise
     return SegmentedVideo(opened, segmenter)
 
 

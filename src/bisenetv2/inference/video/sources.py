@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
@@ -54,17 +55,27 @@ def is_moving(name: str) -> bool:
 def without_secrets(address: str) -> str:
     """Leaves out of a URL its user, password and query, and of others nothing.
 
-    A password may hold any character: all before the last `@` is taken for one.
+    A password that should have been escaped may hold `/`, `?` or `#`: what then looks like the host
+    has no port for one.
     """
     scheme, separator, rest = address.partition("://")
     if not separator:
         return address
-    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+    host = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" in host:
+        rest = rest[host.rindex("@") + 1 :]
+    elif not re.fullmatch(r"(\[.*\]|[^:]*)(:\d*)?", host):
+        rest = rest.rpartition("@")[2]
+    return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
 
 
 def without_file_scheme(name: str) -> str:
     """Makes a path of a `file://` address, and leaves any other name as it is."""
-    return name[len("file://") :] if name.lower().startswith("file://") else name
+    if not name.lower().startswith("file://"):
+        return name
+    path = re.sub("^localhost(?=/)", "", name[len("file://") :])
+    plain = unquote(path)  # as file managers write it; `%05d` stands for numbers
+    return plain if Path(plain).exists() and not Path(path).exists() else path or name
 
 
 def short_name(name: str) -> str:
