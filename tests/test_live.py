@@ -17,7 +17,7 @@ import pytest
 
 from bisenetv2.errors import UserError
 from bisenetv2.inference.video import sources
-from bisenetv2.inference.video.frames import Frame, Source
+from bisenetv2.inference.video.frames import Frame, Sound, Source
 from bisenetv2.inference.video.live import LiveSource
 from bisenetv2.inference.video.pipeline import (
     FRAMES_AHEAD,
@@ -27,7 +27,13 @@ from bisenetv2.inference.video.pipeline import (
     convert,
     segment_video,
 )
-from bisenetv2.inference.video.sources import Camera, open_source, short_name
+from bisenetv2.inference.video.sources import (
+    Camera,
+    open_source,
+    short_name,
+    without_file_scheme,
+    without_secrets,
+)
 from clips import LABELS, Files, picture, read_clip, red_segmenter, write_clip
 
 TICK = Fraction(1, 1000)
@@ -184,6 +190,19 @@ class TestDropping:
         tally = convert(source, red_segmenter(), [], seconds=0.5)
         assert tally.frames + tally.dropped == 3
         assert source.damage == ["the connection was lost (no route)"]
+
+    def test_so_many_seconds_are_over_where_sound_goes_on_without_pictures(self):
+        class Frozen(Connection):
+            def __iter__(self):
+                yield self.first
+                for _ in range(1000):
+                    if self._stopped.wait(0.02):
+                        return
+                    yield Sound(None, 0)
+
+        source = Frozen()
+        assert convert(source, red_segmenter(), [], seconds=0.3).frames == 1
+        assert source._stopped.is_set()
 
     def test_an_error_of_the_source_comes_through(self):
         class Broken(Connection):
@@ -442,3 +461,32 @@ def test_a_remote_file_without_a_stated_duration_is_no_live_stream(tmp_path):
         assert len(list(source)) == 5
         source.close()
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://host/clip.mp4?sig=a@SECRET", "http://host/clip.mp4"),
+        ("https://host/@user/clip.mp4", "https://host/@user/clip.mp4"),
+        ("http://host:80/path@2x/clip.mp4?tok=1#a", "http://host:80/path@2x/clip.mp4"),
+        ("rtsp://me:p@ss@host/1", "rtsp://host/1"),
+        ("rtsp://me:pa/s?s@host:554/1", "rtsp://host:554/1"),
+        ("rtsp://me:hush@[::1]:554/1", "rtsp://[::1]:554/1"),
+        ("camera:0", "camera:0"),
+    ],
+)
+def test_what_is_shown_of_a_url_is_no_secret_and_all_else(address, shown):
+    assert without_secrets(address) == shown
+
+
+def test_file_addresses_are_paths_as_they_stand_or_as_file_managers_write_them(tmp_path):
+    (tmp_path / "my clip.mp4").touch()
+    (tmp_path / "my%20own.mp4").touch()
+    for name, path in (
+        (f"file://{tmp_path}/my%20clip.mp4", f"{tmp_path}/my clip.mp4"),
+        (f"file://localhost{tmp_path}/my%20own.mp4", f"{tmp_path}/my%20own.mp4"),
+        (f"FILE://{tmp_path}/%05d.png", f"{tmp_path}/%05d.png"),
+        ("file://", "file://"),
+        ("clip.mp4", "clip.mp4"),
+    ):
+        assert without_file_scheme(name) == path
