@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402
 
 from bars import Bar  # noqa: E402
-from bisenetv2.data.dataset import FirstSamples, Sample  # noqa: E402
+from bisenetv2.data.dataset import Sample, SpreadSamples  # noqa: E402
 from bisenetv2.data.streets import RenderedStreets  # noqa: E402
 from bisenetv2.network.bisenetv2 import BiSeNetV2  # noqa: E402
 from bisenetv2.network.config import BiSeNetV2Config  # noqa: E402
@@ -105,7 +105,7 @@ def test_crops_are_never_larger_than_the_frames() -> None:
     assert crops(tiny(crop=(720, 960), input_scale=1.6))[0].shape == (2, 96, 128, 3)  # 102 × 154
     assert crops(tiny(crop=(720, 960), input_scale=0.25))[0].shape == (2, 32, 32, 3)  # 16 × 24
 
-    class OneSmaller(FirstSamples):
+    class OneSmaller(SpreadSamples):
         def __getitem__(self, index: int) -> Sample:
             image, mask = super().__getitem__(index)
             return Sample(image[:40], mask[:40]) if index == 0 else Sample(image, mask)

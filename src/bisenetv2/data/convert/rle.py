@@ -43,8 +43,9 @@ def run_lengths(counts: object, size: tuple[int, int], where: str) -> npt.NDArra
 def decode(runs: npt.NDArray[np.int64], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Returns the region of checked run lengths: H×W, true in it."""
     inside = np.arange(len(runs)) % 2 == 1
-    pixels: npt.NDArray[np.bool_] = np.repeat(inside, runs)  # column by column
-    return pixels.reshape(size[::-1]).T
+    pixels = np.repeat(inside, runs)  # column by column
+    region: npt.NDArray[np.bool_] = pixels.reshape(size[::-1]).T
+    return region
 
 
 def _unpack(text: str, where: str) -> list[int]:
