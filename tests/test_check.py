@@ -26,6 +26,7 @@ from bisenetv2.data.check.run import (
     quick_check,
     spread,
     suggest_crop,
+    unfit,
 )
 from bisenetv2.data.dataset import SpreadSamples
 from bisenetv2.images import read_header, read_image, write_image, write_mask
@@ -644,6 +645,26 @@ def test_train_is_told_of_a_cut_off_file_and_a_wrong_size_before_it_starts(data:
         ("size", "error"),
     ]
     assert quick_check(open_dataset(STREETS, "val")) == []
+
+
+@pytest.mark.parametrize(
+    ("crop", "size", "text"),
+    [
+        ((352, 480), (2000, 3000), "shows 3 % of images of 3000×2000 (median); --crop 2016 3008 "
+         "--input-scale 0.3 shows them whole"),
+        ((720, 960), (360, 480), "is mostly beside images of 480×360 (median), where it is black; "
+         "--crop 384 480 fits them"),
+        ((352, 480), (360, 480), ""),
+        ((352, 480), (720, 960), ""),
+        ((1024, 1024), (1024, 2048), ""),
+    ],
+)  # fmt: skip
+def test_a_crop_that_does_not_fit_the_images_is_told(
+    crop: tuple[int, int], size: tuple[int, int], text: str
+) -> None:
+    found = list(unfit(crop, [size, size, (1, 1)]))
+    assert len(found) == bool(text)
+    assert all(text in str(finding) for finding in found)
 
 
 def test_training_looks_at_its_data_first(

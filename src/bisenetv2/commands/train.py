@@ -18,6 +18,7 @@ from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.recipes import CATALOGUE, NamedRecipe, find_recipe
 
 if TYPE_CHECKING:
+    from bisenetv2.data.check.finding import Finding
     from bisenetv2.training.world import World
 
 EXAMPLES = """\
@@ -104,8 +105,12 @@ def look_at(recipe: Recipe, data: str, world: World) -> None:
     from bisenetv2.data.catalogue import open_dataset
     from bisenetv2.data.check.run import quick_check
 
-    splits = [recipe.split, recipe.val_split] if validates(recipe) else [recipe.split]
-    findings = world.share(lambda: [f for s in splits for f in quick_check(open_dataset(data, s))])
+    def found() -> list[Finding]:
+        findings = quick_check(open_dataset(data, recipe.split), recipe.crop)
+        return findings + (quick_check(open_dataset(data, recipe.val_split)) if validated else [])
+
+    validated = validates(recipe)
+    findings = world.share(found)
     errors = [str(finding) for finding in findings if finding.severity == "error"]
     if errors:
         more = f", {len(errors)} errors" if len(errors) > 1 else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,12 @@ CROP_PIXELS = 1024 * 512
 """Largest suggested crop: that of the paper's Cityscapes recipe."""
 
 CROP_MULTIPLE = 32
+
+LEAST_SEEN = 0.2
+"""Share of an image that a crop should show: below it, what is what is hard to tell."""
+
+LEAST_FILLED = 0.5
+"""Share of a crop that an image should fill."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +130,12 @@ def check(
     return Report(listing, facts, judge(listing, facts, quick), statistics(listing, facts))
 
 
-def quick_check(dataset: Dataset) -> list[Finding]:
+def quick_check(dataset: Dataset, crop: tuple[int, int] | None = None) -> list[Finding]:
     """Checks an opened split within seconds: headers of all files, a few pairs in full.
+
+    Args:
+        dataset: The split.
+        crop: Height and width in pixels of the frames' parts that it is to be trained on.
 
     Returns:
         Findings, errors first; none for rendered streets.
@@ -134,7 +144,31 @@ def quick_check(dataset: Dataset) -> list[Finding]:
     if listing is None:
         return []
     facts = gather(listing, spread(listing.count))
-    return judge(listing, facts, quick=True)
+    sizes = [fact.header.upright for fact in facts if fact.header is not None]
+    return [*judge(listing, facts, quick=True), *(unfit(crop, sizes) if crop and sizes else ())]
+
+
+def unfit(crop: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> Iterator[Finding]:
+    """A crop that shows little of the images, or is mostly beside them.
+
+    Args:
+        crop: Height and width in pixels.
+        sizes: Those of the images, at least one.
+    """
+    height, width = (int(side) for side in np.median(sizes, axis=0))
+    seen = min(crop[0], height) * min(crop[1], width)
+    images = f"images of {width}×{height} (median)"
+    whole = [CROP_MULTIPLE * math.ceil(side / CROP_MULTIPLE) for side in (height, width)]
+    if seen < LEAST_SEEN * height * width:
+        scale = min(1.0, math.sqrt(CROP_PIXELS / (height * width)))
+        told = (
+            f"a crop of {crop[1]}×{crop[0]} shows {100 * seen / height / width:.0f} % of {images}"
+        )
+        remedy = f"--crop {whole[0]} {whole[1]} --input-scale {scale:.2g} shows them whole"
+        yield Finding("warning", "crop", told, remedy)
+    elif seen < LEAST_FILLED * crop[0] * crop[1]:
+        told = f"a crop of {crop[1]}×{crop[0]} is mostly beside {images}, where it is black"
+        yield Finding("warning", "crop", told, f"--crop {whole[0]} {whole[1]} fits them")
 
 
 def judge(listing: Listing, facts: Sequence[PairFacts], quick: bool = False) -> list[Finding]:
