@@ -494,6 +494,47 @@ def test_lists_of_other_formats_stay_too(capsys, index_masks, tmp_path, target):
     assert "exists and lists other classes or colours than road, traffic light, rider, sky" in line
 
 
+@pytest.mark.parametrize(
+    "listed",
+    ["0 background\n7 car\n", "1 car\n0 background\n", "void\nbackground\ncar\n", "255 background"],
+)
+def test_a_list_that_numbers_its_classes_otherwise_is_no_list_of_new_masks(
+    capsys, tmp_path, listed
+):
+    labelme(tmp_path / "in/a.json", [square("car", 0, 0, 3, 3)])
+    out = tmp_path / "out"
+    write_mask(out / "masks/old.png", np.zeros((2, 2), np.uint8))
+    (out / "classes.txt").write_text(listed)
+    words = ("--classes", out / "classes.txt", "--background", "background")
+    line = refused(capsys, out, tmp_path / "in", *words)
+    assert f"{out}/classes.txt: exists and numbers its classes otherwise than 0, 1, 2" in line
+    assert "--classes" not in line
+    (out / "classes.txt").write_text("background\ncar\nvoid\n")  # 2 is in no new mask
+    done(capsys, tmp_path / "in", *words, "-o", out)
+    assert "void" in (out / "classes.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("listed", "lacks"),
+    [
+        ("road:10,20,30::\nsky:1,2,3::\n", "[0, 0, 0] of void"),
+        ("road\nsky\n", "[10, 20, 30] of road"),
+    ],
+)
+def test_a_list_that_lacks_a_painted_colour_is_no_list_of_new_masks(
+    capsys, tmp_path, listed, lacks
+):
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_mask(source / "masks/a.png", np.array([[0, 1, 255]], np.uint8))
+    (source / "classes.txt").write_text("road,10,20,30\nsky,1,2,3\n")
+    write_image(out / "masks/old.png", np.full((2, 2, 3), (1, 2, 3), np.uint8))
+    (out / "labelmap.txt").write_text(listed)
+    line = refused(capsys, out, source, "--to", "colour")
+    assert f"{out}/labelmap.txt: exists and lacks the colour {lacks}; add it there" in line
+    (out / "labelmap.txt").write_text("void:0,0,0::\nroad:10,20,30::\nsky:1,2,3::\n")
+    done(capsys, source, "--to", "colour", "-o", out)
+
+
 def test_a_bad_file_after_good_ones_leaves_nothing(capsys, tmp_path):
     labelme(tmp_path / "in/a.json", [square("car", 0, 0, 3, 3)])
     labelme(tmp_path / "in/b.json", [square("car", 0, 0, 30, 3)])

@@ -68,14 +68,14 @@ def convert_labels(
         skip_broken: Leave out shapes that cannot be drawn, and tell how many, rather than refuse.
         overwrite: Replace files that exist, a class list only with all that depends on it.
     """
-    from bisenetv2.data.convert.classes import Options, find_class_list
+    from bisenetv2.data.convert.classes import Options, read_class_list
     from bisenetv2.data.convert.run import convert
 
     done = convert(
         source,
         output,
         Options(
-            classes=None if classes is None else find_class_list(classes),
+            classes=None if classes is None else read_class_list(classes),
             background=background,
             images=images,
             clip=clip,

@@ -55,19 +55,27 @@ class ClassList:
         given = {index: color for color, index in reversed(self.colors)}
         return tuple(given.get(index) for index in range(len(self.labels)))
 
+    @property
+    def in_order(self) -> bool:
+        """Whether it reads class indices in masks as what they are, and 255 as ignored."""
+        if self.encoding is not None and self.encoding.kind != "ids":
+            return False
+        count = len(self.labels)
+        ids = dict(self.labels.raw_ids or [(index, index) for index in range(count)])
+        ignored = ids.get(IGNORE_INDEX, IGNORE_INDEX) == IGNORE_INDEX
+        return ignored and all(ids.get(index) == index for index in range(count))
 
-def find_class_list(given: str | None, *folders: Path) -> ClassList | None:
-    """Reads the class list that the user names, else the first one found in the folders.
+
+def read_class_list(given: str) -> ClassList:
+    """Reads a class list.
 
     Args:
-        given: Built-in name, class file, `dataset.yaml` or YAML file of YOLO's; `None` to look in
-            the folders.
-        folders: Where a `dataset.yaml` or a class file may lie.
+        given: Built-in name, class file, `dataset.yaml` or YAML file of YOLO's.
 
     Raises:
         UserError: If the list is unreadable or unknown.
     """
-    if given is not None and given in BUILTIN:
+    if given in BUILTIN:
         labels = BUILTIN[given]
         colors = [(color, index) for index, color in enumerate(labels.palette)]
         colors += [
@@ -76,13 +84,20 @@ def find_class_list(given: str | None, *folders: Path) -> ClassList | None:
             if c[0] not in dict(colors)
         ]
         return ClassList(labels, tuple(colors), given)
-    if given is not None:
-        path = Path(given)
-        if not path.is_file():
-            raise UserError(f"{given}: no class list; name a file or one of {', '.join(BUILTIN)}")
-        if path.suffix in (".yaml", ".yml"):
-            return _from_yaml(path)
-        return from_named(read_classes_file(path), given)
+    path = Path(given)
+    if not path.is_file():
+        raise UserError(f"{given}: no class list; name a file or one of {', '.join(BUILTIN)}")
+    if path.suffix in (".yaml", ".yml"):
+        return _from_yaml(path)
+    return from_named(read_classes_file(path), given)
+
+
+def find_class_list(*folders: Path) -> ClassList | None:
+    """Reads the first `dataset.yaml` or class file in the folders.
+
+    Raises:
+        UserError: If it is unreadable.
+    """
     for folder in folders:
         if (folder / dataset_yaml.NAME).is_file():
             return _from_yaml(folder / dataset_yaml.NAME)

@@ -48,7 +48,7 @@ def read(source: Path, options: Options) -> LabelledImages:
     root = source if source.is_dir() else source.parent
     scanned = [_scan(path) for path in files.values()]
     names = sorted({label for labels, _ in scanned for label in labels})
-    lookup = Lookup(options, names, str(source), find_class_list(None, root))
+    lookup = Lookup(options, names, str(source), find_class_list(root))
     finder = ImageFinder(options.images)
     items = []
     for (name, path), (_, beside) in zip(files.items(), scanned, strict=True):

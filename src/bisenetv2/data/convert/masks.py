@@ -56,7 +56,7 @@ def read(source: Path, options: Options) -> LabelledImages:
     """
     held = mask_files(source)
     files = [file.path for file in held.files]
-    found = options.classes or find_class_list(None, source, source.parent)
+    found = options.classes or find_class_list(source, source.parent)
     notes: list[str] = []
     if found is None:
         if not files:
@@ -188,13 +188,18 @@ def write_colors(
                 f"classes {twin} and {labels.names[index]} are both {list(color)}: give each its "
                 "colour in a class file, --classes"
             )
-    void: Color = next(c for c in map(voc_color, range(256)) if c not in labels.palette)
+    void = void_color(labels)
     table = np.full((256, 3), void, np.uint8)
     table[: len(labels)] = labels.palette
     for _, mask, place in drawn:
         write_image(folder / place, table[mask])
     named = [*zip(labels.names, labels.palette, strict=True), ("void", void)]
     _write_classes(folder / "labelmap.txt", named, "{0}:{1},{2},{3}::")
+
+
+def void_color(labels: Labels) -> Color:
+    """Returns the colour in which ignored pixels are painted: black unless a class is."""
+    return next(color for color in map(voc_color, range(256)) if color not in labels.palette)
 
 
 def _write_classes(path: Path, named: Sequence[tuple[str, Color]], form: str) -> None:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bisenetv2.data.convert import coco, labelme, masks, yolo
-from bisenetv2.data.convert.classes import BACKGROUND, Options, find_class_list
+from bisenetv2.data.convert.classes import BACKGROUND, Options, read_class_list
 from bisenetv2.data.convert.items import Drawn, LabelledImages, Writer
+from bisenetv2.data.convert.masks import void_color
 from bisenetv2.data.convert.recognise import Format, recognise
 from bisenetv2.data.folder.lists import SPLIT_FOLDERS, split_named
 from bisenetv2.data.folder.matching import files_of
@@ -117,7 +118,7 @@ def convert(
             raise UserError(f"{output / place}: exists; give another --output or --overwrite")
     replace_list = overwrite and not _others(output, road.place, places)
     list_stays = bool(road.classes and not replace_list) and _list_stays(
-        output / road.classes, found.labels
+        output / road.classes, found.labels, wanted
     )
     pixels = ignored = 0
     broken: list[str] = []
@@ -162,23 +163,36 @@ def _others(output: Path, form: str, places: Sequence[str]) -> set[Path]:
     return set(found) - {output / place for place in places}
 
 
-def _list_stays(path: Path, labels: Labels) -> bool:
-    """Whether a class list exists that says the same as the one to be written.
+def _list_stays(path: Path, labels: Labels, wanted: Format) -> bool:
+    """Whether a class list exists that reads what is to be written as what it is.
 
     Raises:
         UserError: If it says something else, and labels that stay may depend on it.
     """
     if not path.is_file():
         return False
-    old = find_class_list(str(path))
-    if old is not None and old.labels.names == labels.names:
-        colors = zip(old.given_colors, labels.palette, strict=True)
-        if all(given in (None, color) for given, color in colors):
-            return True
-    raise UserError(
-        f"{path}: exists and lists other classes or colours than {', '.join(labels.names[:8])}; "
-        f"give --classes {path} to keep to it, or another --output"
-    )
+    old = read_class_list(str(path))
+    if wanted == "index" and not old.in_order:
+        raise UserError(
+            f"{path}: exists and numbers its classes otherwise than 0, 1, 2, …; give another "
+            "--output"
+        )
+    given = zip(old.given_colors, labels.palette, strict=False)
+    if old.labels.names != labels.names or any(a not in (None, b) for a, b in given):
+        raise UserError(
+            f"{path}: exists and lists other classes or colours than "
+            f"{', '.join(labels.names[:8])}; give --classes {path} to keep to it, or another "
+            "--output"
+        )
+    if wanted == "colour":
+        painted = [*zip(labels.names, labels.palette, strict=True), ("void", void_color(labels))]
+        for name, color in painted:
+            if color not in dict(old.colors):
+                raise UserError(
+                    f"{path}: exists and lacks the colour {list(color)} of {name}; add it there, "
+                    "or give another --output"
+                )
+    return True
 
 
 def _refusal(source: Path, broken: Sequence[str]) -> UserError:
