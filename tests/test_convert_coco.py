@@ -64,6 +64,15 @@ def test_a_folder_of_splits_converts_as_a_whole(capsys, tmp_path):
     assert np.unique(read_mask(tmp_path / "out/masks/valid/a.png")).tolist() == [0, 2]
 
 
+def test_a_folder_of_splits_takes_no_other_split(capsys, tmp_path):
+    for split in ("train", "valid"):
+        roboflow(tmp_path / "in" / split)
+    code, told = convert(capsys, tmp_path / "in", "--split", "val", "-o", tmp_path / "out")
+    assert code == 2
+    assert f"{tmp_path}/in: holds splits of its own (train, val); leave out --split" in told
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_panoptic_files_are_named_as_such(capsys, tmp_path, whole):
     path = roboflow(tmp_path / "in") / "_annotations.coco.json"

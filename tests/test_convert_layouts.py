@@ -103,6 +103,13 @@ def test_masks_are_told_from_images_as_data_does(capsys, tmp_path, layout):
         assert len(open_dataset(str(tmp_path / "out"), "val")) == 1
 
 
+def test_a_data_set_in_splits_takes_no_other_split(capsys, tmp_path):
+    in_splits(tmp_path / "in")
+    (tmp_path / "in/labelmap.txt").write_text(LABELMAP)
+    line = refused(capsys, tmp_path, tmp_path / "in", "--split", "test")
+    assert f"{tmp_path}/in: holds splits of its own (train, val); leave out --split" in line
+
+
 def test_index_masks_beside_images_become_labels_of_these(capsys, tmp_path):
     for name in ("train/a", "valid/b"):
         photo(tmp_path / f"in/{name}_leftImg8bit.jpg")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bisenetv2.data.convert.regions import Polygon
+from bisenetv2.data.folder.lists import split_named
 from bisenetv2.data.folder.matching import composed, files_below
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES, read_header
@@ -41,6 +42,11 @@ class Item:
 
     draw: Callable[[Broken], Mask]
     """Reads the labels as a mask of class indices."""
+
+    @property
+    def split(self) -> str | None:
+        """The split that the first folder of its name stands for, `None` if it stands for none."""
+        return split_named(self.name.partition("/")[0]) if "/" in self.name else None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from bisenetv2.data.encodings import (
 from bisenetv2.data.folder.class_files import read_classes_file
 from bisenetv2.data.folder.colors_or_ids import painted_as_listed
 from bisenetv2.data.folder.infer import TOLERANCE, infer
-from bisenetv2.data.folder.lists import split_named
 from bisenetv2.data.folder.survey import survey
 from bisenetv2.errors import UserError
 from bisenetv2.images import (
@@ -158,10 +157,9 @@ def write_indices(
     rows = []
     for item, mask, place in drawn:
         write_mask(folder / place, mask)
-        part = item.name.partition("/")[0]
-        known = not split and split_named(part) is not None
+        known = not split and item.split is not None
         image = relative(item.image, final) if item.image else ""
-        rows.append((image, place, part if known else ""))
+        rows.append((image, place, item.name.partition("/")[0] if known else ""))
     named = list(zip(labels.names, labels.palette, strict=True))
     _write_classes(folder / "classes.txt", named, "{0},{1},{2},{3}")
     if not all(row[0] for row in rows):

@@ -107,6 +107,11 @@ def convert(
     found = _ROADS[kind].read(source, options)
     if not found.items:
         raise UserError(f"{source}: holds no labelled image; name the folder that does")
+    own = {item.split for item in found.items if item.split is not None}
+    if split and own - {split_named(split)}:
+        raise UserError(
+            f"{source}: holds splits of its own ({', '.join(sorted(own))}); leave out --split"
+        )
     road, folder = _ROADS[wanted], f"{split}/" if split else ""
     end = f"_{split}" if split else ""
     places = [road.place.format(split=folder, end=end, name=item.name) for item in found.items]
