@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bisenetv2.cli import main
 from bisenetv2.data.catalogue import open_dataset
@@ -143,7 +144,8 @@ def test_labels_that_are_not_read_are_named(capsys, tmp_path, name, folder):
     line = refused(capsys, tmp_path, tmp_path / "in")
     assert f"{tmp_path}/in/{name}: {kind} is not read, but labelme and COCO JSON, YOLO and" in line
     assert kind in refused(capsys, tmp_path, tmp_path / "in" / name)
-    refused(capsys, tmp_path, tmp_path / "in", "--from", "colour")
+    if folder == "images":
+        refused(capsys, tmp_path, tmp_path / "in", "--from", "colour")
 
 
 def test_labels_that_are_not_read_leave_masks_beside_images_what_they_are(capsys, tmp_path):
@@ -151,6 +153,27 @@ def test_labels_that_are_not_read_leave_masks_beside_images_what_they_are(capsys
     (tmp_path / "in/labelmap.txt").write_text(LABELMAP)
     (tmp_path / "in/annotations.xml").write_text("<annotations>")
     assert convert(capsys, tmp_path / "in", "-o", tmp_path / "out")[0] == 0
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+def test_small_masks_are_no_photographs_after_lossy_compression(capsys, tmp_path, suffix):
+    y, x = np.mgrid[:90, :120]
+    discs = [(x - left) ** 2 + (y - top) ** 2 < 36**2 for left, top in ((42, 45), (90, 54))]
+    expected = np.select(discs[::-1], [2, 1])
+    (tmp_path / "in").mkdir()
+    Image.fromarray(COLORS[[0, 2, 1]][expected]).save(tmp_path / f"in/a.{suffix}", quality=75)
+    code, told = convert(capsys, tmp_path / "in", "-o", tmp_path / "out")
+    assert (code, "3 colours" in told) == (0, True), told
+    assert np.mean(read_mask(tmp_path / "out/masks/a.png") == expected) > 0.9
+
+
+def test_from_colour_insists_on_masks_of_small_areas(capsys, tmp_path):
+    y, x = np.mgrid[:120, :160]
+    (tmp_path / "in").mkdir()
+    Image.fromarray(COLORS[(x + 2 * y) // 44 % 3]).save(tmp_path / "in/a.jpg", quality=75)
+    assert "or insist with --from colour" in refused(capsys, tmp_path, tmp_path / "in")
+    code, told = convert(capsys, tmp_path / "in", "--from", "colour", "-o", tmp_path / "out")
+    assert (code, "3 colours" in told) == (0, True), told
 
 
 def test_photographs_are_no_masks(capsys, tmp_path):

@@ -51,7 +51,8 @@ def read(source: Path, options: Options) -> LabelledImages:
     the file under other ids. Colours of lossy files may be off a little.
 
     Raises:
-        UserError: If an id or a colour is not listed.
+        UserError: If there is no mask, a file is a photograph or, once it is drawn, an id or a
+            colour in it is not listed or its size is not its image's.
     """
     held = mask_files(source)
     files = [file.path for file in held.files]
@@ -61,10 +62,11 @@ def read(source: Path, options: Options) -> LabelledImages:
         if not files:
             raise UserError(f"{source}: holds no labelled image; name the folder that does")
         looked_at = survey(files)
-        if looked_at.photograph is not None:
+        if looked_at.photograph is not None and options.colors is None:
             raise UserError(
                 f"{looked_at.photograph}: a photograph rather than a mask: more than 255 colours, "
-                "few of which fill areas; give the folder of masks, or list colours with --classes"
+                "few of which fill areas; give the folder of masks, list colours with --classes, "
+                "or insist with --from colour"
             )
         described = infer(looked_at, [], None, by_color=options.colors)
         found = ClassList(described.labels, (), str(source), described.encoding)

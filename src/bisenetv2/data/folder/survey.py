@@ -58,9 +58,13 @@ class Group:
 
     @property
     def is_photograph(self) -> bool:
-        """Whether colours are too many for classes and fill little of the area, as JPEG's do."""
+        """Whether colours are too many for classes and fill little of the area.
+
+        In CamVid's photographs they fill up to 21 %; in its masks, 160 pixels wide and saved as
+        JPEG, 24 % and more.
+        """
         many = len(self.pixels) > IGNORE_INDEX
-        return many and 2 * self.solid.total() < self.pixels.total()
+        return many and 4 * self.solid.total() < self.pixels.total()
 
     def mapped(self, change: Callable[[int], int]) -> Group:
         """Returns the counts of other values for these."""
@@ -101,8 +105,8 @@ class Survey:
     """First file of a format that changes values."""
 
     photograph: Path | None = None
-    """First file of more colours than there can be classes, most of whose pixels border on other
-    colours."""
+    """First file of more colours than there can be classes, three quarters of whose pixels or more
+    border on other colours."""
 
     colors_of_ids: dict[int, Color] = field(default_factory=dict)
     """Colours of ids, by the first palette image that has them."""
