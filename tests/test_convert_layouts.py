@@ -148,6 +148,12 @@ def test_labels_that_are_not_read_are_named(capsys, tmp_path, name, folder):
         refused(capsys, tmp_path, tmp_path / "in", "--from", "colour")
 
 
+def test_masks_whose_encoding_is_described_are_read_once(capsys, tmp_path, monkeypatch):
+    described(tmp_path / "in")
+    monkeypatch.delattr("bisenetv2.data.convert.masks.is_lossy")  # reads a whole WebP
+    assert convert(capsys, tmp_path / "in", "-o", tmp_path / "out")[0] == 0
+
+
 def test_labels_that_are_not_read_leave_masks_beside_images_what_they_are(capsys, tmp_path):
     cvat(tmp_path / "in")
     (tmp_path / "in/labelmap.txt").write_text(LABELMAP)

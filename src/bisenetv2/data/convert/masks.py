@@ -108,7 +108,7 @@ class _Pixels:
         self._encodings: dict[int, Encoding] = {}
 
     def __call__(self, path: Path) -> Mask:
-        found, lossy = self._found, is_lossy(path)
+        found = self._found
         if found.encoding is not None:
             return read_classes(path, found.encoding, found.labels).mask
         in_colors = self._options.colors
@@ -119,6 +119,7 @@ class _Pixels:
             return read_classes(path, Encoding(), found.labels).mask
         if not found.colors:
             raise UserError(f"{path}: in colours, but {found.source} lists none; add them there")
+        lossy = is_lossy(path)
         encoding = self._colors(TOLERANCE if lossy else 0)
         mask, strays = read_classes(path, encoding, found.labels)
         if strays and not lossy and not self._options.ignore_unknown:
