@@ -182,6 +182,54 @@ def test_from_colour_insists_on_masks_of_small_areas(capsys, tmp_path):
     assert (code, "3 colours" in told) == (0, True), told
 
 
+BESIDE_MASKS = {
+    "info.json": '{"year": 2020}',
+    "lines.json": '{"image": 1}\n{"image": 2}\n',
+    "a.json": '{"timestamp": 3}',
+    "a.xml": UNREAD["a.xml"][0],
+}
+
+
+@pytest.mark.parametrize("name", BESIDE_MASKS)
+def test_what_is_hardly_labels_leaves_masks_alone_what_they_are(capsys, tmp_path, name):
+    painted(tmp_path / "in/a.png")
+    (tmp_path / "in" / name).write_text(BESIDE_MASKS[name])
+    code, told = convert(capsys, tmp_path / "in", "-o", tmp_path / "out")
+    assert (code, "1 images, colour to index" in told) == (0, True), told
+
+
+@pytest.mark.parametrize("name", ["annotations.xml", "meta.json", "train.csv"])
+def test_what_is_certainly_labels_needs_insisting_to_take_masks(capsys, tmp_path, name):
+    painted(tmp_path / "in/a.png")
+    (tmp_path / "in" / name).write_text(UNREAD[name][0])
+    (tmp_path / "in/a.json").write_text("{}")  # tells less
+    line = refused(capsys, tmp_path, tmp_path / "in")
+    assert f"{name}: {UNREAD[name][1]} is not read" in line
+    assert line.endswith("or insist with --from\n")
+    words = (tmp_path / "in", "--from", "colour", "-o", tmp_path / "out")
+    assert convert(capsys, *words)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["a.xml", "via.json"])
+def test_photographs_in_grey_are_no_masks_beside_labels(capsys, tmp_path, name):
+    greys = np.random.default_rng(0).integers(0, 256, (24, 32), dtype=np.uint8)
+    write_mask(tmp_path / "in/a.png", greys)
+    (tmp_path / "in" / name).write_text(UNREAD[name][0])
+    assert f"{UNREAD[name][1]} is not read" in refused(capsys, tmp_path, tmp_path / "in")
+
+
+def test_not_all_json_of_a_big_folder_is_read(capsys, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "bisenetv2.data.convert.recognise.read_json", lambda path: read.append(path) or {}
+    )
+    painted(tmp_path / "in/a.png")
+    for number in range(40):
+        (tmp_path / f"in/{number}.json").write_text("{}")
+    assert convert(capsys, tmp_path / "in", "-o", tmp_path / "out")[0] == 0
+    assert len(read) < 20
+
+
 def test_photographs_are_no_masks(capsys, tmp_path):
     photo(tmp_path / "photos/a.png")
     painted(tmp_path / "photos/b.png")

@@ -31,6 +31,9 @@ class MaskFiles(NamedTuple):
     images_alone: list[Path]
     """Images that have none."""
 
+    told_apart: bool
+    """Whether names and folders tell masks from images."""
+
 
 def mask_files(source: Path) -> MaskFiles:
     """Lists the masks of a folder.
@@ -49,15 +52,9 @@ def mask_files(source: Path) -> MaskFiles:
         if not inner.is_dir() and names.intersection(IMAGE_FOLDERS):
             raise
     found = files_below(inner if inner.is_dir() else source, MASK_SUFFIXES)
-    return MaskFiles([MaskFile(name, path, None) for name, path in found.items()], [])
-
-
-def says_which(source: Path) -> bool:
-    """Whether names and folders tell which files are masks."""
-    try:
-        return (source / "masks").is_dir() or bool(_laid_out(source).files)
-    except UserError:
-        return False
+    return MaskFiles(
+        [MaskFile(name, path, None) for name, path in found.items()], [], inner.is_dir()
+    )
 
 
 def _laid_out(root: Path) -> MaskFiles:
@@ -84,7 +81,7 @@ def _laid_out(root: Path) -> MaskFiles:
             found.setdefault(mask, MaskFile(folder + _name(root, source, mask), mask, None))
     if not found:
         raise UserError(f"{root}: no image has a mask; give both the same name")
-    return MaskFiles(list(found.values()), alone)
+    return MaskFiles(list(found.values()), alone, True)
 
 
 def _folder(split: str, source: Source) -> str:

@@ -36,10 +36,19 @@ from bisenetv2.images import (
 )
 from bisenetv2.labels import Color, Labels, Mask
 
+_MANY_CLASSES = 64
+"""More than a single mask is likely to hold."""
+
 
 def holds_colors(files: Iterable[Path]) -> bool:
     """Whether one of the masks is in colours."""
     return any(single_channel(read_mask(path)) is None for path in files)
+
+
+def look_like_masks(files: Iterable[Path]) -> bool:
+    """Whether no file is a photograph; one in grey has more values than a mask has classes."""
+    found = (survey([path]) for path in files)
+    return not any(one.photograph or len(one.ids.pixels) > _MANY_CLASSES for one in found)
 
 
 def read(source: Path, options: Options) -> LabelledImages:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from bisenetv2.data.convert import masks, yolo
 from bisenetv2.data.convert.items import read_json
-from bisenetv2.data.convert.mask_files import mask_files, says_which
+from bisenetv2.data.convert.mask_files import mask_files
 from bisenetv2.data.folder.matching import files_of
 from bisenetv2.errors import UserError
 
@@ -17,6 +19,13 @@ Format = Literal["index", "colour", "labelme", "coco", "yolo"]
 _RUN_LENGTHS = re.compile(r"encoded_?pixels|(^|[^a-z])rle([^a-z]|$)")
 """Headings of tables as Kaggle's."""
 
+_FEW = 16
+"""Files of one kind in one folder that are looked at: what these are, the others are."""
+
+
+class _OtherLabelsError(UserError):
+    """Names a file that certainly holds labels, in a format that is not read."""
+
 
 def recognise(source: Path) -> Format:
     """Tells what labels a file or a folder holds.
@@ -24,27 +33,53 @@ def recognise(source: Path) -> Format:
     Raises:
         UserError: If that is none of the formats.
     """
-    files = files_of(source, (".json", ".xml", ".csv")) if source.is_dir() else [source]
-    unread: UserError | None = None
-    for path in files:
+    unread: list[UserError] = []
+    for path in _label_files(source) if source.is_dir() else [source]:
         try:
             found = _format(path)
         except UserError as error:
-            unread = unread or error
+            unread.append(error)
             continue
         if found is not None:
             return found
-    if source.is_dir() and yolo.holds_labels(source):
-        return "yolo"
-    # Beside labels that are not read lie photographs, unless something says otherwise.
-    if source.is_dir() and (unread is None or says_which(source)):
-        held = [file.path for file in mask_files(source).files]
-        if held:
-            return "colour" if masks.holds_colors(held) else "index"
-    raise unread or UserError(
+    # What certainly holds labels comes first: it is named, and settles what lies beside it.
+    unread.sort(key=lambda error: not isinstance(error, _OtherLabelsError))
+    if source.is_dir():
+        if yolo.holds_labels(source):
+            return "yolo"
+        try:
+            held = mask_files(source)
+        except UserError as error:
+            if not unread:
+                raise
+            raise unread[0] from error
+        files = [file.path for file in held.files]
+        if files and (not unread or held.told_apart or _may_be_masks(files, unread[0])):
+            return "colour" if masks.holds_colors(files) else "index"
+    if unread:
+        raise unread[0]
+    raise UserError(
         f"{source}: no labelme or COCO JSON, no YOLO text files and no masks; name the folder that "
         "holds them, or insist with --from"
     )
+
+
+def _label_files(folder: Path) -> Iterator[Path]:
+    """Yields the first few files of each kind and folder that may hold labels."""
+    count: Counter[tuple[Path, str]] = Counter()
+    for path in files_of(folder, (".json", ".xml", ".csv")):
+        count[path.parent, path.suffix] += 1
+        if count[path.parent, path.suffix] <= _FEW:
+            yield path
+
+
+def _may_be_masks(files: Sequence[Path], unread: UserError) -> bool:
+    """Whether images that nothing tells apart may be masks, with a file beside that is not read.
+
+    Beside labels lie photographs. Other JSON may tell anything, and boxes lie beside masks as well:
+    then the images themselves must look like masks.
+    """
+    return not isinstance(unread, _OtherLabelsError) and masks.look_like_masks(files)
 
 
 def _format(path: Path) -> Format | None:
@@ -53,7 +88,7 @@ def _format(path: Path) -> Format | None:
     Raises:
         UserError: If it is broken or of a format that is not read.
     """
-    kind = None
+    kind, certain = None, True
     if path.suffix.lower() == ".json":
         content = read_json(path)
         if isinstance(content, dict) and "shapes" in content:
@@ -61,28 +96,31 @@ def _format(path: Path) -> Format | None:
         if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
             return "coco"
         kind = _kind_of_json(content)
+        certain = kind is not None
+        kind = kind or "JSON of this kind"
     elif path.suffix.lower() == ".xml":
         head = _head(path)
         if "<annotation" in head:
-            kind = "CVAT's XML" if "<annotations" in head else "Pascal VOC's XML"
+            certain = "<annotations" in head
+            kind = "CVAT's XML" if certain else "Pascal VOC's XML"
     elif path.suffix.lower() == ".csv" and _RUN_LENGTHS.search(_head(path).partition("\n")[0]):
         kind = "a table of run lengths"
     if kind is None:
         return None
-    raise UserError(
+    raise (_OtherLabelsError if certain else UserError)(
         f"{path}: {kind} is not read, but labelme and COCO JSON, YOLO and masks are; export the "
-        "labels as one of these, or name a folder that holds masks alone"
+        "labels as one of these, name a folder that holds masks alone, or insist with --from"
     )
 
 
-def _kind_of_json(content: object) -> str:
+def _kind_of_json(content: object) -> str | None:
     if isinstance(content, dict):
         keys = content.keys()
         if {"objects", "size"} <= keys or {"classes", "tags"} <= keys:
             return "Supervisely's JSON"
     if isinstance(content, list) and any(isinstance(c, dict) and "data" in c for c in content):
         return "Label Studio's JSON"
-    return "JSON of this kind"
+    return None
 
 
 def _head(path: Path) -> str:
