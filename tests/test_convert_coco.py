@@ -42,7 +42,21 @@ def test_a_category_that_only_heads_the_others_is_no_class(capsys, tmp_path):
     code, told = convert(capsys, roboflow(tmp_path / "in"), "-o", tmp_path / "out")
     assert code == 0
     assert "3 classes (background, car, road)" in told
+    assert "category streets stands above all others and is no class" in told
     assert np.unique(read_mask(tmp_path / "out/masks/a.png")).tolist() == [0, 1]
+
+
+def test_a_category_that_heads_itself_too_is_a_class(capsys, tmp_path):
+    path = roboflow(tmp_path / "in", used=7) / "_annotations.coco.json"
+    content = json.loads(path.read_text())
+    content["categories"] = [
+        {"id": 1, "name": "person", "supercategory": "person"},
+        {"id": 7, "name": "rider", "supercategory": "person"},
+    ]
+    path.write_text(json.dumps(content))
+    code, told = convert(capsys, path, "-o", tmp_path / "out")
+    assert (code, "3 classes (background, person, rider)" in told) == (0, True)
+    assert "stands above" not in told
 
 
 def test_a_category_above_the_others_that_is_drawn_stays(capsys, tmp_path):

@@ -75,15 +75,17 @@ def read(source: Path, options: Options) -> LabelledImages:
     files = [_load(path) for path in _paths(source)]
     names = dict.fromkeys(name for file in files for name in file.names.values())
     group = files[0].group
+    notes = []
     if group is not None and all(file.group == group for file in files):
         del names[group]
+        notes.append(f"category {group} stands above all others and is no class")
     lookup = Lookup(options, names, str(source if len(files) > 1 else files[0].path))
     finder = ImageFinder(options.images)
     items: list[Item] = []
     for file in files:
         folder = f"{file.path.parent.name}/" if len(files) > 1 else ""
         items += _items(file, folder, finder, lookup, options)
-    return LabelledImages(lookup.labels, items, [lookup.note, *left_out(items)])
+    return LabelledImages(lookup.labels, items, [*notes, lookup.note, *left_out(items)])
 
 
 def _paths(source: Path) -> list[Path]:
@@ -124,9 +126,13 @@ def _load(path: Path) -> _File:
 
 
 def _is_group(category: dict[str, Any], categories: Sequence[dict[str, Any]]) -> bool:
-    """Whether all others name it as the one above them: Roboflow adds the project's name so."""
-    above = [c.get("supercategory") for c in categories if c["id"] != category["id"]]
-    return bool(above) and set(map(str, above)) == {category["name"]}
+    """Whether all others name it as the one above them, but not itself.
+
+    Roboflow adds the project's name so. A class like COCO's `person` is its own supercategory.
+    """
+    above = [str(c.get("supercategory")) for c in categories if c["id"] != category["id"]]
+    heads_itself = category.get("supercategory") == category["name"]
+    return not heads_itself and set(above) == {category["name"]}
 
 
 def _items(
