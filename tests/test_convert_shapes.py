@@ -122,8 +122,20 @@ def test_a_broken_polygon_leaves_the_others_of_its_annotation(capsys, tmp_path):
 
 
 def test_one_broken_shape_is_told_with_its_remedy(capsys, tmp_path):
-    labelme(tmp_path / "in/a.json", {"label": "car", "shape_type": "line", "points": HALF[:2]})
+    line = {"label": "car", "shape_type": "line", "points": HALF[:2]}
+    labelme(tmp_path / "in/a.json", line, {"label": "car", "points": HALF})
     code, told = convert(capsys, tmp_path / "in", "-o", tmp_path / "out")
     assert code == 2
     assert "a.json: shape 1 ('car'): shape_type 'line': draw a polygon" in told
     assert told.endswith(", or leave it out with --skip-broken\n")
+
+
+@pytest.mark.parametrize("words", [(), ("--skip-broken",)])
+@pytest.mark.parametrize("count", [1, 2])
+def test_broken_shapes_are_not_left_out_where_there_are_no_others(capsys, tmp_path, words, count):
+    root = yolo(tmp_path / "in", a="0 0.5 0.5 1 1\n" * count, b="")  # boxes
+    code, told = convert(capsys, root, *words, "-o", tmp_path / "out")
+    assert (code, len(told.splitlines())) == (2, 1)
+    assert f"{root}/labels/a.txt: line 1: a box, not a polygon" in told
+    assert told.endswith("; nothing else is drawn\n")
+    assert not (tmp_path / "out").exists()

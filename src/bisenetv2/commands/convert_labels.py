@@ -65,7 +65,8 @@ def convert_labels(
         split: train, val or test: names this part of a data set in the output.
         clip: Cut polygons off at the image's edge rather than refuse those that leave it.
         ignore_unknown: Ignore labels and colours that are not listed rather than refuse them.
-        skip_broken: Leave out shapes that cannot be drawn, and tell how many, rather than refuse.
+        skip_broken: Leave out shapes that cannot be drawn, and tell how many, rather than refuse,
+            if others remain.
         overwrite: Replace files that exist, a class list only with all that depends on it.
     """
     from bisenetv2.data.convert.classes import Options, read_class_list

@@ -85,7 +85,8 @@ def read(source: Path, options: Options) -> LabelledImages:
     for file in files:
         folder = f"{file.path.parent.name}/" if len(files) > 1 else ""
         items += _items(file, folder, finder, lookup, options)
-    return LabelledImages(lookup.labels, items, [*notes, lookup.note, *left_out(items)])
+    notes += [lookup.note, *left_out(items)]
+    return LabelledImages(lookup.labels, items, notes, lookup.ground)
 
 
 def _paths(source: Path) -> list[Path]:

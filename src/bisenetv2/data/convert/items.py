@@ -58,6 +58,9 @@ class LabelledImages:
     notes: Sequence[str] = field(default=())
     """What to tell about how it was read, a line each."""
 
+    ground: int | None = None
+    """Index of pixels that no shape covers; `None` where labels are no shapes."""
+
 
 class Drawn(NamedTuple):
     """What a writer gets for each image."""

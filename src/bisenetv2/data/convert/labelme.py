@@ -55,7 +55,7 @@ def read(source: Path, options: Options) -> LabelledImages:
         image = finder(name) or beside
         items.append(Item(name, image, partial(_draw, path, image, lookup, options)))
     alone = left_out(items) if source.is_dir() else []
-    return LabelledImages(lookup.labels, items, [lookup.note, *alone])
+    return LabelledImages(lookup.labels, items, [lookup.note, *alone], lookup.ground)
 
 
 def _scan(path: Path) -> tuple[set[str], Path | None]:

@@ -127,13 +127,15 @@ def convert(
     )
     pixels = ignored = 0
     broken: list[str] = []
+    painted = False
     with _staged(output, overwrite) as stage, progress_bar("convert", len(places)) as bar:
 
         def drawn() -> Iterator[Drawn]:
-            nonlocal pixels, ignored
+            nonlocal pixels, ignored, painted
             for item, place in zip(found.items, places, strict=True):
                 mask = item.draw(broken.append)
                 pixels += mask.size
+                painted = painted or bool((mask != found.ground).any())
                 ignored += int(np.count_nonzero(mask == IGNORE_INDEX))
                 (stage / place).parent.mkdir(parents=True, exist_ok=True)
                 yield Drawn(item, mask, place)
@@ -142,8 +144,8 @@ def convert(
         road.write(drawn(), found.labels, stage, output, split)
         if list_stays:
             (stage / road.classes).unlink()
-        if broken and not skip_broken:
-            raise _refusal(source, broken)
+        if broken and not (skip_broken and painted):
+            raise _refusal(source, broken, painted)
     for note in found.notes:
         tell(f"{source}: {note}")
     if broken:
@@ -200,16 +202,15 @@ def _list_stays(path: Path, labels: Labels, wanted: Format) -> bool:
     return True
 
 
-def _refusal(source: Path, broken: Sequence[str]) -> UserError:
-    """Names the first of the shapes that cannot be drawn."""
+def _refusal(source: Path, broken: Sequence[str], painted: bool) -> UserError:
+    """Names the first of the shapes that cannot be drawn; perhaps the others paint something."""
     first = "; ".join(broken[:3])
     if len(broken) == 1:
-        return UserError(f"{first}, or leave it out with --skip-broken")
+        end = ", or leave it out with --skip-broken" if painted else "; nothing else is drawn"
+        return UserError(f"{first}{end}")
     more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
-    return UserError(
-        f"{source}: {len(broken)} shapes cannot be drawn: {first}{more}; leave them all out with "
-        "--skip-broken"
-    )
+    end = "leave them all out with --skip-broken" if painted else "nothing else is drawn"
+    return UserError(f"{source}: {len(broken)} shapes cannot be drawn: {first}{more}; {end}")
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def read(source: Path, options: Options) -> LabelledImages:
     if len(texts) < len(images):
         count = len(images) - len(texts)
         notes.append(f"{count} of {len(images)} images have no text file: no shape is in them")
-    return LabelledImages(lookup.labels, items, notes)
+    return LabelledImages(lookup.labels, items, notes, lookup.ground)
 
 
 def label_files(source: Path) -> list[Path]:
