@@ -535,6 +535,28 @@ def test_a_list_that_lacks_a_painted_colour_is_no_list_of_new_masks(
     done(capsys, source, "--to", "colour", "-o", out)
 
 
+DESCRIBED = {
+    "other classes": "classes: [background, bus]",
+    "other numbers": "classes: [{name: background, ids: [0]}, {name: car, ids: [7]}]",
+    "other pixels": "encoding: instances\nclasses: [background, car]",
+}
+
+
+@pytest.mark.parametrize("other", DESCRIBED)
+def test_a_description_that_stays_fits_the_new_masks(capsys, tmp_path, other):
+    labelme(tmp_path / "in/a.json", [square("bus", 0, 0, 3, 3)])
+    out = tmp_path / "out"
+    done(capsys, tmp_path / "in", "-o", out)
+    splits = "\nsplits: {train: {images: images, masks: masks}}\n"
+    (out / "dataset.yaml").write_text(DESCRIBED[other] + splits)
+    labelme(tmp_path / "in/a.json", [square("car", 0, 0, 3, 3)])
+    line = refused(capsys, out, tmp_path / "in", "--overwrite")
+    assert f"{out}/dataset.yaml: exists and describes other masks than those of" in line
+    assert "remove it, or give another --output" in line
+    (out / "dataset.yaml").write_text("classes: [background, car]" + splits)
+    done(capsys, tmp_path / "in", "--overwrite", "-o", out)
+
+
 def test_a_bad_file_after_good_ones_leaves_nothing(capsys, tmp_path):
     labelme(tmp_path / "in/a.json", [square("car", 0, 0, 3, 3)])
     labelme(tmp_path / "in/b.json", [square("car", 0, 0, 30, 3)])

@@ -18,6 +18,7 @@ from bisenetv2.data.convert.classes import BACKGROUND, Options, read_class_list
 from bisenetv2.data.convert.items import Drawn, LabelledImages, Writer
 from bisenetv2.data.convert.masks import void_color
 from bisenetv2.data.convert.recognise import Format, recognise
+from bisenetv2.data.folder import dataset_yaml
 from bisenetv2.data.folder.lists import SPLIT_FOLDERS, split_named
 from bisenetv2.data.folder.matching import files_of
 from bisenetv2.errors import UserError
@@ -125,6 +126,8 @@ def convert(
     list_stays = bool(road.classes and not replace_list) and _list_stays(
         output / road.classes, found.labels, wanted
     )
+    if wanted == "index":
+        _check_description(output / dataset_yaml.NAME, found.labels)
     pixels = ignored = 0
     broken: list[str] = []
     painted = False
@@ -200,6 +203,23 @@ def _list_stays(path: Path, labels: Labels, wanted: Format) -> bool:
                     "or give another --output"
                 )
     return True
+
+
+def _check_description(path: Path, labels: Labels) -> None:
+    """Checks that a description in the output, which is read before class lists, fits new masks.
+
+    Raises:
+        UserError: If it describes other classes, or masks of another kind.
+    """
+    if not path.is_file():
+        return
+    old = read_class_list(str(path))
+    if not old.in_order or old.labels.names != labels.names:
+        raise UserError(
+            f"{path}: exists and describes other masks than those of classes "
+            f"{', '.join(labels.names[:8])}, numbered 0, 1, 2, …; remove it, or give another "
+            "--output"
+        )
 
 
 def _refusal(source: Path, broken: Sequence[str], painted: bool) -> UserError:
