@@ -45,7 +45,7 @@ def yolo(root, **texts):
     return root
 
 
-@pytest.mark.parametrize("white", [1, 255])
+@pytest.mark.parametrize("white", [np.uint8(1), np.uint8(255), np.uint16(1), np.uint16(65535)])
 def test_bitmaps_of_labelme_are_painted_where_they_lie(capsys, tmp_path, white):
     labelme(tmp_path / "in/a.json", bitmap([[7, 6], [9.0, 7.0]], BITMAP * white))
     assert convert(capsys, tmp_path / "in", "-o", tmp_path / "out")[0] == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -110,13 +111,15 @@ def _bitmap(
         data = b64decode(shape.get("mask") or "")
     except (ValueError, TypeError) as error:
         raise UserError(f"{where}: its mask is damaged ({error}); draw it anew") from error
-    bitmap = decode_image(data, where).any(axis=2)
-    if bitmap.shape != (y1 - y0 + 1, x1 - x0 + 1):
+    bitmap = decode_image(data, where)
+    if bitmap.shape[:2] != (y1 - y0 + 1, x1 - x0 + 1):
         raise UserError(
             f"{where}: its mask of {bitmap.shape[1]}×{bitmap.shape[0]} pixels does not fill its "
             "box; draw it anew"
         )
-    return box, bitmap
+    # Of 16 bits, `decode_image` keeps the upper 8, in which 1 is 0.
+    deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    return box, ((bitmap if deep is None else deep) != 0).any(axis=2)
 
 
 def _pair(points: object, kind: object, where: str) -> npt.NDArray[np.float64]:
