@@ -62,7 +62,8 @@ def convert_labels(
         background: Class of pixels that no shape covers; none: they are ignored. By default that
             of the class list, else `background` in front of the source's classes.
         images: Folder of the images, where the source does not say.
-        split: train, val or test: names this part of a data set in the output.
+        split: train, val or test: names this part of a data set in the output; refused where the
+            source has other splits.
         clip: Cut polygons off at the image's edge rather than refuse those that leave it.
         ignore_unknown: Ignore labels and colours that are not listed rather than refuse them.
         skip_broken: Leave out shapes that cannot be drawn, and tell how many, rather than refuse,

@@ -78,13 +78,15 @@ def convert(
         options: How to read the source.
         source_format: What it is; recognised if `None`.
         target_format: What to write; `None` for index masks.
-        split: Names the part of a data set, in the paths of what is written.
+        split: Names the part of a data set, in the paths of what is written, unless the source has
+            other splits.
         skip_broken: Whether shapes that cannot be drawn are left out.
         overwrite: Whether files that exist may be replaced.
         tell: Takes notes on what was inferred, a line each.
 
     Raises:
-        UserError: If the source is not understood or damaged, or a file would be overwritten.
+        UserError: If the source is not understood or damaged, no shape of it can be drawn, or a
+            file would be overwritten or read new masks otherwise.
     """
     if not source.exists():
         raise UserError(f"{source}: no such file or folder; check the path")
