@@ -369,7 +369,7 @@ class TestBadInput:
         pytest.importorskip("torch")
         line = refused(
             capsys, "train", "camvid", "--data", camvid, "--run", tmp_path / "run",
-            "--rare-classes", "Unicorn", "--iterations", "1",
+            "--rare-classes", "Unicorn", "--iterations", "1", "--no-check",
         )  # fmt: skip
         assert "Unicorn" in line
 
