@@ -57,11 +57,11 @@ def predict(
     """Segment images, videos, cameras and streams.
 
     An image gives NAME_mask.png (class indices), NAME_color.png and NAME_overlay.png; files of such
-    names in a folder are passed over where the image lies beside them. A video, a
-    camera or a stream gives NAME_overlay.mp4 (.mkv of an .mkv or .webm, .mkv or .mov where MP4
-    cannot hold the sound) with the source's frame times, size and sound and, with --masks, the
-    masks. Ctrl-C ends it with a whole file. A recording of a camera or a stream replaces no earlier
-    one: the next is NAME_2_overlay.mp4.
+    names in a folder are passed over where the image lies beside them. A video, a camera or a
+    stream gives NAME_overlay.mp4 (.mkv of an .mkv or .webm, .mkv or .mov where MP4 cannot hold the
+    sound) with the source's frame times, size and sound and, with --masks, the masks. Ctrl-C ends
+    it with a whole file. A recording of a camera or a stream replaces no earlier one: the next is
+    NAME_2_overlay.mp4.
 
     Args:
         sources: Images, videos, folders (not those below), glob patterns ('photos/**/*.jpg'),

@@ -88,9 +88,9 @@ class FrameProtocol:
 
     name: ProtocolName = "resized"
     """`resized`: the frame at the network's scale, as in the paper (section 3 of the
-    specification). `full`: at its own, even if the network was to
-    see it enlarged. `sliding`: windows of it at its own scale. `multiscale`: at `RATIOS` times the
-    network's scale. `flip`: resized, and mirrored. `multiscale-flip`: each scale mirrored too."""
+    specification). `full`: at its own, even if the network was to see it enlarged. `sliding`:
+    windows of it at its own scale. `multiscale`: at `RATIOS` times the network's scale. `flip`:
+    resized, and mirrored. `multiscale-flip`: each scale mirrored too."""
 
     window: tuple[int, int] | None = None
     """Height and width of sliding windows in pixels; `None`: as the network saw in training."""
