@@ -146,6 +146,18 @@ def test_predict_writes_no_overlay_of_images_where_none_is_wanted(capsys, tmp_pa
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a_mask.png", "a_color.png"}
 
 
+def test_predict_prints_one_json_object_a_source(capsys, tmp_path):
+    for name in "ab":
+        write_image(tmp_path / f"in/{name}.png", render_street(1, 2, (33, 40)).image)
+    words = "predict", tmp_path / "in", "--json", "--no-overlay", "-o", tmp_path / "out"
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    first, second = map(json.loads, out.splitlines())
+    assert (first["source"], second["source"]) == tuple(str(tmp_path / f"in/{n}.png") for n in "ab")
+    assert first["outputs"] == [str(tmp_path / f"out/a_{kind}.png") for kind in ("mask", "color")]
+    assert sum(first["shares"].values()) == pytest.approx(1)
+
+
 def test_predict_refuses_what_means_nothing_for_images(capsys, tmp_path):
     write_image(tmp_path / "a.png", render_street(1, 2, (33, 40)).image)
     words = "predict", tmp_path / "a.png", "--fps", 3, "--masks", "png", "-o", tmp_path / "out"

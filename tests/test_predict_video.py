@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import re
 import signal
@@ -65,6 +66,22 @@ def test_a_video_gives_an_overlay(capsys, tmp_path):
     assert read_clip(tmp_path / "out" / "clip_overlay.mp4")[1] == read_clip(clip)[1]
     with av.open(str(tmp_path / "out" / "clip_overlay.mp4")) as container:
         assert len(container.streams.audio) == 1
+
+
+def test_a_video_gives_one_json_object(capsys, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", 3)
+    code, out, _ = run(capsys, clip, "--json", "-o", tmp_path / "out")
+    assert code == 0
+    found = json.loads(out)
+    assert found.pop("frames_per_second") > 0
+    assert found == {
+        "source": str(clip),
+        "outputs": [str(tmp_path / "out/clip_overlay.mp4")],
+        "frames": 3,
+        "dropped": 0,
+        "interrupted": False,
+        "damage": [],
+    }
 
 
 @pytest.mark.parametrize("masks", ["png", "ffv1"])

@@ -36,7 +36,7 @@ def demo(
         engine: What runs the network.
         threads: CPU threads; by default one for each physical core.
     """
-    from bisenetv2.commands.predict import write_pictures
+    from bisenetv2.commands.predict_images import write_pictures
     from bisenetv2.data.streets import render_street
     from bisenetv2.evaluation.confusion import ConfusionMatrix
     from bisenetv2.images import write_image, write_mask

@@ -7,33 +7,27 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from bisenetv2.commands.predict_images import picture_paths, predict_images
 from bisenetv2.errors import UserError
 
 if TYPE_CHECKING:
     from bisenetv2.commands.predict_video import VideoOptions
-    from bisenetv2.images import Image
-    from bisenetv2.inference.segmenter import Segmenter
-    from bisenetv2.labels import Labels, Mask
 
 EXAMPLES = """\
   bisenetv2 predict street.jpg
   bisenetv2 predict 'photos/*.png' -m runs/camvid/best.onnx -o masks
+  bisenetv2 predict photos --no-overlay --json > shares.jsonl
   bisenetv2 predict clip.mp4 -o segmented.mp4
   bisenetv2 predict clip.mp4 --no-overlay --masks ffv1
   bisenetv2 predict frames/%05d.png --fps 30 -o segmented.mp4
   bisenetv2 predict camera:0 --seconds 60
   bisenetv2 predict rtsp://192.168.1.20/stream
 """
-
-
-DARK = 32
-"""Value of 0-255 that images of 10 or 12 bits in files of 16 stay below."""
 
 
 def predict(
@@ -53,6 +47,7 @@ def predict(
         "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"
     ] = "ultrafast",
     crf: int = 20,
+    json: bool = False,
 ) -> int:
     """Segment images, videos, cameras and streams.
 
@@ -80,6 +75,7 @@ def predict(
         seconds: Stop after this much of a video, of a camera or stream also where it falls silent.
         preset: Encoder's trade of speed for size; slower gives smaller files.
         crf: Encoder's quality, 0 to 51; less is better and larger.
+        json: Print one JSON object a source, on a line, in place of the sentences.
     """
     from bisenetv2.commands.predict_video import INTERRUPTED, VideoOptions, predict_video
     from bisenetv2.commands.signals import stop_on_signal
@@ -98,7 +94,7 @@ def predict(
             f"{output}: name a folder, or a video that ends in {', '.join(OVERLAY_SUFFIXES)}"
         )
     options = VideoOptions(
-        overlay, masks, alpha, fps, seconds, preset, crf, output if one_video else None
+        overlay, masks, alpha, fps, seconds, preset, crf, json, output if one_video else None
     )
     images, videos = find_jobs(sources, output, options)
     of_videos = {
@@ -111,7 +107,7 @@ def predict(
             f"{', '.join(given)}: for videos, and {sources[0]} holds none; leave it out"
         )
     segmenter = Segmenter(model, engine, threads=threads, scale=scale)
-    codes = [predict_images(images, segmenter, alpha if overlay else None)] if images else []
+    codes = [predict_images(images, segmenter, alpha if overlay else None, json)] if images else []
     with stop_on_signal() as stop:  # until the files are closed
         for source, stem in videos:
             try:
@@ -126,69 +122,6 @@ def predict(
     if INTERRUPTED in codes:
         return INTERRUPTED
     return codes[0] if len(set(codes)) == 1 else 1
-
-
-def predict_images(
-    images: Sequence[tuple[Path, Path]], segmenter: Segmenter, alpha: float | None
-) -> int:
-    """Segments images, each a path and the path of its outputs without ending.
-
-    Args:
-        images: Pairs of these paths.
-        segmenter: What segments.
-        alpha: Opacity of the colours in the overlay; `None`: write none.
-
-    Returns:
-        Exit code: 0, 1 if some could not be read, 2 if none could.
-
-    Raises:
-        UserError: If a picture cannot be written.
-    """
-    from bisenetv2.images import read_image
-    from bisenetv2.progress import progress_bar
-
-    failed = 0
-    with (
-        progress_bar("predict", len(images), enabled=len(images) > 1) as bar,
-        ThreadPoolExecutor(1) as pool,  # encoding pictures takes about as long as segmenting
-    ):
-        writing: Future[str] | None = None
-        for path, stem in images:
-            bar.advance()
-            try:
-                frame = read_image(path)
-            except UserError as error:
-                print(f"bisenetv2 predict: {error}", file=sys.stderr)
-                failed += 1
-                continue
-            if frame.max() < DARK:
-                print(
-                    f"bisenetv2 predict: {path}: almost black, at most {frame.max()} of 255; if it "
-                    "has 10 or 12 bits in a file of 16, stretch them to all 16",
-                    file=sys.stderr,
-                )
-            mask = segmenter(frame)
-            if writing is not None:
-                print(writing.result())
-            writing = pool.submit(write_and_tell, path, stem, frame, mask, segmenter.labels, alpha)
-        if writing is not None:
-            print(writing.result())
-    done = len(images) - failed
-    if failed and not done:
-        return 2
-    print(f"{done} of {len(images)} segmented, pictures in {images[0][1].parent}/")
-    return 1 if failed else 0
-
-
-def write_and_tell(
-    path: Path, stem: Path, frame: Image, mask: Mask, labels: Labels, alpha: float | None
-) -> str:
-    """Writes the pictures of an image and returns the line that tells its classes."""
-    from bisenetv2.inference.overlay import class_shares
-
-    write_pictures(stem, frame, mask, labels, alpha)
-    shares = class_shares(mask, labels).items()
-    return f"{path}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares)
 
 
 def find_jobs(
@@ -333,27 +266,3 @@ def output_names(paths: Sequence[Path]) -> list[str]:
             name = f"{base}_{count}"
         names[name] = None
     return list(names)
-
-
-def picture_paths(stem: Path) -> tuple[Path, Path, Path]:
-    """Names the pictures of mask, colours and overlay."""
-    indices, colours, blend = (
-        stem.with_name(f"{stem.name}_{kind}.png") for kind in ("mask", "color", "overlay")
-    )
-    return indices, colours, blend
-
-
-def write_pictures(
-    stem: Path, frame: Image, mask: Mask, labels: Labels, alpha: float | None
-) -> tuple[Path, ...]:
-    """Writes mask, colours and, unless `alpha` is `None`, the overlay; returns their paths."""
-    from bisenetv2.images import write_image, write_mask
-    from bisenetv2.inference.overlay import overlay
-
-    indices, colours, blend = picture_paths(stem)
-    write_mask(indices, mask)
-    write_image(colours, labels.colorize(mask))
-    if alpha is None:
-        return indices, colours
-    write_image(blend, overlay(frame, mask, labels, alpha))
-    return indices, colours, blend

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -37,6 +38,7 @@ class VideoOptions:
     seconds: float | None
     preset: Preset
     crf: int
+    json: bool = False
     overlay_path: Path | None = None
     """Where the overlay goes; `None` names it after the source."""
 
@@ -105,7 +107,7 @@ def predict_video(
                 raise KeyboardInterrupt
     finally:
         opened.stop()
-    return say_what_was_done(opened, tally, outputs, stop.is_set())
+    return say_what_was_done(opened, tally, outputs, stop.is_set(), options.json)
 
 
 def overlay_path(source: Source, stem: Path, options: VideoOptions) -> Path | None:
@@ -117,7 +119,8 @@ def overlay_path(source: Source, stem: Path, options: VideoOptions) -> Path | No
     preferred = ".mkv" if Path(source.name).suffix.lower() in (".mkv", ".webm") else ".mp4"
     suffix = suffix_for_sound(source, preferred)
     if suffix != preferred:
-        print(f"{source.name}: {preferred} cannot hold its sound; writing {suffix}")
+        told = f"{source.name}: {preferred} cannot hold its sound; writing {suffix}"
+        print(told, file=sys.stderr if options.json else sys.stdout)
     return stem.with_name(f"{stem.name}_overlay{suffix}")
 
 
@@ -156,17 +159,29 @@ def expected_frames(source: Source, seconds: float | None) -> int | None:
 
 
 def say_what_was_done(
-    source: Source, tally: Tally, outputs: Sequence[Path], interrupted: bool
+    source: Source, tally: Tally, outputs: Sequence[Path], interrupted: bool, json: bool
 ) -> int:
     """Prints what was written and what was lost; returns the exit code."""
     for line in source.damage:
         print(f"bisenetv2 predict: {source.name}: {line}", file=sys.stderr)
     rate = tally.frames / tally.seconds if tally.seconds else 0.0
-    dropped = f", {tally.dropped} dropped" if source.live else ""
-    ended = "interrupted after " if interrupted and not source.live else ""
-    written = ", ".join(map(str, outputs))
-    frames = f"{tally.frames} frame{'' if tally.frames == 1 else 's'}"
-    print(f"{source.name}: {ended}{frames}, {rate:.1f} a second{dropped}: {written}")
+    if json:
+        content = {
+            "source": source.name,
+            "outputs": [str(path) for path in outputs],
+            "frames": tally.frames,
+            "dropped": tally.dropped,
+            "frames_per_second": rate,
+            "interrupted": interrupted,
+            "damage": source.damage,
+        }
+        print(dumps(content))
+    else:
+        dropped = f", {tally.dropped} dropped" if source.live else ""
+        ended = "interrupted after " if interrupted and not source.live else ""
+        written = ", ".join(map(str, outputs))
+        frames = f"{tally.frames} frame{'' if tally.frames == 1 else 's'}"
+        print(f"{source.name}: {ended}{frames}, {rate:.1f} a second{dropped}: {written}")
     if interrupted:
         return 0 if source.live else INTERRUPTED
     return 1 if source.damage else 0
