@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from bisenetv2.errors import UserError
 from bisenetv2.files import read_bytes, write_bytes
+from bisenetv2.mask_arrays import read_array, read_coco_stuff_mat, whole_numbers
 
 Image = npt.NDArray[np.uint8]
 """RGB, H×W×3, C-contiguous."""
@@ -184,8 +185,8 @@ def read_mask(path: str | Path, *, as_colors: bool = False) -> npt.NDArray[np.in
         UserError: If the file is missing, truncated, of no known kind, an image of more than 178
             megapixels, or holds ids too large to be grey values where colours are wanted.
     """
-    read = {".npy": _array, ".mat": _coco_stuff_mat}.get(Path(path).suffix.lower())
-    pixels = _mask_image(path, as_colors) if read is None else read(path)
+    read = {".npy": read_array, ".mat": read_coco_stuff_mat}.get(Path(path).suffix.lower())
+    pixels = read(path) if read else decode_mask(read_bytes(path), path, as_colors=as_colors)
     if not as_colors or pixels.ndim == 3:
         return pixels
     if pixels.size and (pixels.min() < 0 or pixels.max() > 255):
@@ -210,65 +211,26 @@ def read_palette(path: str | Path) -> npt.NDArray[np.uint8] | None:
         return colors
 
 
-def _mask_image(path: str | Path, as_colors: bool) -> npt.NDArray[np.integer]:
-    with _opened(path, BytesIO(read_bytes(path)), _formats(path)) as file:
+def decode_mask(
+    data: bytes, name: str | Path, *, as_colors: bool = False
+) -> npt.NDArray[np.integer]:
+    """Decodes the bytes of a mask that is an image, as `read_mask` does; `name` is for its errors.
+
+    Raises:
+        UserError: If they are truncated, no image, of more than 178 megapixels, or hold fractions.
+    """
+    with _opened(name, BytesIO(data), _formats(name)) as file:
         if file.mode in _ID_MODES and not (as_colors and file.mode in ("1", "P")):
             return _ids(file)
         if file.mode == "F":
-            return _whole_numbers(path, np.asarray(file))
+            return whole_numbers(name, np.asarray(file))
         if file.mode not in ("1", "P", "RGB", "RGBA", "RGBa", "RGBX", "LA", "La", "PA"):
-            raise UserError(f"{path}: {file.mode} pixels are no mask; save it as an 8-bit PNG")
+            raise UserError(f"{name}: {file.mode} pixels are no mask; save it as an 8-bit PNG")
         if file.mode in ("RGB", "P", "1"):
             return np.asarray(file.convert("RGB"))
         colors = np.array(file.convert("RGBA"))
         colors[colors[..., 3] == 0] = 0
         return np.ascontiguousarray(colors[..., :3])
-
-
-def _array(path: str | Path) -> npt.NDArray[np.integer]:
-    """Reads a NumPy file: H×W or H×W×1 of whole numbers, or H×W×3 of `uint8`."""
-    try:
-        array = np.load(BytesIO(read_bytes(path)), allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError) as error:
-        raise UserError(f"{path}: not a NumPy array of numbers, or a truncated one") from error
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: several arrays (.npz); save one a file, with numpy.save")
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if array.ndim == 2 and array.dtype.kind in "buif":
-        return _whole_numbers(path, array)
-    if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    raise UserError(
-        f"{path}: an array of {array.dtype} {' × '.join(map(str, array.shape))}; "
-        "a mask is height × width of class ids, or height × width × 3 of uint8 colours"
-    )
-
-
-def _coco_stuff_mat(path: str | Path) -> npt.NDArray[np.integer]:
-    data = BytesIO(read_bytes(path))
-    try:
-        from scipy.io import loadmat
-    except ModuleNotFoundError as error:
-        raise UserError(f"{path}: reading .mat files needs scipy: pip install scipy") from error
-    try:
-        array = np.asarray(loadmat(data, variable_names=["S"])["S"])
-    except Exception as error:  # on damaged files SciPy raises errors of many kinds
-        raise UserError(f"{path}: not a .mat file of COCO-Stuff 10k, with ids in `S`") from error
-    ids = _whole_numbers(path, array)
-    return np.where(ids == 0, 255, ids - 1).astype(np.int32)
-
-
-def _whole_numbers(path: str | Path, array: npt.NDArray[np.generic]) -> npt.NDArray[np.integer]:
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8)
-    if np.issubdtype(array.dtype, np.integer):
-        return cast("npt.NDArray[np.integer]", array)
-    with np.errstate(invalid="ignore"):  # what is no number becomes one that differs from it
-        whole = array.astype(np.int64)
-    if not np.array_equal(whole, array):
-        raise UserError(f"{path}: holds fractions, not class ids; save whole numbers")
-    return whole
 
 
 def _ids(file: PillowImage.Image) -> npt.NDArray[np.integer]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -32,7 +31,7 @@ from bisenetv2.data.convert.items import (
 from bisenetv2.data.convert.regions import fill, outlines
 from bisenetv2.data.folder.matching import existing, files_below
 from bisenetv2.errors import UserError
-from bisenetv2.images import decode_image
+from bisenetv2.images import decode_mask
 from bisenetv2.labels import Labels, Mask
 
 
@@ -111,15 +110,13 @@ def _bitmap(
         data = b64decode(shape.get("mask") or "")
     except (ValueError, TypeError) as error:
         raise UserError(f"{where}: its mask is damaged ({error}); draw it anew") from error
-    bitmap = decode_image(data, where)
+    bitmap = decode_mask(data, where)
     if bitmap.shape[:2] != (y1 - y0 + 1, x1 - x0 + 1):
         raise UserError(
             f"{where}: its mask of {bitmap.shape[1]}×{bitmap.shape[0]} pixels does not fill its "
             "box; draw it anew"
         )
-    # Of 16 bits, `decode_image` keeps the upper 8, in which 1 is 0.
-    deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    return box, ((bitmap if deep is None else deep) != 0).any(axis=2)
+    return box, np.asarray(np.atleast_3d(bitmap).any(axis=2))
 
 
 def _pair(points: object, kind: object, where: str) -> npt.NDArray[np.float64]:
