@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def infer_description(data: Path) -> Description:
     notes = [*map(_layout, splits.items()), f"pairs of image and mask: {counts}", *left]
     seed = 0
     if "val" not in splits and len(pairs.get("train", ())) > 1:
-        holds = {mask: _classes_in(held, inferred) for mask, held in found.holds.items()}
+        holds = _classes_in(found.holds, inferred)
         seed = fair_seed(pairs["train"], root, dataset_yaml.VAL_SHARE, holds)
         kept, out = held_out(pairs["train"], root, dataset_yaml.VAL_SHARE, seed)
         notes.append(
@@ -123,12 +124,14 @@ def infer_description(data: Path) -> Description:
     return replace(inferred, root=root, splits=splits, name=name, notes=tuple(notes), val_seed=seed)
 
 
-def _classes_in(held: Held, described: Description) -> frozenset[int]:
-    """Leaves of the values of a mask those that mean a class; of instances, none."""
+def _classes_in(holds: Mapping[Path, Held], described: Description) -> dict[Path, frozenset[int]]:
+    """Leaves of the values of each mask those that mean a class; of instances, none."""
     if described.kind == "colors":
-        return held.colors & {pack_color(color) for color in described.labels.palette}
+        colors = {pack_color(color) for color in described.labels.palette}
+        return {mask: held.colors & colors for mask, held in holds.items()}
     raw_ids = described.labels.raw_ids or ()
-    return held.ids & {raw for raw, index in raw_ids if index != IGNORE_INDEX}
+    ids = {raw for raw, index in raw_ids if index != IGNORE_INDEX}
+    return {mask: held.ids & ids for mask, held in holds.items()}
 
 
 def leave_out_withheld(splits: dict[str, Source], matches: dict[str, Match]) -> list[str]:
