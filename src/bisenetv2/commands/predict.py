@@ -103,9 +103,7 @@ def predict(
         "--seconds": seconds is not None,
     }
     if not videos and (given := [name for name, is_given in of_videos.items() if is_given]):
-        raise UserError(
-            f"{', '.join(given)}: for videos, and {sources[0]} holds none; leave it out"
-        )
+        raise UserError(f"{', '.join(given)}: for videos, and there is none; leave it out")
     segmenter = Segmenter(model, engine, threads=threads, scale=scale)
     codes = [predict_images(images, segmenter, alpha if overlay else None, json)] if images else []
     with stop_on_signal() as stop:  # until the files are closed
