@@ -13,7 +13,7 @@ import torch
 
 from bisenetv2 import __version__
 from bisenetv2.card import ModelCard
-from bisenetv2.data.dataset import Dataset, DatasetView, SpreadSamples
+from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
 from bisenetv2.network.device import choose_device, computes_bfloat16
 from bisenetv2.progress import ProgressBar
@@ -25,9 +25,8 @@ from bisenetv2.training.phases import plan_phases
 from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.resident import resident
 from bisenetv2.training.resumed import (
-    changed,
     check_same_data,
-    moved,
+    differences,
     own_init,
     recorded,
     take_over,
@@ -35,9 +34,9 @@ from bisenetv2.training.resumed import (
 )
 from bisenetv2.training.run_folder import RunConfig, RunFolder, fingerprint, sha256_of
 from bisenetv2.training.session import Session, last_state_named
-from bisenetv2.training.state import newest_state, started_from
+from bisenetv2.training.state import StoredState, newest_state, started_from
 from bisenetv2.training.steps import Steps, new_state
-from bisenetv2.training.validation import check_labelled, check_validation, trained_on
+from bisenetv2.training.validation import check_labelled, validation_data
 from bisenetv2.training.world import World
 
 _STARTED_FROM = ", starting from weights of "
@@ -92,60 +91,31 @@ def train(
             disk is full.
         StoppedError: If `stop` gave a signal before the last step; a state of that step is saved.
     """
-    folder = RunFolder(run)
-    world = world or World(choose_device(device))
-    if world.device.type == "cpu":
-        keep_freed_memory()
+    folder, world = RunFolder(run), world or World(choose_device(device))
     if not resume and (holds := world.share(folder.holds)):
         raise UserError(f"{run}: holds {holds}, or name another --run")
+    _set_up(recipe, world.device)
     if recipe.overfit:
-        dataset = SpreadSamples(dataset, recipe.overfit)
-        val_dataset = dataset
+        dataset = val_dataset = SpreadSamples(dataset, recipe.overfit)
     samples = InMemory(dataset)
     phases = plan_phases(recipe, samples, mixed, shard=(world.rank, world.size))
     check_labelled(samples)
-    lines: list[str] = []  # to be told
-    split = recipe.validated_on
-    if val_dataset is not None:
-        check_validation(dataset, val_dataset)
-        if seen := trained_on(dataset, val_dataset):
-            val_dataset = DatasetView(val_dataset)
-            val_dataset.name += f" ({seen})"
-            if not recipe.overfit:
-                split += f", {seen}"
-                lines.append(
-                    f"{val_dataset.name}: the best checkpoint is chosen on what is trained on; "
-                    "choose it on other data (--val-split), or on none (--val-split '')"
-                )
+    validation = None if val_dataset is None else validation_data(recipe, dataset, val_dataset)
     known = world.share(lambda: recorded(folder)) if resume else None
     stored = world.share(lambda: newest_state(folder.states)) if resume else None
     if stored is not None:
         init = own_init(stored, init)
-    if recipe.from_checkpoint and init is None:
-        raise UserError("this recipe starts from a checkpoint: name it with --init")
-    if recipe.deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
-    elif world.device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # crops are of one size
-    torch.manual_seed(recipe.seed)
-    wanted = replace(recipe.network, num_classes=len(dataset.labels))
-    # What a checkpoint once brought along, the states know: it may be lost.
-    if stored is not None and init is not None:
-        start = Start(stored.model(), stored.start_card())
-    else:
-        start = starting_point(wanted, init, dataset.labels.names)
+    start = _start(recipe, dataset, init, stored)
     recipe = replace(recipe, network=start.model.network.config)
     state = new_state(recipe, start.model, world)
     state.start = started_from(init, start.card)
-    bfloat16 = computes_bfloat16(world.device, recipe.precision)
     config = RunConfig(
         recipe,
         data,
         init,
         fingerprint(samples),
         world.device_name,
-        "bfloat16" if bfloat16 else "float32",
+        "bfloat16" if computes_bfloat16(world.device, recipe.precision) else "float32",
         # That of a run that goes on may be lost, or another file by now.
         (known.init_sha256 if known else "") if stored or init is None else sha256_of(init),
     )
@@ -153,23 +123,14 @@ def train(
         check_same_data(known, config.fingerprint, dataset)
         take_over(state, stored, run, recipe.iterations)
         bar.start_at(state.step)
-        lines.append(changed(known, recipe, state, run))
-        if not state.finished(recipe):
-            lines.append(moved(known, config, run))
+        lines = differences(known, config, state, run)
     else:
-        lines.append(start.summary)
-        if start.card is not None and start.card.input_scale != recipe.input_scale:
-            lines.append(
-                f"frames are seen at {recipe.input_scale:g} times their sides, those of {init} "
-                f"were at {start.card.input_scale:g} (--input-scale)"
-            )
-        if like is not None:
-            lines += unlike(like, config)
-    if recipe.warmup >= recipe.iterations and not state.finished(recipe):
-        lines.append(
-            f"warmup {recipe.warmup}: all of the {recipe.iterations} iterations, whose rate never "
-            f"reaches {recipe.rate:g}; give a smaller --warmup or more --iterations"
-        )
+        lines = [start.summary, *_seen_otherwise(config, start.card)]
+        lines += [] if like is None else unlike(like, config)
+    if not state.finished(recipe):
+        lines += _never_at_peak(recipe)
+    if validation is not None:
+        lines.insert(0, validation.warning)
     for line in filter(None, lines if world.writes else ()):
         print(line, file=sys.stderr)
     steps = Steps(
@@ -182,15 +143,59 @@ def train(
     crop = phases[-1].batches.augmentation.crop
     on_device = resident(samples, world.device, recipe.batch, crop, world.loaders)
     card = _card(recipe, samples, start.card)
-    session = Session(recipe, state, steps, folder, card, world, on_device, split, stop)
+    session = Session(recipe, state, steps, folder, card, world, on_device, validation, stop)
     with folder.held() if world.writes else nullcontext():
         if world.writes:
             with last_state_named(folder):
                 if not state.finished(recipe):
                     config.write(folder, dataset, world.size)
                 folder.tidy(state.step)
-        session.run(phases, None if val_dataset is None else InMemory(val_dataset), bar)
+        session.run(phases, bar)
     return folder.best
+
+
+def _set_up(recipe: Recipe, device: torch.device) -> None:
+    """Sets what holds for the whole process: memory, kernels, the seed."""
+    if device.type == "cpu":
+        keep_freed_memory()
+    if recipe.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+    elif device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # crops are of one size
+    torch.manual_seed(recipe.seed)
+
+
+def _start(
+    recipe: Recipe, dataset: Dataset, init: Path | None, stored: StoredState | None
+) -> Start:
+    """The network as the run begins, or begins again, its weights in the latter case still new."""
+    if init is None and recipe.from_checkpoint:
+        raise UserError("this recipe starts from a checkpoint: name it with --init")
+    if init is not None and stored is not None:
+        # What the checkpoint once brought along, the states know: it may be lost.
+        return Start(stored.model(), stored.start_card())
+    wanted = replace(recipe.network, num_classes=len(dataset.labels))
+    return starting_point(wanted, init, dataset.labels.names)
+
+
+def _seen_otherwise(config: RunConfig, start: ModelCard | None) -> list[str]:
+    scale = config.recipe.input_scale
+    if start is None or start.input_scale == scale:
+        return []
+    return [
+        f"frames are seen at {scale:g} times their sides, those of {config.init} were at "
+        f"{start.input_scale:g} (--input-scale)"
+    ]
+
+
+def _never_at_peak(recipe: Recipe) -> list[str]:
+    if recipe.warmup < recipe.iterations:
+        return []
+    return [
+        f"warmup {recipe.warmup}: all of the {recipe.iterations} iterations, whose rate never "
+        f"reaches {recipe.rate:g}; give a smaller --warmup or more --iterations"
+    ]
 
 
 def _card(recipe: Recipe, dataset: Dataset, start: ModelCard | None) -> ModelCard:

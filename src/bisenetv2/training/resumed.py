@@ -8,7 +8,6 @@ from typing import Any
 
 from bisenetv2.data.dataset import Dataset
 from bisenetv2.errors import UserError
-from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.run_folder import RunConfig, RunFolder
 from bisenetv2.training.state import RunState, StoredState
 
@@ -72,35 +71,31 @@ def take_over(state: RunState, stored: StoredState, run: Path, iterations: int) 
         )
 
 
-def changed(recorded: RunConfig | None, recipe: Recipe, state: RunState, run: Path) -> str:
-    """Says in a line which settings are not the run's own, or that it is finished; may be empty."""
-    now = flat(asdict(recipe))
-    before = now if recorded is None else now | flat(asdict(recorded.recipe))
-    names = [name for name in now if now[name] != before[name]]
-    if state.finished(recipe):
-        own = ", ".join(f"{k} {before[k]}, not {now[k]}" for k in names if k != "iterations")
-        more = "iterations" if state.step >= recipe.iterations else "patience"
-        return (
+def differences(
+    recorded: RunConfig | None, now: RunConfig, state: RunState, run: Path
+) -> list[str]:
+    """Says in a line each what is not the run's own as it goes on, or that it is finished."""
+    after = flat(asdict(now.recipe))
+    before = after if recorded is None else after | flat(asdict(recorded.recipe))
+    names = [name for name in after if after[name] != before[name]]
+    if state.finished(now.recipe):
+        own = ", ".join(f"{k} {before[k]}, not {after[k]}" for k in names if k != "iterations")
+        more = "iterations" if state.step >= now.recipe.iterations else "patience"
+        return [
             f"{run}: is finished, at step {state.step:,}{' with ' + own if own else ''}; a larger "
             f"--{more} goes on"
+        ]
+    lines = []
+    if names:
+        differ = ", ".join(f"{name} {after[name]} (was {before[name]})" for name in names)
+        lines.append(
+            f"{run}: goes on with {differ}; `bisenetv2 train {run} --resume` keeps its own settings"
         )
-    if not names:
-        return ""
-    differ = [f"{name} {now[name]} (was {before[name]})" for name in names]
-    return (
-        f"{run}: goes on with {', '.join(differ)}; `bisenetv2 train {run} --resume` keeps its own "
-        "settings"
-    )
-
-
-def moved(recorded: RunConfig | None, now: RunConfig, run: Path) -> str:
-    """Says in a line that a run goes on elsewhere or otherwise than recorded; empty if not."""
-    if recorded is None or not recorded.device:
-        return ""
-    before, after = (f"{config.device} in {config.precision}" for config in (recorded, now))
-    if before == after:
-        return ""
-    return f"{run}: goes on with {after}, was on {before}: not to the same bits"
+    if recorded is not None and recorded.device:
+        was, place = (f"{config.device} in {config.precision}" for config in (recorded, now))
+        if was != place:
+            lines.append(f"{run}: goes on with {place}, was on {was}: not to the same bits")
+    return lines
 
 
 def unlike(recorded: RunConfig, now: RunConfig) -> list[str]:

@@ -13,7 +13,6 @@ from typing import TypeVar
 import torch
 
 from bisenetv2.card import ModelCard
-from bisenetv2.data.dataset import Dataset
 from bisenetv2.errors import StoppedError, UserError
 from bisenetv2.network.checkpoint import save_checkpoint
 from bisenetv2.network.frames import FrameNetwork
@@ -27,7 +26,7 @@ from bisenetv2.training.resident import ResidentData
 from bisenetv2.training.run_folder import RunFolder
 from bisenetv2.training.state import RunState
 from bisenetv2.training.steps import Steps
-from bisenetv2.training.validation import validate
+from bisenetv2.training.validation import ValidationData, validate
 from bisenetv2.training.watch import Watch
 from bisenetv2.training.world import World
 
@@ -50,13 +49,13 @@ class Session:
     resident: ResidentData | None
     """The training data on the GPU, where it is there."""
 
-    split: str
-    """What is validated on, by the name that the metrics give it."""
+    validation: ValidationData | None
+    """What is validated on; `None` for nothing."""
 
     stop: Callable[[], int]
     """Number of the signal that asks to stop, 0 without one."""
 
-    def run(self, phases: tuple[Phase, ...], val_dataset: Dataset | None, bar: ProgressBar) -> None:
+    def run(self, phases: tuple[Phase, ...], bar: ProgressBar) -> None:
         """Trains to the last step, or until validations have long ceased to improve.
 
         Raises:
@@ -82,15 +81,9 @@ class Session:
                 loss = self.steps.loss()
                 shown = f"loss {loss:.3f}  "
             bar.advance(1, f"{shown}rate {self.steps.rate:.4f}  {clock}")
-            if val_dataset is not None and (state.step % recipe.val_every == 0 or done):
-                self._validate(self._kept(whole), val_dataset, watch)
+            if self.validation is not None and (state.step % recipe.val_every == 0 or done):
+                self._validate(self._kept(whole), self.validation, watch)
                 done = state.finished(recipe)
-                if done and state.step < recipe.iterations and self.world.writes:
-                    print(
-                        f"{self.folder.path}: stopped early, at step {state.step:,}: "
-                        f"{state.worse} validations in a row without a better one (--patience)",
-                        file=sys.stderr,
-                    )
             if watch and (state.step % LOG_EVERY == 0 or done):
                 self._log(watch, clock, loss)
             if self.world.writes and (state.step % recipe.save_every == 0 or done or signal):
@@ -104,7 +97,7 @@ class Session:
                     f"saved; `bisenetv2 train {run} --resume` goes on",
                     signal,
                 )
-        if val_dataset is None:
+        if self.validation is None:
             network = self._kept(whole)  # by all processes: each has a share in it
             if self.world.writes:
                 with last_state_named(self.folder):
@@ -140,10 +133,12 @@ class Session:
                 bfloat16=self.steps.bfloat16,
             )
 
-    def _validate(self, network: FrameNetwork, dataset: Dataset, watch: Watch | None) -> None:
+    def _validate(
+        self, network: FrameNetwork, validation: ValidationData, watch: Watch | None
+    ) -> None:
         """Scores the network that would ship, logs it, and keeps its checkpoint if the best."""
         state = self.state
-        found = validate(network, dataset, self.card, self.world)
+        found = validate(network, validation.dataset, self.card, self.world)
         matrix = found.matrix
         better = matrix.mean_iou > state.best_miou
         state.worse = 0 if better else state.worse + 1
@@ -153,14 +148,20 @@ class Session:
         with last_state_named(self.folder):
             watch.log(
                 state.step,
-                self.split,
+                validation.split,
                 miou=matrix.mean_iou,
                 pixel_accuracy=matrix.pixel_accuracy,
             )
             if better:
                 card = replace(self.card, merit=found.merit)
                 save_checkpoint(self.folder.best, network, card)
-            watch.show(state.step, matrix, network, dataset, self.card)
+            watch.show(state.step, matrix, network, validation.dataset, self.card)
+        if state.finished(self.recipe) and state.step < self.recipe.iterations:
+            print(
+                f"{self.folder.path}: stopped early, at step {state.step:,}: {state.worse} "
+                "validations in a row without a better one (--patience)",
+                file=sys.stderr,
+            )
 
 
 def reads_loss(step: int, recipe: Recipe, device: torch.device) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from bisenetv2.card import ModelCard
 from bisenetv2.data.dataset import Dataset, SharedSamples
 from bisenetv2.errors import UserError
@@ -10,11 +12,35 @@ from bisenetv2.evaluation.protocols import FrameProtocol
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
 from bisenetv2.network.frames import FrameNetwork
+from bisenetv2.training.loader import InMemory
+from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.world import World
 
 
-def check_validation(dataset: Dataset, val_dataset: Dataset) -> None:
-    """Raises now what validation would raise after hundreds of steps."""
+class ValidationData(NamedTuple):
+    """What a run validates on."""
+
+    dataset: Dataset
+    """The samples, in memory; its name tells of those that are trained on."""
+
+    split: str
+    """What the metrics call it."""
+
+    warning: str
+    """A line to be told; may be empty."""
+
+
+def validation_data(recipe: Recipe, dataset: Dataset, val_dataset: Dataset) -> ValidationData:
+    """Looks at what is to be validated on.
+
+    Args:
+        recipe: Of the run.
+        dataset: What it trains on.
+        val_dataset: What it validates on.
+
+    Raises:
+        UserError: If validation would fail, after hundreds of steps.
+    """
     if not len(val_dataset):
         raise UserError(f"{val_dataset.name}: holds no sample to validate on")
     if val_dataset.labels.names != dataset.labels.names:
@@ -24,9 +50,19 @@ def check_validation(dataset: Dataset, val_dataset: Dataset) -> None:
             "validate on data with the same labels"
         )
     check_labelled(val_dataset)
+    split, warning, kept = recipe.validated_on, "", InMemory(val_dataset)
+    if seen := _trained_on(dataset, val_dataset):
+        kept.name += f" ({seen})"
+        if not recipe.overfit:
+            split += f", {seen}"
+            warning = (
+                f"{kept.name}: the best checkpoint is chosen on what is trained on; choose it on "
+                "other data (--val-split), or on none (--val-split '')"
+            )
+    return ValidationData(kept, split, warning)
 
 
-def trained_on(dataset: Dataset, val_dataset: Dataset) -> str:
+def _trained_on(dataset: Dataset, val_dataset: Dataset) -> str:
     """Says how much of the validation data is trained on, by the samples' names; empty if none."""
     trained = {dataset.sample_name(index) for index in range(len(dataset))}
     count = len(val_dataset)
@@ -52,7 +88,7 @@ def validate(network: FrameNetwork, dataset: Dataset, card: ModelCard, world: Wo
 
     Args:
         network: The network that would ship.
-        dataset: What to validate on, all of it; see `check_validation`.
+        dataset: What to validate on, all of it; see `validation_data`.
         card: Labels and geometry of the network.
         world: The processes that share the work.
 
