@@ -19,10 +19,7 @@ from bisenetv2.errors import UserError
 MODEL_SUFFIXES = (".onnx", ".safetensors")
 """File name endings of models: exported model files and checkpoints."""
 
-EMBEDDED_MODELS = {
-    "camvid": "bisenetv2_camvid_int8.onnx",
-    "camvid-fp32": "bisenetv2_camvid.onnx",
-}
+EMBEDDED_MODELS = {"camvid": "bisenetv2_camvid_int8.onnx", "camvid-fp32": "bisenetv2_camvid.onnx"}
 """Models inside the package, by the name a user gives; the first is taken where none is given."""
 
 HEADER_LIMIT = 16 * 2**20

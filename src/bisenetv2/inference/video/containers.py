@@ -13,14 +13,7 @@ import av.error
 
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES
-from bisenetv2.inference.video.frames import (
-    CLOCK,
-    DEFAULT_RATE,
-    Appearance,
-    Frame,
-    Sound,
-    Source,
-)
+from bisenetv2.inference.video.frames import CLOCK, DEFAULT_RATE, Appearance, Frame, Sound, Source
 from bisenetv2.inference.video.sources import without_secrets
 
 if TYPE_CHECKING:

@@ -50,10 +50,7 @@ class ReadAhead:
     """
 
     def __init__(
-        self,
-        source: Source,
-        stop: threading.Event | None = None,
-        end: float = math.inf,
+        self, source: Source, stop: threading.Event | None = None, end: float = math.inf
     ) -> None:
         """Prepares to read; the `with` block starts the thread.
 

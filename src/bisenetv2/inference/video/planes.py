@@ -16,13 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bisenetv2.inference.video.frames import (
-    BT709,
-    FULL_RANGE,
-    LIMITED_RANGE,
-    Frame,
-    is_full_range,
-)
+from bisenetv2.inference.video.frames import BT709, FULL_RANGE, LIMITED_RANGE, Frame, is_full_range
 from bisenetv2.labels import Labels, Mask
 
 Plane = npt.NDArray[np.uint8]

@@ -14,13 +14,7 @@ import av.error
 from bisenetv2.errors import UserError
 from bisenetv2.files import atomic_path, check_writable
 from bisenetv2.inference.video.containers import reason
-from bisenetv2.inference.video.frames import (
-    FULL_RANGE,
-    LIMITED_RANGE,
-    Frame,
-    Sound,
-    Source,
-)
+from bisenetv2.inference.video.frames import FULL_RANGE, LIMITED_RANGE, Frame, Sound, Source
 from bisenetv2.inference.video.planes import PictureFormat, blend, scale_mask
 from bisenetv2.inference.video.sound import add_sound
 from bisenetv2.labels import Labels, Mask
@@ -132,11 +126,7 @@ class _Encoder:
     """
 
     def __init__(
-        self,
-        path: Path,
-        container: OutputContainer,
-        stream: VideoStream,
-        sound_tracks: list[Any],
+        self, path: Path, container: OutputContainer, stream: VideoStream, sound_tracks: list[Any]
     ) -> None:
         self._path, self._container, self._stream = path, container, stream
         self._sound_tracks = sound_tracks
