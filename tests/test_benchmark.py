@@ -478,14 +478,19 @@ class TestScripts:
 
     def test_written_results_keep_the_sections_that_were_not_run(self, tmp_path):
         script, results = self.load("write_results"), tmp_path / "RESULTS.md"
-        script.write(results, "training", "training, first\n\n| a |\n")
-        script.write(results, "frame", "frame\n")
-        script.write(results, "training", "training, second\n\n### V2\n")
-        text = results.read_text()
-        assert text.startswith("# Results\n")
-        assert text.index("## Frame to mask") < text.index("## Training")
-        assert "first" not in text
-        assert script.read(results) == {
-            "frame": "frame\n",
-            "training": "training, second\n\n### V2\n",
-        }
+        command = "```sh\npython -c 'print(6 * 7)'\n```\n"
+        first, second = (f"## {title}\n\nWhat.\n\n{command}\n" for title in ("One", "Two"))
+        results.write_text(f"# Results\n\n{first}before:\n\n1\n\n{second}before:\n\n2\n")
+        script.main(("Two",), to=results)
+        stand = rf"\d{{4}}-\d\d-\d\d, bisenetv2 .*{re.escape(str(machine.describe_machine()))}:"
+        kept = re.escape(f"# Results\n\n{first}before:\n\n1\n\n{second}")
+        assert re.fullmatch(rf"{kept}{stand}\n\n42\n", results.read_text())
+        script.main(to=results)
+        assert "before" not in results.read_text()
+        with pytest.raises(SystemExit, match="no section Three"):
+            script.main(("Three",), to=results)
+
+    def test_results_have_a_command_in_every_section(self):
+        for path in (Path(__file__).parents[1] / "benchmarks").glob("RESULTS*.md"):
+            for section in path.read_text().split("\n## ")[1:]:
+                assert re.match(r".*\n\n.*\n\n```sh\n(bisenetv2|python) .*\n```\n", section)
