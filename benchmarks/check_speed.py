@@ -9,12 +9,12 @@ pixels come from a few rendered streets, shifted and tinted.
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import tyro
 
 from bisenetv2.data.check.files import list_files
 from bisenetv2.data.check.run import check
@@ -27,13 +27,14 @@ SIZE = 480, 640
 STREETS = 12
 
 
-def main() -> None:
-    """Prints seconds of each part and what 10,000 images would take at that rate."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=300)
-    options = parser.parse_args()
+def main(images: int = 300) -> None:
+    """Prints seconds of each part and what 10,000 images would take at that rate.
+
+    Args:
+        images: How many.
+    """
     with TemporaryDirectory() as name:
-        write(Path(name), options.images)
+        write(Path(name), images)
         start = time.perf_counter()
         listing = list_files(name)
         listed = time.perf_counter()
@@ -68,4 +69,4 @@ def write(root: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

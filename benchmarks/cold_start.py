@@ -9,7 +9,6 @@ The first run of a machine may compile the model and keep the result; the later 
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import subprocess
@@ -17,6 +16,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+
+import tyro
 
 from bisenetv2.data.streets import render_street
 from bisenetv2.images import write_image
@@ -26,47 +27,48 @@ from bisenetv2.inference.machine import describe_machine
 SLOWEST = 15
 
 
-def main() -> None:
-    """Prints the first run's time, then median and 95th percentile of the others."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, help="the embedded model if left out")
-    parser.add_argument("--size", type=int, nargs=2, default=(1024, 2048), help="height and width")
-    parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--imports", action="store_true")
-    options = parser.parse_args()
+def main(
+    *,
+    model: Path | None = None,
+    size: tuple[int, int] = (1024, 2048),
+    runs: int = 9,
+    imports: bool = False,
+) -> None:
+    """Prints the first run's time, then median and 95th percentile of the others.
+
+    Args:
+        model: The embedded model if left out.
+        size: Height and width of the picture.
+        runs: How many after the first.
+        imports: List the slowest imports too.
+    """
     with TemporaryDirectory() as name:
         folder = Path(name)
-        height, width = options.size
-        write_image(folder / "street.jpg", render_street(0, 0, (height, width)).image)
+        write_image(folder / "street.jpg", render_street(0, 0, size).image)
         words = ["-m", "bisenetv2", "predict", "street.jpg", "-o", "out"]
-        if options.model:
-            words += ["--model", str(options.model.resolve())]
+        if model:
+            words += ["--model", str(model.resolve())]
         # A cache of its own, so that the first run is one.
         environment = {**os.environ, "BISENETV2_CACHE": str(folder / "cache")}
         seconds = []
-        for _ in range(1 + options.runs):
+        for _ in range(1 + runs):
             start = perf_counter()
             run(words, folder, environment)
             seconds.append(perf_counter() - start)
         later = summarise(seconds[1:])
-        print(f"{describe_machine()}, picture of {width}×{height}\n")
+        print(f"{describe_machine()}, picture of {size[1]}×{size[0]}\n")
         print("| run | seconds | p95 |\n|---|---:|---:|")
         print(f"| first | {seconds[0]:.2f} | |")
-        print(
-            f"| later, median of {options.runs} | {later.median_ms / 1000:.2f} "
-            f"| {later.p95_ms / 1000:.2f} |"
-        )
-        if options.imports:
-            log = run(["-X", "importtime", *words], folder, environment)
-            print_imports(log)
+        median, p95 = later.median_ms / 1000, later.p95_ms / 1000
+        print(f"| later, median of {runs} | {median:.2f} | {p95:.2f} |")
+        if imports:
+            print_imports(run(["-X", "importtime", *words], folder, environment))
 
 
 def run(words: list[str], folder: Path, environment: dict[str, str]) -> str:
     """Runs Python and returns what it wrote to stderr."""
     command = [sys.executable, *words]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
     return done.stderr
@@ -82,4 +84,4 @@ def print_imports(log: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

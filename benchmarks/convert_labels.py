@@ -5,12 +5,12 @@ python benchmarks/convert_labels.py --data ../shared/camvid --split val
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import numpy as np
+import tyro
 
 from bisenetv2.data.convert.classes import Options, find_class_list
 from bisenetv2.data.convert.recognise import Format
@@ -21,14 +21,15 @@ from bisenetv2.labels import CAMVID
 FORMATS: tuple[Format, ...] = ("colour", "labelme", "coco", "yolo")
 
 
-def main() -> None:
-    """Prints a line for each format."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of CamVid at 480×360")
-    parser.add_argument("--split", default="val")
-    words = parser.parse_args()
-    masks = words.data / f"{words.split}annot"
-    options = Options(find_class_list("camvid"), images=words.data / words.split)
+def main(*, data: Path, split: str = "val") -> None:
+    """Prints a line for each format.
+
+    Args:
+        data: Folder of CamVid at 480×360.
+        split: Its masks to convert.
+    """
+    masks = data / f"{split}annot"
+    options = Options(find_class_list("camvid"), images=data / split)
     print("| format | masks | pixels | equal | % | s there | s back |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for kind in FORMATS:
@@ -56,4 +57,4 @@ def compare(masks: Path, back: Path) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

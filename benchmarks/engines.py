@@ -9,39 +9,31 @@ V2-Large is untrained, which its times of the network do not feel.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+
+import tyro
 
 from bisenetv2.cli import main as bisenetv2
 from bisenetv2.inference.benchmark import PRESETS
 
 
-def main() -> int:
-    """Prints the tables of every row; ends with the first exit code that is not 0."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, help="V2; the embedded model if left out")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--large-runs", type=int, default=10)
-    options = parser.parse_args()
-    threads = ["--threads", str(options.threads)] if options.threads else []
-    model = [str(options.model)] if options.model else []
+def main(*, model: Path | None = None, runs: int = 50, large_runs: int = 10) -> int:
+    """Prints the tables of every row; ends with the first exit code that is not 0.
+
+    Args:
+        model: V2; the embedded model if left out.
+        runs: Frames of V2 to time.
+        large_runs: Frames of V2-Large to time.
+    """
+    base = [*([str(model)] if model else []), "--runs", str(runs)]
+    large = ["--size", "large", "--warmup", "2", "--runs", str(large_runs)]
     for preset in PRESETS:
-        common = ["--preset", preset, "--engines", "all", *threads]
-        rows = {
-            f"V2, {preset}": [*model, *common, "--runs", str(options.runs)],
-            f"V2-Large, {preset}": [
-                *common,
-                "--size",
-                "large",
-                "--warmup",
-                "2",
-                "--runs",
-                str(options.large_runs),
-            ],
-        }
-        for title, words in rows.items():
+        for network, options in (("V2", base), ("V2-Large", large)):
+            title, words = (
+                f"{network}, {preset}",
+                [*options, "--preset", preset, "--engines", "all"],
+            )
             print(f"### {title}\n\n    bisenetv2 benchmark {' '.join(words)}\n", flush=True)
             code = bisenetv2(["benchmark", *words])
             if code:
@@ -51,4 +43,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tyro.cli(main, description=__doc__))

@@ -11,10 +11,11 @@ benchmark` takes them.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+
+import tyro
 
 from bisenetv2.data.catalogue import open_dataset
 from bisenetv2.data.dataset import SpreadSamples
@@ -30,28 +31,38 @@ from bisenetv2.inference.machine import describe_machine
 from bisenetv2.inference.segmenter import Segmenter
 
 
-def main() -> None:
-    """Prints the median rate of each and what evaluation reaches of the others."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, help="the embedded model if left out")
-    parser.add_argument("--data", help="rendered streets if left out")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--size", type=int, nargs=2, default=(360, 480), help="height and width")
-    parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--everything", action="store_true")
-    options = parser.parse_args()
+def main(
+    *,
+    model: Path | None = None,
+    data: str | None = None,
+    split: str = "test",
+    size: tuple[int, int] = (360, 480),
+    frames: int = 24,
+    rounds: int = 5,
+    everything: bool = False,
+) -> None:
+    """Prints the median rate of each and what evaluation reaches of the others.
+
+    Args:
+        model: The embedded model if left out.
+        data: Rendered streets if left out.
+        split: Of the data.
+        size: Height and width of the streets.
+        frames: Most frames a round.
+        rounds: Rounds after the first, which warms up.
+        everything: Score outlines and confidence too.
+    """
     with TemporaryDirectory() as name:
-        data = options.data or render(Path(name), tuple(options.size), options.frames)
-        dataset = SpreadSamples(open_dataset(data, options.split), options.frames)
-        segmenter = Segmenter(options.model)
+        data = data or render(Path(name), size, frames)
+        dataset = SpreadSamples(open_dataset(data, split), frames)
+        segmenter = Segmenter(model)
         rates: dict[str, list[float]] = {"evaluate": [], FRAME_TO_MASK: [], FILE_TO_PICTURE: []}
-        for turn in range(1 + options.rounds):
+        for turn in range(1 + rounds):
             result = evaluate(
                 FrameProtocol(segmenter),
                 dataset,
-                boundary=BoundaryScores(dataset.labels) if options.everything else None,
-                calibration=Calibration(dataset.labels) if options.everything else None,
+                boundary=BoundaryScores(dataset.labels) if everything else None,
+                calibration=Calibration(dataset.labels) if everything else None,
             )
             files = [Path(dataset.sample_name(index)) for index in range(len(dataset))]
             runs = [time_file(segmenter, path).seconds for path in files]
@@ -78,4 +89,4 @@ def render(folder: Path, size: tuple[int, int], count: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

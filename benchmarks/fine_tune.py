@@ -11,7 +11,6 @@ are those of the last step; nothing is chosen by them.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import tyro
 
 from bisenetv2.data.catalogue import open_dataset
 from bisenetv2.data.dataset import Dataset
@@ -44,28 +44,28 @@ OPTIONS = ("--batch", "4", "--crop", "256", "352", "--warmup", "20", "--hold", "
 """Of both runs; frames of 480×360 are cut to this."""
 
 
-def main() -> None:
-    """Prints a row for each start."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="../shared/camvid", help="CamVid's folder at 480×360")
-    parser.add_argument("--steps", type=int, default=150)
-    options = parser.parse_args()
+def main(*, data: str = "../shared/camvid", steps: int = 150) -> None:
+    """Prints a row for each start.
 
+    Args:
+        data: CamVid's folder at 480×360.
+        steps: Of 4 frames.
+    """
     with TemporaryDirectory() as name:
         folder = Path(name)
-        write_small_dataset(open_dataset(options.data, "test"), folder / "own")
+        write_small_dataset(open_dataset(data, "test"), folder / "own")
         rows = [
-            ("from scratch", options.steps, ("--rate", "0.05")),
-            ("from scratch", 2 * options.steps, ("--rate", "0.05")),
-            ("from our weights", options.steps, ("--rate", "0.01", "--init", str(WEIGHTS))),
+            ("from scratch", steps, ("--rate", "0.05")),
+            ("from scratch", 2 * steps, ("--rate", "0.05")),
+            ("from our weights", steps, ("--rate", "0.01", "--init", str(WEIGHTS))),
         ]
-        print(f"{describe_machine()}")
+        print(describe_machine())
         print(f"{TRAIN} frames of 480×360 to train on, {VAL} to score, {len(CLASSES)} classes\n")
         print("| start | steps | mIoU % |")
         print("|---|---:|---:|")
-        for start, steps, words in rows:
-            score = train(folder / "own", folder / f"{start} {steps}", steps, words)
-            print(f"| {start} | {steps} | {100 * score:.1f} |", flush=True)
+        for start, count, words in rows:
+            score = train(folder / "own", folder / f"{start} {count}", count, words)
+            print(f"| {start} | {count} | {100 * score:.1f} |", flush=True)
 
 
 def write_small_dataset(dataset: Dataset, folder: Path) -> None:
@@ -98,4 +98,4 @@ def train(data: Path, run: Path, steps: int, words: tuple[str, ...]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

@@ -13,13 +13,13 @@ what `train` does. Each row is timed over all its steps, the last one waited for
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import cycle
 from time import perf_counter
 
 import torch
+import tyro
 from plain_loop import PlainLoop
 
 from bisenetv2.data.catalogue import STREETS, open_dataset
@@ -38,33 +38,33 @@ from bisenetv2.training.world import World
 WARM_UP = 8
 
 
-def main() -> None:
-    """Prints a row for each way and size of a batch."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default=STREETS, help="CamVid's folder, or streets")
-    parser.add_argument("--batch", type=int, nargs="+", default=[8, 32])
-    parser.add_argument("--steps", type=int, default=300, help="many times what lies ready")
-    options = parser.parse_args()
+def main(*, data: str = STREETS, batch: tuple[int, ...] = (8, 32), steps: int = 300) -> None:
+    """Prints a row for each way and size of a batch.
 
+    Args:
+        data: CamVid's folder, or streets.
+        batch: Frames a step.
+        steps: Many times what lies ready.
+    """
     world = World(choose_device("cuda"))
     torch.backends.cudnn.benchmark = True
-    samples = InMemory(open_dataset(options.data, "train"))
-    data = ResidentData.of(samples, world.device, world.loaders)
-    assert data is not None, "frames of one size are needed"
+    samples = InMemory(open_dataset(data, "train"))
+    resident = ResidentData.of(samples, world.device, world.loaders)
+    assert resident is not None, "frames of one size are needed"
     print(f"{torch.cuda.get_device_name()}, {describe_machine()}, torch {torch.__version__}")
-    print(f"crops of 352×480 of {samples.name}, {options.steps} steps\n")
+    print(f"crops of 352×480 of {samples.name}, {steps} steps\n")
     print("| batch | training | images/s | times the plain loop | peak memory, GB |")
     print("|---:|---|---:|---:|---:|")
-    for batch in options.batch:
+    for frames in batch:
         recipe = replace(
             RECIPES["camvid"],
             network=replace(RECIPES["camvid"].network, num_classes=len(samples.labels)),
-            batch=batch,
-            iterations=WARM_UP + options.steps,
+            batch=frames,
+            iterations=WARM_UP + steps,
             progressive_share=0.0,
             streets_share=0.0,  # rendering them would be timed too
         )
-        run = Run(recipe, samples, data, world)
+        run = Run(recipe, samples, resident, world)
         rows: dict[str, Callable[[], Iterator[None]]] = {
             "plain loop, FP32, batches ready": lambda run=run: run.plain(False),
             "plain loop, bfloat16, batches ready": lambda run=run: run.plain(True),
@@ -76,10 +76,10 @@ def main() -> None:
         for name, begin in rows.items():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-            pace = batch / seconds_a_step(begin(), options.steps)
+            pace = frames / seconds_a_step(begin(), steps)
             plain = plain or pace
             memory = torch.cuda.max_memory_allocated() / 1e9
-            print(f"| {batch} | {name} | {pace:.0f} | {pace / plain:.2f} | {memory:.1f} |")
+            print(f"| {frames} | {name} | {pace:.0f} | {pace / plain:.2f} | {memory:.1f} |")
 
 
 def seconds_a_step(steps: Iterator[None], count: int) -> float:
@@ -126,4 +126,4 @@ class Run:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

@@ -14,16 +14,19 @@ A run that is already whole in `--runs` is not made again; remove the folder to 
 
 from __future__ import annotations
 
-import argparse
 import json
+import math
 import re
 import statistics
 import subprocess
 import sys
 import zlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
+import tyro
+from tyro.conf import Positional
 
 from bisenetv2.data.catalogue import open_dataset
 from bisenetv2.inference.machine import describe_machine
@@ -32,8 +35,7 @@ from bisenetv2.training.phases import plan_phases
 from bisenetv2.training.recipes import RECIPES
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(NamedTuple):
     """Settings to hold against each other."""
 
     about: str
@@ -84,28 +86,35 @@ TRIALS = {
 }
 
 
-def main() -> None:
-    """Prints a row for each setting."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("trial", choices=TRIALS)
-    parser.add_argument("--data", default="../shared/camvid", help="CamVid's folder at 480×360")
-    parser.add_argument("--budget", type=int, default=200, help="in steps of the full crop")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each setting")
-    parser.add_argument("--runs", type=Path, default=Path("runs/trials"))
-    options = parser.parse_args()
+def main(
+    trial: Positional[Literal["losses", "progressive", "lovasz", "networks"]],
+    *,
+    data: str = "../shared/camvid",
+    budget: int = 200,
+    seeds: int = 1,
+    runs: Path = Path("runs/trials"),
+) -> None:
+    """Prints a row for each setting.
 
-    trial, data = TRIALS[options.trial], str(Path(options.data).resolve())
-    plans = {name: planned(trial.common | row, options) for name, row in trial.rows.items()}
+    Args:
+        trial: Which settings.
+        data: CamVid's folder at 480×360.
+        budget: Pixels of each run, in steps of the full crop.
+        seeds: Runs of each setting.
+        runs: Folder of the runs.
+    """
+    about, common, rows = TRIALS[trial]
+    plans = {name: planned(common | row, data, budget) for name, row in rows.items()}
+    place = str(Path(data).resolve())
     scores: dict[str, list[float]] = {name: [] for name in plans}
-    for seed in range(options.seeds):
+    for seed in range(seeds):
         for name, fields in plans.items():
-            stem = re.sub(r"\W+", "-", name) + f"_{zlib.crc32(repr((fields, data)).encode()):08x}"
-            run = options.runs / f"{options.trial}_{options.budget}_{stem}_{seed}"
-            scores[name].append(trained(run, fields | {"seed": seed}, options.data))
+            stem = re.sub(r"\W+", "-", name) + f"_{zlib.crc32(repr((fields, place)).encode()):08x}"
+            run = runs / f"{trial}_{budget}_{stem}_{seed}"
+            scores[name].append(trained(run, fields | {"seed": seed}, data))
             print(f"{name}, seed {seed}: {100 * scores[name][-1]:.1f} %", file=sys.stderr)
 
-    print(f"{describe_machine()}")
-    print(f"{trial.about}\npixels of {options.budget} steps of the full crop\n")
+    print(f"{describe_machine()}\n{about}\npixels of {budget} steps of the full crop\n")
     print("| setting | steps | mIoU % on val | each seed |")
     print("|---|---:|---:|---|")
     for name, found in scores.items():
@@ -116,22 +125,14 @@ def main() -> None:
         print(f"| {name} | {steps} | {statistics.mean(percents):.1f}{spread} | {each} |")
 
 
-def planned(fields: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+def planned(fields: dict[str, Any], data: str, budget: int) -> dict[str, Any]:
     """Adds the number of steps that uses the budget up."""
-    dataset = open_dataset(options.data, "train")
     recipe = replace(RECIPES["camvid"], **fields)
-    phases = plan_phases(recipe, dataset)
-    pixels = [
-        (phase.stop - phase.start)
-        * phase.batches.batch_size
-        * phase.batches.augmentation.crop[0]
-        * phase.batches.augmentation.crop[1]
-        for phase in phases
-    ]
-    full = phases[-1].batches
-    height, width = full.augmentation.crop
-    steps = sum(pixels) / (full.batch_size * height * width)  # full ones of as many pixels
-    return {**fields, "iterations": round(options.budget * recipe.iterations / steps)}
+    phases = plan_phases(recipe, open_dataset(data, "train"))
+    pixels = [p.batches.batch_size * math.prod(p.batches.augmentation.crop) for p in phases]
+    of_all = sum((p.stop - p.start) * a_step for p, a_step in zip(phases, pixels, strict=True))
+    steps = of_all / pixels[-1]  # full ones of as many pixels
+    return {**fields, "iterations": round(budget * recipe.iterations / steps)}
 
 
 def trained(run: Path, fields: dict[str, Any], data: str) -> float:
@@ -179,4 +180,4 @@ def last_score(metrics: Path, steps: int) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

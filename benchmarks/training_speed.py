@@ -16,7 +16,6 @@ takes in the recipe's precision.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 from contextlib import ExitStack
 from dataclasses import replace
@@ -25,6 +24,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 import torch
+import tyro
 from plain_loop import PlainLoop
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -64,15 +64,15 @@ ROADS = (
 )
 
 
-def main() -> None:
-    """Prints a row for each road."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default=STREETS, help="CamVid's folder, or streets")
-    parser.add_argument("--steps", type=int, default=10, help="of each, after two of warm-up")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
+def main(*, data: str = STREETS, steps: int = 10, threads: int = torch.get_num_threads()) -> None:
+    """Prints a row for each road.
 
-    dataset = open_dataset(options.data, "train")
+    Args:
+        data: CamVid's folder, or streets.
+        steps: Of each road, after two of warm-up.
+        threads: CPU threads.
+    """
+    dataset = open_dataset(data, "train")
     augmentation = Augmentation(crop=RECIPE.crop, scales=RECIPE.scales, continuous=True)
     source = Batches(dataset, augmentation, RECIPE.batch, seed=0)
     network = replace(RECIPE.network, num_classes=len(dataset.labels))
@@ -81,17 +81,15 @@ def main() -> None:
 
     with ExitStack() as stack:
         drivers = [
-            stack.enter_context(Driver(road, recipe, dataset.labels.ignore_index, options.threads))
+            stack.enter_context(Driver(road, recipe, dataset.labels.ignore_index, threads))
             for road in ROADS
         ]
-        times = interleave(
-            [driver.take for driver in drivers], batches, runs=options.steps, warmup=2
-        )
+        times = interleave([driver.take for driver in drivers], batches, runs=steps, warmup=2)
     medians = [summarise(taken).median_ms / 1000 for taken in times]
 
     height, width = RECIPE.crop
-    print(f"{describe_machine()}, torch {torch.__version__}, {options.threads} threads")
-    print(f"{RECIPE.batch} frames of {width}×{height} of {dataset.name}, {options.steps} steps\n")
+    print(f"{describe_machine()}, torch {torch.__version__}, {threads} threads")
+    print(f"{RECIPE.batch} frames of {width}×{height} of {dataset.name}, {steps} steps\n")
     print("| step | seconds, median | p95 | images/s | times the plain loop |")
     print("|---|---:|---:|---:|---:|")
     for road, middle, taken in zip(ROADS, medians, times, strict=True):
@@ -100,7 +98,7 @@ def main() -> None:
         print(f"| {road.name} | {middle:.2f} | {p95:.2f} | {pace:.2f} | {ratio:.2f} |")
     macs = step_macs(recipe, batches[0])
     bfloat16 = computes_bfloat16(torch.device("cpu"), recipe.precision)
-    peak = convolution_peak("BF16" if bfloat16 else "FP32", threads=options.threads)
+    peak = convolution_peak("BF16" if bfloat16 else "FP32", threads)
     least = macs / peak.macs_per_second
     print(
         f"\nThe convolutions of a step, forward and backward, are {macs / 1e9:.0f} GMAC. At this "
@@ -160,4 +158,4 @@ def drive(orders: Connection, road: Road, recipe: Recipe, ignore_index: int, thr
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

@@ -11,7 +11,6 @@ rare classes do. Logits of pure noise, of which no cell's corners agree, are the
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 import torch
+import tyro
 
 from bisenetv2 import Segmenter
 from bisenetv2.data.streets import render_street
@@ -35,16 +35,16 @@ SIZE, SCALE, CLASSES, STREETS = (1024, 2048), 0.5, 19, 4
 Floats = npt.NDArray[np.float32]
 
 
-def main() -> None:
-    """Prints one row for each kind of logits."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, help="the embedded model if left out")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
-    parser.add_argument("--runs", type=int, default=50)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+def main(*, model: Path | None = None, threads: int = 2, runs: int = 50) -> None:
+    """Prints one row for each kind of logits.
 
-    segmenter = Segmenter(options.model, scale=SCALE)
+    Args:
+        model: The embedded model if left out.
+        threads: Of PyTorch.
+        runs: Of each road.
+    """
+    torch.set_num_threads(threads)
+    segmenter = Segmenter(model, scale=SCALE)
     streets = [render_street(0, index, SIZE).image for index in range(STREETS)]
     trained = [segmenter.infer(segmenter.prepare(street)) for street in streets]
     own = len(trained[0])
@@ -55,14 +55,14 @@ def main() -> None:
         kinds[f"trained, {own} + {CLASSES - own} classes"] = [with_more(x) for x in trained]
     kinds[f"noise, {CLASSES} classes"] = noise
 
-    print(f"{describe_machine()}, torch {torch.__version__}, {options.threads} threads")
-    print(f"output {SIZE[0]}×{SIZE[1]}, {options.runs} runs of each, in turn\n")
+    print(f"{describe_machine()}, torch {torch.__version__}, {threads} threads")
+    print(f"output {SIZE[0]}×{SIZE[1]}, {runs} runs of each, in turn\n")
     print(
         "| logits | PyTorch ms | p95 | upsample-argmax ms | p95 | times faster | unequal pixels |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name, logits in kinds.items():
-        print(f"| {name} | {row(logits, options.runs)} |", flush=True)
+        print(f"| {name} | {row(logits, runs)} |", flush=True)
 
 
 def with_more(logits: Floats) -> Floats:
@@ -93,4 +93,4 @@ def seconds(road: Callable[[Floats, tuple[int, int]], Mask], logits: Floats) -> 
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)

@@ -426,8 +426,7 @@ class TestScripts:
         script = self.load("upsample_argmax")
         monkeypatch.setattr(script, "SIZE", (128, 256))
         monkeypatch.setattr(script, "STREETS", 1)
-        monkeypatch.setattr(sys, "argv", ["upsample_argmax.py", "--runs", "2", "--threads", "1"])
-        script.main()
+        script.main(runs=2, threads=1)
         rows = [line for line in capsys.readouterr().out.splitlines() if "classes |" in line]
         assert len(rows) == 3
         assert "| trained, 11 + 8 classes |" in rows[1]
@@ -439,8 +438,7 @@ class TestScripts:
         monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")  # for its processes
         script = self.load("training_speed")
         monkeypatch.setattr(script, "RECIPE", replace(script.RECIPE, crop=(64, 96), batch=2))
-        monkeypatch.setattr(sys, "argv", ["training_speed.py", "--steps", "1"])
-        script.main()
+        script.main(steps=1)
         out = capsys.readouterr().out
         assert "| plain loop |" in out
         assert "| recipe camvid" in out
@@ -454,9 +452,7 @@ class TestScripts:
             return (len(runs) % 3) / 10
 
         monkeypatch.setattr(script, "trained", trained)
-        words = ["progressive", "--data", "streets", "--budget", "1000", "--seeds", "2"]
-        monkeypatch.setattr(sys, "argv", ["recipe_trials.py", *words])
-        script.main()
+        script.main("progressive", data="streets", budget=1000, seeds=2)
         assert [run["seed"] for run in runs] == [0, 0, 0, 1, 1, 1]
         full, small = 8 * 352 * 480, 16 * 192 * 256
         for run in runs:
