@@ -105,20 +105,12 @@ class TestTiming:
             ("a", 1), ("b", 1), ("b", 2), ("a", 2), ("a", 1), ("b", 1),
         ]  # fmt: skip
 
-    def test_a_time_budget_ends_the_runs_but_leaves_enough_of_them(self):
+    def test_progress_counts_the_warm_up_too(self):
         advanced = []
-        (kept,) = timing.interleave(
-            [lambda x: x],
-            [0],
-            runs=1000,
-            warmup=2,
-            seconds=1e-9,
-            advance=lambda: advanced.append(0),
-        )
-        assert len(kept) == timing.LEAST_RUNS
-        assert len(advanced) == timing.LEAST_RUNS + 2
+        timing.interleave([abs], [0], runs=3, warmup=2, advance=lambda: advanced.append(0))
+        assert len(advanced) == 5
 
-    @pytest.mark.parametrize("wrong", [{"runs": 0}, {"warmup": -1}, {"seconds": 0.0}])
+    @pytest.mark.parametrize("wrong", [{"runs": 0}, {"warmup": -1}])
     def test_impossible_numbers_are_refused(self, wrong):
         with pytest.raises(UserError):
             timing.interleave([abs], [0], **{"runs": 1, "warmup": 0, **wrong})

@@ -44,7 +44,6 @@ def benchmark(
     threads: int | None = None,
     runs: int = 50,
     warmup: int = 5,
-    seconds: float | None = None,
     profile: bool = False,
     json: bool = False,
 ) -> int:
@@ -71,7 +70,6 @@ def benchmark(
         threads: CPU threads of every engine and of the plain road; by default each chooses.
         runs: Frames to time.
         warmup: Frames to run before those.
-        seconds: Stop sooner, once this time has passed.
         profile: List the network's slowest layers too (OpenVINO).
         json: Print one JSON object in place of the tables.
     """
@@ -99,14 +97,8 @@ def benchmark(
         if against is not None:
             roads.append(roads[0].plain(plain_model, threads))
         with progress_bar("benchmark", warmup + runs) as bar:
-            times = interleave(
-                [road.take for road in roads],
-                files,
-                runs=runs,
-                warmup=warmup,
-                seconds=seconds,
-                advance=bar.advance,
-            )
+            taken = [road.take for road in roads]
+            times = interleave(taken, files, runs=runs, warmup=warmup, advance=bar.advance)
         network_time = summarise([run[NETWORK] for run in times[0]])
         result: dict[str, Any] = {
             "bisenetv2": __version__,

@@ -33,9 +33,6 @@ FILE_TO_PICTURE = "file to picture"
 UNTRAINED = "nothing (untrained)"
 """Name of the training data in the card of a network whose weights are random."""
 
-LEAST_RUNS = 5
-"""Runs that are taken even where a time budget would allow fewer: a median of less says little."""
-
 SETTLE = 0.05
 """Seconds between two roads. ONNX Runtime's threads go on turning for a while after a frame, and
 would take from the next road a third of its pace."""
@@ -119,7 +116,6 @@ def interleave(
     *,
     runs: int,
     warmup: int,
-    seconds: float | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> list[list[Outcome]]:
     """Runs every road on one input, then every road on the next, and so on.
@@ -132,7 +128,6 @@ def interleave(
         inputs: What to run them on, over and over.
         runs: Runs of each road whose outcome is kept, at least 1.
         warmup: Runs of each road before those, 0 or more.
-        seconds: Stop once this time has passed, but not before `LEAST_RUNS` runs.
         advance: Called after each run of all roads, warm-up included.
 
     Returns:
@@ -143,23 +138,17 @@ def interleave(
     """
     if runs < 1 or warmup < 0:
         raise UserError(f"{runs} runs after {warmup} of warm-up: at least 1 after 0 are needed")
-    if seconds is not None and not seconds > 0:
-        raise UserError(f"{seconds} seconds: expected more than 0")
     outcomes: list[list[Outcome]] = [[] for _ in roads]
-    for run in range(warmup):
-        for road in roads:
-            road(inputs[run % len(inputs)])
-        advance()
-    start = perf_counter()
-    for run in range(runs):
-        for turn in range(len(roads)):
-            index = (run + turn) % len(roads)
-            if len(roads) > 1:
-                sleep(SETTLE)
-            outcomes[index].append(roads[index](inputs[run % len(inputs)]))
-        advance()
-        if seconds and perf_counter() - start > seconds and run + 1 >= LEAST_RUNS:
-            break
+    for kept, count in ((False, warmup), (True, runs)):
+        for run in range(count):
+            for turn in range(len(roads)):
+                index = (run + turn) % len(roads)
+                if len(roads) > 1:
+                    sleep(SETTLE)
+                outcome = roads[index](inputs[run % len(inputs)])
+                if kept:
+                    outcomes[index].append(outcome)
+            advance()
     return outcomes
 
 
