@@ -386,7 +386,6 @@ class TestCommand:
             (("--image", "none.png"), "none.png"),
             (("none.onnx", *SMALL), "none.onnx"),
             (("none.onnx", "--size", "large"), "none.onnx"),
-            (("--plain-model", "other.onnx"), "--against plain"),
             (("--frame", "64", "96", "--runs", "0"), "0 runs"),
             (("--frame", "0", "96"), "0"),
             (("--frame", "64", "96", "--scale", "0"), "scale 0"),

@@ -40,7 +40,6 @@ def benchmark(
         arg(aliases=["--engine"]),
     ] = ("auto",),
     against: Literal["plain"] | None = None,
-    plain_model: Path | None = None,
     threads: int | None = None,
     runs: int = 50,
     warmup: int = 5,
@@ -66,7 +65,6 @@ def benchmark(
         engines: What runs the network: one, several, or all, which are run in turn.
         against: Run the plain road in turn with the first engine: eager PyTorch in FP32, logits
             enlarged to the frame's size, arg-max.
-        plain_model: Model whose weights the plain road takes; by default the one that is timed.
         threads: CPU threads of every engine and of the plain road; by default each chooses.
         runs: Frames to time.
         warmup: Frames to run before those.
@@ -83,8 +81,6 @@ def benchmark(
     network = {name: value for name, value in named.items() if value is not None}
     if network and model is not None:
         raise UserError(f"{model}: holds a network; leave out the options that build another one")
-    if plain_model is not None and against is None:
-        raise UserError(f"{plain_model}: --plain-model goes with --against plain")
     with TemporaryDirectory(prefix="bisenetv2-benchmark-") as name:
         folder = Path(name)
         files = view.files(folder)
@@ -95,7 +91,7 @@ def benchmark(
                 "openvino first in --engines"
             )
         if against is not None:
-            roads.append(roads[0].plain(plain_model, threads))
+            roads.append(roads[0].plain(threads))
         with progress_bar("benchmark", warmup + runs) as bar:
             taken = [road.take for road in roads]
             times = interleave(taken, files, runs=runs, warmup=warmup, advance=bar.advance)

@@ -117,11 +117,10 @@ class Road:
         """Takes it once; returns the seconds of each stage."""
         return time_file(self.segmenter, file).seconds
 
-    def plain(self, model: Path | None, threads: int | None) -> Road:
+    def plain(self, threads: int | None) -> Road:
         """Lays the plain road beside this one.
 
         Args:
-            model: Whose weights to take; `None` for this road's own.
             threads: CPU threads; `None`: as many as PyTorch is set to.
 
         Raises:
@@ -129,9 +128,9 @@ class Road:
         """
         from bisenetv2.export.plain_road import PlainRoad, read_network
 
-        path = find_model(model) if model else self.source
-        network, comparable = read_network(path)
+        network, comparable = read_network(self.source)
         segmenter = PlainRoad.of(network, self.segmenter.card, self.segmenter.scale, threads)
+        path = self.source
         return Road("plain", _version("torch"), "FP32", segmenter, path, path, comparable)
 
 
