@@ -33,8 +33,8 @@ from tyro.conf import arg
 from bisenetv2 import Segmenter, segment_video
 from bisenetv2.data.streets import render_street
 from bisenetv2.inference.video.pipeline import convert
-from bisenetv2.inference.video.sources import open_source
-from bisenetv2.inference.video.writers import Preset, overlay_writer
+from bisenetv2.inference.video.sources import Preset, open_source
+from bisenetv2.inference.video.writers import overlay_writer
 
 
 def main(

@@ -30,7 +30,7 @@ av = pytest.importorskip("av")
 
 @pytest.fixture(autouse=True)
 def fast_segmenter(monkeypatch):
-    monkeypatch.setattr("bisenetv2.inference.segmenter.Segmenter", lambda *_, **__: red_segmenter())
+    monkeypatch.setattr("bisenetv2.commands.predict.Segmenter", lambda *_, **__: red_segmenter())
 
 
 def run(capsys, *words):
@@ -286,7 +286,7 @@ class TestBadInput:
         write_clip(tmp_path / "seq.mp4", 2)
         for name in ("d.mp4", "seq_overlay.mp4"):
             (tmp_path / name).mkdir()
-        monkeypatch.setattr("bisenetv2.inference.video.pipeline.convert", None)
+        monkeypatch.setattr("bisenetv2.commands.predict_video.convert", None)
         line = refused(capsys, tmp_path / "seq.mp4", "-o", tmp_path / output)
         assert "mp4: is a folder" in line
 
@@ -460,7 +460,7 @@ def test_no_recording_replaces_an_earlier_one(capsys, tmp_path, monkeypatch):
         opened.live = True
         return opened
 
-    monkeypatch.setattr("bisenetv2.inference.video.sources.open_source", camera)
+    monkeypatch.setattr("bisenetv2.commands.predict_video.open_source", camera)
     folder = tmp_path / "out"
     (folder / "camera_0_3_masks").mkdir(parents=True)
     for number in ("", "_2", "_4"):
@@ -481,7 +481,7 @@ def test_an_interruption_before_the_first_frame_leaves_nothing(capsys, tmp_path,
         stop.set()
         return Tally()
 
-    monkeypatch.setattr("bisenetv2.inference.video.pipeline.convert", interrupted)
+    monkeypatch.setattr("bisenetv2.commands.predict_video.convert", interrupted)
     code, _, err = run(capsys, clip, "-o", tmp_path / "out")
     assert code == 130
     assert "interrupted" in err

@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import isnan
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import arg
+
+from bisenetv2.inference.engines import EngineName
 
 EXAMPLES = """\
   bisenetv2 demo
@@ -21,7 +23,7 @@ def demo(
     size: tuple[int, int] = (1024, 2048),
     model: Annotated[Path | None, arg(aliases=["-m"])] = None,
     output: Annotated[Path, arg(aliases=["-o"])] = Path("bisenetv2-demo"),
-    engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto",
+    engine: EngineName = "auto",
     threads: int | None = None,
 ) -> int:
     """Render a street, segment it with the embedded model, write the pictures.

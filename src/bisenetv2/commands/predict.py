@@ -7,16 +7,27 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from bisenetv2.commands.predict_images import picture_paths, predict_images
+from bisenetv2.commands.predict_images import Options, picture_paths, predict_images
+from bisenetv2.commands.predict_video import INTERRUPTED, predict_video, video_paths
+from bisenetv2.commands.signals import stop_on_signal
 from bisenetv2.errors import UserError
-
-if TYPE_CHECKING:
-    from bisenetv2.commands.predict_video import VideoOptions
+from bisenetv2.images import IMAGE_SUFFIXES
+from bisenetv2.inference.engines import EngineName
+from bisenetv2.inference.segmenter import Segmenter
+from bisenetv2.inference.video.sources import (
+    OVERLAY_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_moving,
+    is_video_file,
+    short_name,
+    without_file_scheme,
+)
 
 EXAMPLES = """\
   bisenetv2 predict street.jpg
@@ -30,24 +41,18 @@ EXAMPLES = """\
 """
 
 
+USUAL = Options()
+
+
 def predict(
     sources: Annotated[Positional[tuple[str, ...]], arg(metavar="SOURCE ...")],
     *,
     model: Annotated[Path | None, arg(aliases=["-m"])] = None,
     output: Annotated[Path, arg(aliases=["-o"])] = Path("bisenetv2-output"),
-    engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto",
+    engine: EngineName = "auto",
     threads: int | None = None,
     scale: float | None = None,
-    alpha: float = 0.5,
-    overlay: bool = True,
-    masks: Literal["none", "png", "ffv1"] = "none",
-    fps: float | None = None,
-    seconds: float | None = None,
-    preset: Literal[
-        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"
-    ] = "ultrafast",
-    crf: int = 20,
-    json: bool = False,
+    writing: OmitArgPrefixes[Options] = USUAL,
 ) -> int:
     """Segment images, videos, cameras and streams.
 
@@ -67,45 +72,26 @@ def predict(
         engine: What runs the network.
         threads: CPU threads; by default one for each physical core.
         scale: Side of the network's input over the frame's; by default as the model's card says.
-        alpha: Opacity of the colours in the overlay, 0 to 1.
-        overlay: Write images and videos with overlay.
-        masks: Write a video's masks: png, a folder NAME_masks of numbered PNG files; ffv1, a
-            lossless video NAME_masks.mkv. Grey values are class indices.
-        fps: Frames a second of an image sequence (25 by default), or to ask a camera for.
-        seconds: Stop after this much of a video, of a camera or stream also where it falls silent.
-        preset: Encoder's trade of speed for size; slower gives smaller files.
-        crf: Encoder's quality, 0 to 51; less is better and larger.
-        json: Print one JSON object a source, on a line, in place of the sentences.
+        writing: What to write, and how.
     """
-    from bisenetv2.commands.predict_video import INTERRUPTED, VideoOptions, predict_video
-    from bisenetv2.commands.signals import stop_on_signal
-    from bisenetv2.images import IMAGE_SUFFIXES
-    from bisenetv2.inference.segmenter import Segmenter
-    from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES, VIDEO_SUFFIXES
-
     if not sources or "" in sources:
         raise UserError("no source: name an image, a folder, a video, camera:0 or a URL")
-    if not 0 <= alpha <= 1:
-        raise UserError(f"alpha {alpha}: expected 0 to 1")
+    if not 0 <= writing.alpha <= 1:
+        raise UserError(f"alpha {writing.alpha}: expected 0 to 1")
     ending = output.suffix.lower()
     one_video = ending in OVERLAY_SUFFIXES
     if ending in IMAGE_SUFFIXES + VIDEO_SUFFIXES and not one_video and not output.is_dir():
         raise UserError(
             f"{output}: name a folder, or a video that ends in {', '.join(OVERLAY_SUFFIXES)}"
         )
-    options = VideoOptions(
-        overlay, masks, alpha, fps, seconds, preset, crf, json, output if one_video else None
-    )
+    options = replace(writing, overlay_path=output if one_video else None)
     images, videos = find_jobs(sources, output, options)
-    of_videos = {
-        "--masks": masks != "none",
-        "--fps": fps is not None,
-        "--seconds": seconds is not None,
-    }
-    if not videos and (given := [name for name, is_given in of_videos.items() if is_given]):
+    of_videos = ("masks", "fps", "seconds")
+    given = [f"--{n}" for n in of_videos if getattr(options, n) != getattr(USUAL, n)]
+    if given and not videos:
         raise UserError(f"{', '.join(given)}: for videos, and there is none; leave it out")
     segmenter = Segmenter(model, engine, threads=threads, scale=scale)
-    codes = [predict_images(images, segmenter, alpha if overlay else None, json)] if images else []
+    codes = [predict_images(images, segmenter, options)] if images else []
     with stop_on_signal() as stop:  # until the files are closed
         for source, stem in videos:
             try:
@@ -123,7 +109,7 @@ def predict(
 
 
 def find_jobs(
-    sources: Sequence[str], output: Path, options: VideoOptions
+    sources: Sequence[str], output: Path, options: Options
 ) -> tuple[list[tuple[Path, Path]], list[tuple[str | Sequence[Path], Path]]]:
     """Sorts sources into images and moving pictures, each with the path of its outputs.
 
@@ -139,14 +125,6 @@ def find_jobs(
         UserError: If a source holds nothing, several are to go to one video, or one would be
             overwritten.
     """
-    from bisenetv2.commands.predict_video import video_paths
-    from bisenetv2.inference.video.sources import (
-        is_moving,
-        is_video_file,
-        short_name,
-        without_file_scheme,
-    )
-
     sources = [without_file_scheme(source) for source in sources]
     found: list[tuple[str, Path]] = []  # what to open, and a path to name the outputs by
     passed_over: list[str] = []
@@ -218,9 +196,6 @@ def find_files(source: str) -> Iterator[Path]:
     Raises:
         UserError: If there is none.
     """
-    from bisenetv2.images import IMAGE_SUFFIXES
-    from bisenetv2.inference.video.sources import is_video_file
-
     path = Path(source)
     if path.is_file():
         if path.suffix.lower() in (".onnx", ".safetensors"):

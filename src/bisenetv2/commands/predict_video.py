@@ -6,49 +6,24 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from threading import Event
 
+from bisenetv2.commands.predict_images import Options
 from bisenetv2.errors import UserError
-
-if TYPE_CHECKING:
-    from threading import Event
-
-    from bisenetv2.inference.segmenter import Segmenter
-    from bisenetv2.inference.video.frames import Source
-    from bisenetv2.inference.video.pipeline import Tally
-    from bisenetv2.inference.video.writers import Preset
-
-Masks = Literal["none", "png", "ffv1"]
+from bisenetv2.inference.segmenter import Segmenter
+from bisenetv2.inference.video.frames import Source
+from bisenetv2.inference.video.pipeline import Tally, convert
+from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES, open_source
+from bisenetv2.progress import progress_bar
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C on a file, as shells have it."""
 
 
-@dataclass(frozen=True)
-class VideoOptions:
-    """What `bisenetv2 predict` lets its user choose for moving pictures; see there."""
-
-    overlay: bool
-    masks: Masks
-    alpha: float
-    fps: float | None
-    seconds: float | None
-    preset: Preset
-    crf: int
-    json: bool = False
-    overlay_path: Path | None = None
-    """Where the overlay goes; `None` names it after the source."""
-
-
 def predict_video(
-    source: str | Sequence[Path],
-    segmenter: Segmenter,
-    stem: Path,
-    options: VideoOptions,
-    stop: Event,
+    source: str | Sequence[Path], segmenter: Segmenter, stem: Path, options: Options, stop: Event
 ) -> int:
     """Segments one source of moving pictures.
 
@@ -66,11 +41,7 @@ def predict_video(
     Raises:
         UserError: If the source or a value cannot be used.
     """
-    from bisenetv2.inference.video.mask_folder import mask_folder_writer
-    from bisenetv2.inference.video.pipeline import convert
-    from bisenetv2.inference.video.sources import open_source
-    from bisenetv2.inference.video.writers import mask_video_writer, overlay_writer
-    from bisenetv2.progress import progress_bar
+    from bisenetv2.inference.video import mask_folder, writers  # which need PyAV
 
     if not options.overlay and options.masks == "none":
         raise UserError("--no-overlay leaves nothing to write: add --masks png or --masks ffv1")
@@ -80,20 +51,25 @@ def predict_video(
     try:
         if opened.live and options.overlay_path is None:
             stem = free_stem(stem, options)
-        overlay = overlay_path(opened, stem, options)
-        masks = masks_path(stem, options.masks)
-        outputs = [path for path in (overlay, masks) if path is not None]
+        outputs: list[Path] = []
         with ExitStack() as stack:
-            writers = []
-            if overlay is not None:
+            opening = []
+            if options.overlay:
+                outputs.append(overlay_path(opened, stem, options))
                 look = options.alpha, options.preset, options.crf
-                opening = overlay_writer(overlay, opened, segmenter.labels, *look)
-                writers.append(stack.enter_context(opening))
-            if masks is not None:
-                ffv1 = options.masks == "ffv1"
-                opening = mask_video_writer(masks, opened) if ffv1 else mask_folder_writer(masks)
-                writers.append(stack.enter_context(opening))
-            total = expected_frames(opened, options.seconds)
+                opening.append(writers.overlay_writer(outputs[-1], opened, segmenter.labels, *look))
+            if options.masks != "none":
+                outputs.append(masks_path(stem, options))
+                opening.append(
+                    writers.mask_video_writer(outputs[-1], opened)
+                    if options.masks == "ffv1"
+                    else mask_folder.mask_folder_writer(outputs[-1])
+                )
+            taking = [stack.enter_context(writer) for writer in opening]
+            total = opened.total  # `None` where only Ctrl-C ends it
+            if options.seconds is not None:
+                limit = max(1, round(options.seconds * opened.rate))
+                total = limit if total is None else min(total, limit)
             bar = stack.enter_context(progress_bar(Path(opened.name).name, total))
 
             def report(tally: Tally) -> None:
@@ -101,7 +77,7 @@ def predict_video(
                 bar.advance(text=f"latency {1000 * tally.latency:.0f} ms{dropped}")
 
             tally = convert(
-                opened, segmenter, writers, seconds=options.seconds, stop=stop, report=report
+                opened, segmenter, taking, seconds=options.seconds, stop=stop, report=report
             )
             if not tally.frames:  # what the writers began is thrown away
                 raise KeyboardInterrupt
@@ -110,12 +86,12 @@ def predict_video(
     return say_what_was_done(opened, tally, outputs, stop.is_set(), options.json)
 
 
-def overlay_path(source: Source, stem: Path, options: VideoOptions) -> Path | None:
+def overlay_path(source: Source, stem: Path, options: Options) -> Path:
     """Names the overlay: MP4, or Matroska where the source is, if that can hold its sound."""
     from bisenetv2.inference.video.sound import suffix_for_sound
 
-    if not options.overlay or options.overlay_path is not None:
-        return options.overlay_path if options.overlay else None
+    if options.overlay_path is not None:
+        return options.overlay_path
     preferred = ".mkv" if Path(source.name).suffix.lower() in (".mkv", ".webm") else ".mp4"
     suffix = suffix_for_sound(source, preferred)
     if suffix != preferred:
@@ -124,38 +100,27 @@ def overlay_path(source: Source, stem: Path, options: VideoOptions) -> Path | No
     return stem.with_name(f"{stem.name}_overlay{suffix}")
 
 
-def video_paths(stem: Path, options: VideoOptions) -> list[Path]:
+def masks_path(stem: Path, options: Options) -> Path:
+    """Names the file or the folder of masks."""
+    return stem.with_name(f"{stem.name}_masks{'.mkv' if options.masks == 'ffv1' else ''}")
+
+
+def video_paths(stem: Path, options: Options) -> list[Path]:
     """Names all that a video may give, whatever its sound."""
-    from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES
-
-    overlays = [stem.with_name(f"{stem.name}_overlay{suffix}") for suffix in OVERLAY_SUFFIXES]
+    paths = [stem.with_name(f"{stem.name}_overlay{suffix}") for suffix in OVERLAY_SUFFIXES]
     if options.overlay_path is not None:
-        overlays = [options.overlay_path]
-    masks = masks_path(stem, options.masks)
-    return [*(overlays if options.overlay else []), *([] if masks is None else [masks])]
+        paths = [options.overlay_path]
+    masks = [] if options.masks == "none" else [masks_path(stem, options)]
+    return [*(paths if options.overlay else []), *masks]
 
 
-def free_stem(stem: Path, options: VideoOptions) -> Path:
+def free_stem(stem: Path, options: Options) -> Path:
     """Numbers a stem whose outputs are there: what was live cannot be recorded again."""
     free, number = stem, 1
     while any(path.exists() for path in video_paths(free, options)):
         number += 1
         free = stem.with_name(f"{stem.name}_{number}")
     return free
-
-
-def masks_path(stem: Path, masks: Masks) -> Path | None:
-    """Names the file or the folder of masks."""
-    if masks == "none":
-        return None
-    return stem.with_name(f"{stem.name}_masks{'.mkv' if masks == 'ffv1' else ''}")
-
-
-def expected_frames(source: Source, seconds: float | None) -> int | None:
-    """Tells how many frames the progress bar is to expect; `None` where only Ctrl-C ends it."""
-    limit = None if seconds is None else max(1, round(seconds * source.rate))
-    counts = [count for count in (source.total, limit) if count is not None]
-    return min(counts, default=None)
 
 
 def say_what_was_done(

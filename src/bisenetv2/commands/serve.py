@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Thread
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import arg
+
+from bisenetv2.inference.engines import EngineName
 
 EXAMPLES = """\
   bisenetv2 serve
@@ -22,7 +24,7 @@ def serve(
     model: Annotated[Path | None, arg(aliases=["-m"])] = None,
     host: str = "127.0.0.1",
     port: int = 8080,
-    engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto",
+    engine: EngineName = "auto",
     threads: int | None = None,
     scale: float | None = None,
 ) -> int:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote
 
 import cv2
@@ -28,6 +29,9 @@ VIDEO_SUFFIXES = (
 
 OVERLAY_SUFFIXES = (".mp4", ".mkv", ".mov")
 """Containers an overlay can be written to, by file name ending."""
+
+Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"]
+"""x264's presets: slower ones give smaller files of the same quality."""
 
 # As many digits as any number or file name needs: Python cannot take or pad to any count of them.
 CAMERA = re.compile(r"camera:(\d{1,18})")

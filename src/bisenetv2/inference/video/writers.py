@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import av
 import av.error
@@ -17,14 +17,12 @@ from bisenetv2.inference.video.containers import reason
 from bisenetv2.inference.video.frames import FULL_RANGE, LIMITED_RANGE, Frame, Sound, Source
 from bisenetv2.inference.video.planes import PictureFormat, blend, scale_mask
 from bisenetv2.inference.video.sound import add_sound
+from bisenetv2.inference.video.sources import Preset
 from bisenetv2.labels import Labels, Mask
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
-
-Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"]
-"""x264's presets: slower ones give smaller files of the same quality."""
 
 DAMAGE = (av.error.InvalidDataError, av.error.PatchWelcomeError)
 """What libav raises about a packet that makes no sense to it."""
