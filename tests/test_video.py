@@ -37,15 +37,15 @@ from clips import (
 
 av = pytest.importorskip("av")
 
-from bisenetv2.inference.video.mask_folder import mask_folder_writer  # noqa: E402
 from bisenetv2.inference.video.planes import (  # noqa: E402
     PictureFormat,
     blend,
     plane_views,
     to_planes,
 )
-from bisenetv2.inference.video.sound import LAYOUTS  # noqa: E402
 from bisenetv2.inference.video.writers import (  # noqa: E402
+    LAYOUTS,
+    mask_folder_writer,
     mask_video_writer,
     overlay_writer,
 )
@@ -349,7 +349,7 @@ class TestMasks:
         def full(path, mask):
             raise UserError(f"{path}: cannot be written (No space left on device)")
 
-        monkeypatch.setattr("bisenetv2.inference.video.mask_folder.write_mask", full)
+        monkeypatch.setattr("bisenetv2.inference.video.writers.write_mask", full)
         frame = open_source(write_clip(tmp_path / "in.mp4", 1)).first
         masks = tmp_path / "masks"
         message = f"^{masks / '000000.png'}: cannot be written"

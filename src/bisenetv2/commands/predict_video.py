@@ -41,7 +41,7 @@ def predict_video(
     Raises:
         UserError: If the source or a value cannot be used.
     """
-    from bisenetv2.inference.video import mask_folder, writers  # which need PyAV
+    from bisenetv2.inference.video import writers  # which need PyAV
 
     if not options.overlay and options.masks == "none":
         raise UserError("--no-overlay leaves nothing to write: add --masks png or --masks ffv1")
@@ -63,7 +63,7 @@ def predict_video(
                 opening.append(
                     writers.mask_video_writer(outputs[-1], opened)
                     if options.masks == "ffv1"
-                    else mask_folder.mask_folder_writer(outputs[-1])
+                    else writers.mask_folder_writer(outputs[-1])
                 )
             taking = [stack.enter_context(writer) for writer in opening]
             total = opened.total  # `None` where only Ctrl-C ends it
@@ -88,7 +88,7 @@ def predict_video(
 
 def overlay_path(source: Source, stem: Path, options: Options) -> Path:
     """Names the overlay: MP4, or Matroska where the source is, if that can hold its sound."""
-    from bisenetv2.inference.video.sound import suffix_for_sound
+    from bisenetv2.inference.video.writers import suffix_for_sound
 
     if options.overlay_path is not None:
         return options.overlay_path
