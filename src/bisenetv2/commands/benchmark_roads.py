@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -23,7 +23,13 @@ from bisenetv2.inference.benchmark import (
     summarise,
     time_file,
 )
-from bisenetv2.inference.engines import DeviceDecoder, Engine, EngineName, open_engine
+from bisenetv2.inference.engines import (
+    DeviceDecoder,
+    Engine,
+    EngineName,
+    best_for_model_files,
+    open_engine,
+)
 from bisenetv2.inference.machine import describe_machine
 from bisenetv2.inference.model_file import find_model, read_card
 from bisenetv2.inference.segmenter import Segmenter
@@ -34,9 +40,6 @@ DEFAULT_PRESET = "cityscapes"
 
 STREETS = 4
 """Rendered streets that take turns: the upsample-argmax takes longer where there is more to see."""
-
-ENGINES = ("openvino", "onnxruntime", "torch")
-"""What `all` stands for."""
 
 
 @dataclass(frozen=True)
@@ -160,14 +163,12 @@ def open_roads(
     """
     path = _untrained(network, view, folder) if network else find_model(model)
     card = read_card(path)
-    names: Sequence[str] = tuple(dict.fromkeys(engines))
-    if "all" in names:
-        names = ENGINES
-    elif network:  # a network of the command's own is timed as it would ship
-        names = ["file" if name == "auto" else name for name in names]
     roads: list[Road] = []
     left_out: dict[str, str] = {}
-    for name in names:
+    # A network of the command's own is timed as it would ship: as a model file.
+    auto = best_for_model_files() if network else "auto"
+    chosen = [auto if name == "auto" else name for name in dict.fromkeys(engines)]
+    for name in get_args(EngineName)[1:] if "all" in engines else chosen:
         try:
             engine, runs = _open(path, name, threads, folder)
         except (UserError, ModuleNotFoundError) as error:
@@ -178,7 +179,9 @@ def open_roads(
         segmenter = Segmenter.from_engine(engine, card, view.scale)
         version = _version(engine.name)
         if isinstance(engine, DeviceDecoder):
-            precision, version = "FP16", f"{version} on {_gpu()}"
+            import torch
+
+            precision, version = "FP16", f"{version} on {torch.cuda.get_device_name()}"
         else:
             precision = "FP32" if engine.name == "torch" else precision_of(runs)
         roads.append(Road(engine.name, version, precision, segmenter, runs, path))
@@ -205,7 +208,7 @@ def _open(path: Path, name: str, threads: int | None, folder: Path) -> tuple[Eng
 
     Args:
         path: Model file or checkpoint.
-        name: An engine, `auto`, or `file` for what `auto` would take for a model file.
+        name: An engine, or `auto`.
         threads: CPU threads.
         folder: Where a checkpoint is exported to.
     """
@@ -221,7 +224,6 @@ def _open(path: Path, name: str, threads: int | None, folder: Path) -> tuple[Eng
         from bisenetv2.export.plain_road import open_in_torch
 
         return open_in_torch(path, threads), path
-    name = "auto" if name == "file" else name
     return open_engine(path, cast(EngineName, name), threads), path
 
 
@@ -235,23 +237,19 @@ def rows(
         times: For each of them the seconds of each stage, run by run.
         files: What they ran on; their masks are compared on it.
     """
-    masks = [[road.segmenter(read_image(file)) for file in files] for road in roads]
-    described = []
-    for road, taken, found in zip(roads, times, masks, strict=True):
-        equal = None
-        if road.comparable and road is not roads[0]:
-            equal = float(np.mean([np.mean(a == b) for a, b in zip(masks[0], found, strict=True)]))
-        stages = {name: asdict(summarise([run[name] for run in taken])) for name in taken[0]}
-        described.append(
-            {
-                "road": road.name,
-                "version": road.version,
-                "precision": road.precision,
-                "equal_to_first": equal,
-                "stages": stages,
-            }
-        )
-    return described
+    masks = [np.stack([road.segmenter(read_image(file)) for file in files]) for road in roads]
+    return [
+        {
+            "road": road.name,
+            "version": road.version,
+            "precision": road.precision,
+            "equal_to_first": float(np.mean(found == masks[0]))
+            if road.comparable and road is not roads[0]
+            else None,
+            "stages": {n: asdict(summarise([run[n] for run in taken])) for n in taken[0]},
+        }
+        for road, taken, found in zip(roads, times, masks, strict=True)
+    ]
 
 
 def facts_of(
@@ -319,12 +317,6 @@ def _cost(road: Road, size: tuple[int, int]) -> tuple[int | None, int | None]:
 
     graph = graph_cost(road.path, size)
     return graph.macs, graph.parameters
-
-
-def _gpu() -> str:
-    import torch
-
-    return str(torch.cuda.get_device_name())
 
 
 def _version(engine: str) -> str:

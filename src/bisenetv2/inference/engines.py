@@ -89,7 +89,7 @@ def open_engine(
         raise UserError(f"{threads} threads: at least 1 is needed")
     is_checkpoint = Path(path).suffix.lower() == ".safetensors"
     if engine == "auto":
-        engine = "torch" if is_checkpoint else _best_for_model_files()
+        engine = "torch" if is_checkpoint else best_for_model_files()
     if is_checkpoint and engine != "torch":
         raise UserError(f"{path}: {engine} runs .onnx files; `bisenetv2 export` writes one")
     if engine == "torch":
@@ -99,7 +99,8 @@ def open_engine(
     return (OpenVinoEngine if engine == "openvino" else OnnxRuntimeEngine)(path, threads)
 
 
-def _best_for_model_files() -> Literal["openvino", "onnxruntime"]:
+def best_for_model_files() -> Literal["openvino", "onnxruntime"]:
+    """Chooses the engine that `auto` takes for a model file."""
     try:
         metadata.version("onnxruntime-gpu")  # nobody installs it without the GPU it is for
         return "onnxruntime"
