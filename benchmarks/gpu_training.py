@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import cycle
 from time import perf_counter
 
@@ -64,16 +65,18 @@ def main(*, data: str = STREETS, batch: tuple[int, ...] = (8, 32), steps: int = 
             progressive_share=0.0,
             streets_share=0.0,  # rendering them would be timed too
         )
-        run = Run(recipe, samples, resident, world)
-        rows: dict[str, Callable[[], Iterator[None]]] = {
-            "plain loop, FP32, batches ready": lambda run=run: run.plain(False),
-            "plain loop, bfloat16, batches ready": lambda run=run: run.plain(True),
-            "recipe, batches made by the CPU": lambda run=run: run.trained(False, False),
-            "recipe, batches made on the GPU": lambda run=run: run.trained(True, False),
-            "recipe, made there and recorded": lambda run=run: run.trained(True, True),
+        given = recipe, samples, world
+        ways: dict[str, Callable[[], Iterator[None]]] = {
+            "plain loop, FP32, batches ready": partial(plain_steps, *given, bfloat16=False),
+            "plain loop, bfloat16, batches ready": partial(plain_steps, *given, bfloat16=True),
+            "recipe, batches made by the CPU": partial(recipe_steps, *given, None, record=False),
+            "recipe, batches made on the GPU": partial(
+                recipe_steps, *given, resident, record=False
+            ),
+            "recipe, made there and recorded": partial(recipe_steps, *given, resident, record=True),
         }
         plain = 0.0
-        for name, begin in rows.items():
+        for name, begin in ways.items():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
             pace = frames / seconds_a_step(begin(), steps)
@@ -94,35 +97,31 @@ def seconds_a_step(steps: Iterator[None], count: int) -> float:
     return (perf_counter() - start) / count
 
 
-class Run:
-    """The ways to train by one recipe."""
+def recipe_steps(
+    recipe: Recipe, samples: InMemory, world: World, data: ResidentData | None, *, record: bool
+) -> Iterator[None]:
+    """Takes a step of `bisenetv2 train` at each asking."""
+    torch.manual_seed(0)
+    state = new_state(recipe, FrameNetwork(BiSeNetV2(recipe.network)), world)
+    steps = Steps(recipe, samples.labels.ignore_index, state, world, record=record)
+    for found in batches_from(plan_phases(recipe, samples), 0, world.loaders, data):
+        steps.take(found if isinstance(found, Batch) else found())
+        if state.step % 20 == 0:
+            steps.loss()
+        yield
 
-    def __init__(self, recipe: Recipe, samples: InMemory, data: ResidentData, world: World) -> None:
-        self.recipe, self.samples, self.data, self.world = recipe, samples, data, world
-        self.phases = plan_phases(recipe, samples)
 
-    def trained(self, resident: bool, record: bool) -> Iterator[None]:
-        """Takes a step of `bisenetv2 train` at each asking."""
-        torch.manual_seed(0)
-        state = new_state(self.recipe, FrameNetwork(BiSeNetV2(self.recipe.network)), self.world)
-        ignore_index = self.samples.labels.ignore_index
-        steps = Steps(self.recipe, ignore_index, state, self.world, record=record)
-        data = self.data if resident else None
-        for found in batches_from(self.phases, 0, self.world.loaders, data):
-            steps.take(found if isinstance(found, Batch) else found())
-            if state.step % 20 == 0:
-                steps.loss()
-            yield
-
-    def plain(self, bfloat16: bool) -> Iterator[None]:
-        """Takes a step of the plain loop at each asking."""
-        torch.manual_seed(0)
-        network, ignore_index = BiSeNetV2(self.recipe.network), self.samples.labels.ignore_index
-        loop = PlainLoop(network, self.recipe, ignore_index, self.world.device, bfloat16=bfloat16)
-        ready: list[Batch] = [self.phases[0].batches[step] for step in range(4)]
-        for batch in cycle(ready):
-            loop.take(batch)
-            yield
+def plain_steps(
+    recipe: Recipe, samples: InMemory, world: World, *, bfloat16: bool
+) -> Iterator[None]:
+    """Takes a step of the plain loop at each asking."""
+    torch.manual_seed(0)
+    network, ignore_index = BiSeNetV2(recipe.network), samples.labels.ignore_index
+    loop = PlainLoop(network, recipe, ignore_index, world.device, bfloat16=bfloat16)
+    batches = plan_phases(recipe, samples)[0].batches
+    for batch in cycle([batches[step] for step in range(4)]):
+        loop.take(batch)
+        yield
 
 
 if __name__ == "__main__":

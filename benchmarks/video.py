@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import av
 import numpy as np
@@ -66,49 +66,39 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         path = clip or render_clip(Path(folder) / "clip.mp4", size, frames)
         images = [image.copy() for image, _ in islice(segment_video(path, segmenter), frames)]
-        plain, video = [], []
+
+        def plain() -> None:
+            for image in images:
+                segmenter(image)
+
+        def video() -> None:  # what `bisenetv2 predict` does, opening and closing files included
+            source = open_source(path, sound=True)
+            limit = len(images) / float(source.rate)
+            output = Path(folder) / "out.mp4"
+            with overlay_writer(output, source, segmenter.labels, preset=preset) as writer:
+                convert(source, segmenter, [writer], seconds=limit)
+
+        rounds_of = {"`segmenter(frame)`": [], "H.264 in and out": []}
         for _ in range(rounds):
-            plain.append(run_plain(segmenter, images))
-            video.append(run_video(segmenter, path, Path(folder) / "out.mp4", len(images), preset))
-    print_table(images[0].shape, len(images), cores, preset, plain, video)
-
-
-def print_table(
-    shape: tuple[int, ...],
-    frames: int,
-    cores: int,
-    preset: str,
-    plain: Sequence[Run],
-    video: Sequence[Run],
-) -> None:
-    """Prints medians, and the least and the greatest of the rounds in brackets."""
-    size = f"{shape[1]}×{shape[0]}, {frames} frames a round, {cores} cores, preset {preset}"
-    print(f"| {size} | frames a second | processor time a frame |")
-    print("|---|---|---|")
-    for name, runs in (("`segmenter(frame)`", plain), ("H.264 in and out", video)):
-        rates = [run.rate for run in runs]
-        processor = 1000 * median(run.processor for run in runs)
-        spread = f"{min(rates):.1f} to {max(rates):.1f}"
-        print(f"| {name} | {median(rates):.1f} ({spread}) | {processor:.1f} ms |")
-    ratios = [100 * v.rate / p.rate for v, p in zip(video, plain, strict=True)]
+            for runs, work in zip(rounds_of.values(), (plain, video), strict=True):
+                runs.append(time_frames(work, len(images)))
+    height, width = images[0].shape[:2]
+    clip_of = f"{width}×{height}, {len(images)} frames a round, {cores} cores, preset {preset}"
+    print(f"| {clip_of} | frames a second | processor time a frame |\n|---|---|---|")
+    for name, runs in rounds_of.items():
+        rates, processor = zip(*runs, strict=True)
+        spread = f"{min(rates):.1f} to {max(rates):.1f}"  # the least and the greatest round
+        print(f"| {name} | {median(rates):.1f} ({spread}) | {1000 * median(processor):.1f} ms |")
+    of_plain, of_video = rounds_of.values()
+    ratios = [100 * v[0] / p[0] for v, p in zip(of_video, of_plain, strict=True)]
     print(f"\nRatio: {median(ratios):.0f} % ({min(ratios):.0f} to {max(ratios):.0f}).")
 
 
-class Run(NamedTuple):
-    """One round."""
-
-    rate: float
-    """Frames a second."""
-
-    processor: float
-    """Seconds of processor time a frame, of all threads."""
-
-    @classmethod
-    def of(cls, work: Callable[[], int]) -> Run:
-        """Times work that returns how many frames it did."""
-        start, processor = perf_counter(), process_time()
-        frames = work()
-        return cls(frames / (perf_counter() - start), (process_time() - processor) / frames)
+def time_frames(work: Callable[[], None], frames: int) -> tuple[float, float]:
+    """Returns frames a second, and the seconds of processor time a frame, of all threads."""
+    start, processor = perf_counter(), process_time()
+    work()
+    return frames / (perf_counter() - start), (process_time() - processor) / frames
 
 
 def render_clip(path: Path, size: tuple[int, int], frames: int) -> Path:
@@ -128,23 +118,6 @@ def render_clip(path: Path, size: tuple[int, int], frames: int) -> Path:
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     return path
-
-
-def run_plain(segmenter: Segmenter, images: list[np.ndarray]) -> Run:
-    """Segments decoded frames one after the other."""
-    return Run.of(lambda: len([segmenter(image) for image in images]))
-
-
-def run_video(segmenter: Segmenter, clip: Path, output: Path, frames: int, preset: Preset) -> Run:
-    """Does what `bisenetv2 predict` does, opening and closing files included."""
-
-    def work() -> int:
-        source = open_source(clip, sound=True)
-        limit = frames / float(source.rate)
-        with overlay_writer(output, source, segmenter.labels, preset=preset) as writer:
-            return convert(source, segmenter, [writer], seconds=limit).frames
-
-    return Run.of(work)
 
 
 if __name__ == "__main__":
