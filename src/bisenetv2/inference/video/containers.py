@@ -6,20 +6,16 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
+import av.container
 import av.error
 
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES
 from bisenetv2.inference.video.frames import CLOCK, DEFAULT_RATE, Appearance, Frame, Sound, Source
 from bisenetv2.inference.video.sources import without_secrets
-
-if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
 
 OPEN_TIMEOUT, READ_TIMEOUT = 15.0, 10.0
 """Seconds without an answer or without data after which a network stream counts as broken."""
@@ -60,9 +56,16 @@ class ContainerSource(Source):
         self._container = _open(address, self.name)
         remote = "://" in address
         scheme = address.partition("://")[0].lower()
-        self.live = remote and (scheme in LIVE_SCHEMES or _is_endless(self._container))
+        # Of no known duration, and no file of known size. HLS is of none while it is live; the size
+        # is its playlist's.
+        form = self._container.format.name
+        has_length = self._container.duration is not None
+        endless = not has_length and (self._container.size <= 0 or "hls" in form)
+        self.live = remote and (scheme in LIVE_SCHEMES or endless)
         try:
-            if remote and _is_image(self._container, self.name):
+            # Streams of cameras may be called like an image.
+            reads_images = form.endswith(("image2", "_pipe"))
+            if remote and reads_images and Path(self.name).suffix.lower() in IMAGE_SUFFIXES:
                 raise UserError(
                     f"{self.name}: is an image, no video; download it first (curl -O) and name the "
                     "file"
@@ -160,7 +163,7 @@ class ContainerSource(Source):
             else:
                 yield packet, False
 
-    def _flush(self) -> list[VideoFrame]:
+    def _flush(self) -> list[av.VideoFrame]:
         """Takes from the decoder what it still holds back."""
         try:
             return self._video.decode(None)
@@ -201,7 +204,11 @@ class _Clock:
     """
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, rate: Fraction, live: bool
+        self,
+        container: av.container.InputContainer,
+        stream: av.VideoStream,
+        rate: Fraction,
+        live: bool,
     ) -> None:
         self._reads_wall_clock = live and bool(container.format.flags & NO_TIMESTAMPS)
         # The ticks of invented times are as coarse as the rate that was invented.
@@ -221,7 +228,7 @@ class _Clock:
         """End of the last picture on the container's own clock, in seconds."""
         return (self._due - self._first_shift) * self.time_base
 
-    def frame(self, picture: VideoFrame) -> Frame:
+    def frame(self, picture: av.VideoFrame) -> Frame:
         """Makes a frame of a decoded picture."""
         stamp = None if self._counts else picture.pts
         if self._reads_wall_clock:
@@ -240,20 +247,7 @@ class _Clock:
         return Frame(picture, pts, duration, self.time_base)
 
 
-def _is_endless(container: InputContainer) -> bool:
-    """Tells whether a remote stream is live: of no known duration, and no file of known size."""
-    # HLS is of no known duration while it is live; the size is its playlist's.
-    has_size = container.size > 0 and "hls" not in container.format.name
-    return container.duration is None and not has_size
-
-
-def _is_image(container: InputContainer, name: str) -> bool:
-    """Tells an image from the streams of cameras that are called like one."""
-    reads_images = container.format.name.endswith(("image2", "_pipe"))
-    return reads_images and Path(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-def _open(address: str, name: str) -> InputContainer:
+def _open(address: str, name: str) -> av.container.InputContainer:
     remote = "://" in address
     if not remote:
         path = Path(address)
@@ -261,8 +255,6 @@ def _open(address: str, name: str) -> InputContainer:
             raise UserError(f"{name}: is a folder; name its images, such as {name}/%05d.png")
         if not path.is_file():
             raise UserError(f"{name}: no such file; check the path")
-        if not path.stat().st_size:
-            raise UserError(f"{name}: an empty file; replace or remove it")
         address = str(path.absolute())  # libav takes `12:` in `12:30.mp4` for a protocol
     options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
     timeout = (OPEN_TIMEOUT, READ_TIMEOUT) if remote else None
@@ -292,7 +284,7 @@ def _is_cut_off(path: Path) -> bool:
         return end > path.stat().st_size
 
 
-def _video_stream(container: InputContainer, name: str) -> VideoStream:
+def _video_stream(container: av.container.InputContainer, name: str) -> av.VideoStream:
     """Chooses the stream of moving pictures; a cover picture is none."""
     for stream in container.streams.video:
         is_cover = stream.disposition & av.stream.Disposition.attached_pic

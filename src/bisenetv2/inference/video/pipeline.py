@@ -85,20 +85,17 @@ class ReadAhead:
     def __iter__(self) -> Iterator[Frame | Sound]:
         while not self._stop.is_set():
             with self._changed:
-                if not self._items and not self._ended:
-                    came = self._changed.wait(POLL)
-                    if not came and perf_counter() >= self._end:
+                if not self._changed.wait_for(lambda: self._items or self._ended, POLL):
+                    if perf_counter() >= self._end:
                         return
-                if self._items:
-                    item = self._items.popleft()
-                    self._frames -= isinstance(item, Frame)
-                    self._changed.notify_all()
-                elif not self._ended:
                     continue
-                elif self._error is not None:
-                    raise self._error
-                else:
+                if not self._items:
+                    if self._error is not None:
+                        raise self._error
                     return
+                item = self._items.popleft()
+                self._frames -= isinstance(item, Frame)
+                self._changed.notify_all()
             yield item
 
     def _read(self) -> None:
@@ -121,18 +118,14 @@ class ReadAhead:
         with self._changed:
             if isinstance(item, Frame):
                 if self._source.live and self._frames >= self._limit:
-                    self._drop_oldest()
+                    self._items.remove(next(x for x in self._items if isinstance(x, Frame)))
+                    self._frames -= 1
+                    self.dropped += 1
                 self._changed.wait_for(lambda: self._frames < self._limit or self._abandoned)
                 self._frames += 1
             self._items.append(item)
             self._changed.notify_all()
             return not self._abandoned
-
-    def _drop_oldest(self) -> None:
-        oldest = next(item for item in self._items if isinstance(item, Frame))
-        self._items.remove(oldest)
-        self._frames -= 1
-        self.dropped += 1
 
 
 class WriteBehind:
@@ -168,13 +161,13 @@ class WriteBehind:
         self._waiting.append(self._thread.submit(self._write, item))
 
     def _write(self, item: tuple[Frame, Mask] | Sound) -> None:
-        for writer in self._writers:
-            if isinstance(item, Sound):
+        if isinstance(item, Sound):
+            for writer in self._writers:
                 writer.write_sound(item)
-            else:
-                writer.write(*item)
-        if not isinstance(item, Sound):
-            self.latency = perf_counter() - item[0].arrived
+            return
+        for writer in self._writers:
+            writer.write(*item)
+        self.latency = perf_counter() - item[0].arrived
 
 
 @dataclass

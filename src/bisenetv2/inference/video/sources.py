@@ -114,7 +114,11 @@ def open_source(
     """
     if fps is not None and not LOWEST_RATE <= fps <= 1000:
         raise UserError(f"fps {fps:g}: expected {LOWEST_RATE:g} to 1000")
-    rate = None if fps is None else _rate(fps)
+    # A fraction of small numbers: 2997/100 of 29.97, 1/3600 of the float next to it.
+    rate = None
+    if fps is not None:
+        small = Fraction(max(fps, 1 / fps)).limit_denominator(1001)
+        rate = small if fps >= 1 else 1 / small
     if not isinstance(source, (str, Path)):
         return ImageSequence([Path(path) for path in source], rate or DEFAULT_RATE)
     name = without_file_scheme(str(source))
@@ -135,15 +139,6 @@ def open_source(
     return LiveSource(lambda: made.pop() if made else ContainerSource(name, sound), notice)
 
 
-def _rate(fps: float) -> Fraction:
-    """Makes a fraction of small numbers: 2997/100 of 29.97, 1/3600 of the float next to it."""
-    return (
-        Fraction(fps).limit_denominator(1001)
-        if fps >= 1
-        else 1 / Fraction(1 / fps).limit_denominator(1001)
-    )
-
-
 def numbered_images(pattern: str) -> list[Path]:
     """Finds the images of a pattern with one `%d` or `%05d` in its name, in order of number.
 
@@ -153,21 +148,14 @@ def numbered_images(pattern: str) -> list[Path]:
     folder, name = Path(pattern).parent, Path(pattern).name
     found = NUMBERED.search(name)
     assert found is not None
-    digits = int(found[1] or 0)
-    number = rf"(\d{{{digits},}})" if digits else r"(\d+)"
-    expression = re.compile(
-        re.escape(name[: found.start()]) + number + re.escape(name[found.end() :])
-    )
-    matches = []
-    if folder.is_dir():
-        matches = [(m, path) for path in folder.iterdir() if (m := expression.fullmatch(path.name))]
+    before, after = re.escape(name[: found.start()]), re.escape(name[found.end() :])
+    expression = re.compile(rf"{before}(\d{{{max(1, int(found[1] or 1))},}}){after}")
+    files = folder.iterdir() if folder.is_dir() else ()
+    matches = [(m, path) for path in files if (m := expression.fullmatch(path.name))]
     if not matches:
-        raise UserError(f"{pattern}: no such images; expected files such as {_example(pattern)}")
+        example = NUMBERED.sub(lambda found: f"{1:{found[1]}d}", pattern)
+        raise UserError(f"{pattern}: no such images; expected files such as {example}")
     return [path for _, path in sorted((int(m[1]), path) for m, path in matches)]
-
-
-def _example(pattern: str) -> str:
-    return NUMBERED.sub(lambda found: f"{1:{found[1]}d}", pattern)
 
 
 class ImageSequence(Source):
@@ -186,8 +174,8 @@ class ImageSequence(Source):
         """
         if not paths:
             raise UserError("an image sequence of no images: give at least one path")
-        first_to_last = f"{paths[0]} to {paths[-1].name}" if len(paths) > 1 else str(paths[0])
-        super().__init__(first_to_last if name is None else name)
+        last = f" to {paths[-1].name}" if len(paths) > 1 else ""
+        super().__init__(name or f"{paths[0]}{last}")
         self.rate, self.time_base, self.total = rate, 1 / rate, len(paths)
         self._frames = self._read(paths)
         first = next(self._frames, None)
@@ -198,9 +186,6 @@ class ImageSequence(Source):
     def __iter__(self) -> Iterator[Frame]:
         yield self.first
         yield from self._frames
-
-    def close(self) -> None:
-        """Holds nothing open."""
 
     def _read(self, paths: Sequence[Path]) -> Iterator[Frame]:
         for number, path in enumerate(paths):

@@ -11,9 +11,10 @@ from io import BytesIO
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import av
+import av.container
 import av.error
 
 from bisenetv2.errors import UserError
@@ -24,10 +25,6 @@ from bisenetv2.inference.video.frames import FULL_RANGE, LIMITED_RANGE, Frame, S
 from bisenetv2.inference.video.planes import PictureFormat, blend, scale_mask
 from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES, Preset
 from bisenetv2.labels import Labels, Mask
-
-if TYPE_CHECKING:
-    from av.container import OutputContainer
-    from av.video.stream import VideoStream
 
 DAMAGE = (av.error.InvalidDataError, av.error.PatchWelcomeError)
 """What libav raises about a packet that makes no sense to it."""
@@ -210,7 +207,7 @@ def _can_hold(form: str, track: Any) -> bool:
     return True
 
 
-def _add_track(container: OutputContainer, track: Any) -> Any:
+def _add_track(container: av.container.OutputContainer, track: Any) -> Any:
     added = container.add_stream_from_template(track)
     layout = track.codec_context.layout
     if layout.name.endswith("channels") and layout.nb_channels <= len(LAYOUTS):
@@ -229,7 +226,7 @@ def _encoder(
         with named(path):
             container = av.open(str(temporary), "w")
         try:
-            stream: VideoStream = container.add_stream(codec, rate=source.rate, options=options)  # type: ignore[assignment]
+            stream: av.VideoStream = container.add_stream(codec, rate=source.rate, options=options)  # type: ignore[assignment]
             stream.height, stream.width = source.first.size
             stream.pix_fmt = pixels
             stream.codec_context.time_base = stream.time_base = source.time_base
@@ -249,7 +246,9 @@ class _Encoder:
         damaged: How many of them the muxer refused.
     """
 
-    def __init__(self, path: Path, container: OutputContainer, stream: VideoStream) -> None:
+    def __init__(
+        self, path: Path, container: av.container.OutputContainer, stream: av.VideoStream
+    ) -> None:
         self._path, self._container, self._stream = path, container, stream
         self._durations: dict[int, int] = {}
         self._sound_tracks: list[Any] = []  # of each of the source's: ours, or None
