@@ -15,52 +15,38 @@ class Stop(threading.Event):
     number = 0
     """Of the first signal; 0 before it."""
 
-    def set_by(self, number: int) -> None:
-        """Sets the event."""
-        self.number = self.number or number
-        self.set()
-
 
 @contextmanager
 def stop_on_signal() -> Iterator[Stop]:
     """Yields what a signal to end sets, so that files are closed.
 
-    A second Ctrl-C or polite kill is no longer caught. A hang-up, as of a dropped ssh session, may
-    come any number of times; where it is ignored, as under `nohup`, it stays so.
+    A second Ctrl-C or polite kill is no longer caught. A hang-up may come any number of times, as
+    system, shell and systemd each tell of a dropped ssh session; where it is ignored, as under
+    `nohup`, it stays so.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    once = [signal.SIGINT, signal.SIGTERM]
+    caught = list(once)
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        caught.append(signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in caught}
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def restore(numbers: list[signal.Signals]) -> None:
+        for number in numbers:
+            signal.signal(number, before[number])
 
     def on_signal(number: int, _: object) -> None:
-        stop.set_by(number)
-        restore()
+        stop.number = stop.number or number
+        stop.set()
+        if number in once:
+            restore(once)
 
-    for number in before:
+    for number in caught:
         signal.signal(number, on_signal)
     try:
-        with _hang_up_sets(stop):
-            yield stop
+        yield stop
     finally:
-        restore()
-
-
-@contextmanager
-def _hang_up_sets(stop: Stop) -> Iterator[None]:
-    """Sets an event whenever the terminal is gone: system, shell and systemd each say so."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.getsignal(signal.SIGHUP)
-    if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda number, _: stop.set_by(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
+        restore(caught)
