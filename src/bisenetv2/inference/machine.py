@@ -73,10 +73,8 @@ def describe_machine() -> Machine:
 
 def available_cores() -> int:
     """Counts the logical processors this process may use, at least 1."""
-    if sys.platform == "linux":
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
+    linux = sys.platform == "linux"
+    cores = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
     limit = _cgroup_limit()
     return max(1, cores if limit is None else min(cores, int(limit)))
 
@@ -85,13 +83,8 @@ def _cgroup_limit() -> float | None:
     """Processors a container may keep busy, `None` without a limit."""
     unified, quota = CGROUP_LIMITS
     try:
-        if unified.is_file():
-            busy, period = unified.read_text().split()
-        else:
-            busy, period = (
-                quota.read_text().strip(),
-                quota.with_name("cpu.cfs_period_us").read_text().strip(),
-            )
+        files = [unified] if unified.is_file() else [quota, quota.with_name("cpu.cfs_period_us")]
+        busy, period = " ".join(file.read_text() for file in files).split()
         return float(busy) / float(period) if busy not in ("max", "-1") else None
     except (OSError, ValueError, ZeroDivisionError):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bisenetv2.errors import UserError
-from bisenetv2.inference.cache import cache_folder
 
 if TYPE_CHECKING:
     import openvino
+
+CACHE_VARIABLE = "BISENETV2_CACHE"
+"""Environment variable that names another folder for compiled models; empty, none are kept."""
 
 
 @contextmanager
@@ -81,12 +84,33 @@ def compile_model(
         options["INFERENCE_PRECISION_HINT"] = "f32"
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
-    folder = cache_folder("openvino")
+    folder = _cache_folder()
     if clocks:
         options["PERF_COUNT"] = True
     elif folder is not None:
         options["CACHE_DIR"] = str(folder)
     return openvino.Core().compile_model(model, "CPU", options)
+
+
+def _cache_folder() -> Path | None:
+    """Returns a folder of the user's cache, made if need be, or `None` where there can be none."""
+    root = os.environ.get(CACHE_VARIABLE)
+    if root == "":
+        return None
+    try:
+        folder = (Path(root) if root else _user_cache() / "bisenetv2") / "openvino"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # a read-only home, or none, as in containers: do without
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _join_rounding(model: openvino.Model) -> None:

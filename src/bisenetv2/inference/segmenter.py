@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,10 +44,6 @@ class Segmenter:
         engine: What runs the model.
         scale: Side of the network's input over the frame's, or `None` for as the card says.
     """
-
-    card: ModelCard
-    engine: Engine
-    scale: float | None
 
     def __init__(
         self,
@@ -232,11 +229,9 @@ def _resize(frame: Image, height: int, width: int) -> Image:
     return np.asarray(resized, np.uint8)
 
 
-def _check_frame(frame: object) -> None:
-    if not isinstance(frame, np.ndarray):
-        given = type(frame).__name__
-    elif frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
-        given = f"{frame.dtype} {'×'.join(map(str, frame.shape))}"
-    else:
+def _check_frame(frame: Any) -> None:
+    is_array = isinstance(frame, np.ndarray)
+    if is_array and frame.dtype == np.uint8 and frame.shape[2:] == (3,) and frame.size:
         return
+    given = f"{frame.dtype} {'×'.join(map(str, frame.shape))}" if is_array else type(frame).__name__
     raise UserError(f"frame: got {given}; expected a NumPy array of uint8 height×width×3, RGB")
