@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,10 @@ class ContainerSource(Source):
         except (av.error.FFmpegError, OSError) as error:
             self.damage.append(f"breaks off: {reason(error)}")
         if broken_off:
-            yield from (self._clock.frame(picture) for picture in self._flush())
+            pictures = []
+            with suppress(av.error.FFmpegError):
+                pictures = self._video.decode(None)  # what the decoder still holds back
+            yield from (self._clock.frame(picture) for picture in pictures)
         if damaged:
             self.damage.append(f"{damaged} of {packets} video packets damaged")
         if not self.live:
@@ -162,13 +166,6 @@ class ContainerSource(Source):
                 held = packet
             else:
                 yield packet, False
-
-    def _flush(self) -> list[av.VideoFrame]:
-        """Takes from the decoder what it still holds back."""
-        try:
-            return self._video.decode(None)
-        except av.error.FFmpegError:
-            return []
 
     def _check_length(self, latest: Fraction) -> None:
         """Holds the end of what was read against the length that the header promised.

@@ -286,13 +286,9 @@ def segment_video(
     Raises:
         UserError: If the source or the model cannot be opened.
     """
-    opened = source if isinstance(source, Source) else open_source(source, fps=fps)
     if segmenter is None or isinstance(segmenter, (str, Path)):
-        try:
-            segmenter = Segmenter(segmenter)
-        except BaseException:
-            opened.close()
-            raise
+        segmenter = Segmenter(segmenter)
+    opened = source if isinstance(source, Source) else open_source(source, fps=fps)
     return SegmentedVideo(opened, segmenter)
 
 
