@@ -489,14 +489,15 @@ def test_an_interruption_before_the_first_frame_leaves_nothing(capsys, tmp_path,
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise")
-def test_ctrl_c_leaves_a_playable_file(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_polite_kill_leave_a_playable_file(tmp_path, number):
     clip = write_clip(tmp_path / "clip.mp4", 3000, sound=["aac"])
     code, out, err = signalled(
-        signal.SIGINT,
+        number,
         lambda: list(tmp_path.glob("out/.*.mkv")),
         clip, "-o", tmp_path / "out", "--masks", "ffv1",
     )  # fmt: skip
-    assert code == 130, err
+    assert code == 128 + number, err
     assert "interrupted after" in out
     frames, _ = read_clip(tmp_path / "out" / "clip_overlay.mp4")
     masks, _ = read_clip(tmp_path / "out" / "clip_masks.mkv")

@@ -104,7 +104,7 @@ def predict(
             if stop.is_set():
                 break
     if INTERRUPTED in codes:
-        return INTERRUPTED
+        return 128 + stop.number
     return codes[0] if len(set(codes)) == 1 else 1
 
 

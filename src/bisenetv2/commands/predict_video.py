@@ -18,8 +18,8 @@ from bisenetv2.inference.video.pipeline import Tally, convert
 from bisenetv2.inference.video.sources import OVERLAY_SUFFIXES, open_source
 from bisenetv2.progress import progress_bar
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C on a file, as shells have it."""
+INTERRUPTED = 128
+"""Exit code after a signal on a file; shells add the signal's number to it."""
 
 
 def predict_video(
@@ -36,7 +36,7 @@ def predict_video(
         stop: Once set, the source ends.
 
     Returns:
-        Exit code: 0; 1 if a part could not be read; 130 after Ctrl-C on what is not live.
+        Exit code: 0; 1 if a part could not be read; `INTERRUPTED` if what is not live was stopped.
 
     Raises:
         UserError: If the source or a value cannot be used.
