@@ -126,37 +126,36 @@ def find_jobs(
             overwritten.
     """
     sources = [without_file_scheme(source) for source in sources]
-    found: list[tuple[str, Path]] = []  # what to open, and a path to name the outputs by
+    found: list[
+        tuple[str, Path, bool]
+    ] = []  # what to open, a path to name outputs by, whether it moves
     passed_over: list[str] = []
     for source in sources:
         if is_moving(source):
-            found.append((source, Path(short_name(source))))
+            found.append((source, Path(short_name(source)), True))
             continue
         files = list(find_files(source))
         made = {picture for file in files for picture in picture_paths(file.with_suffix(""))}
-        found += [(str(path), path) for path in files if path not in made]
+        found += [(str(path), path, is_video_file(path)) for path in files if path not in made]
         passed_over += [str(path) for path in files if path in made]
-    moving = [is_moving(source) or is_video_file(path) for source, path in found]
+    paths = [path for _, path, _ in found]
     images: list[tuple[Path, Path]] = []
-    videos: list[tuple[str | Sequence[Path], Path]] = []
+    videos: list[tuple[str | Sequence[Path], Path]]
     if options.overlay_path is None:
-        names = output_names([path for _, path in found])
-        for (source, path), name, moves in zip(found, names, moving, strict=True):
-            if moves:
-                videos.append((source, output / name))
-            else:
-                images.append((path, output / name))
-    elif not any(moving):
+        jobs = list(zip(found, output_names(paths), strict=True))
+        images = [(path, output / name) for (_, path, moves), name in jobs if not moves]
+        videos = [(source, output / name) for (source, _, moves), name in jobs if moves]
+    elif not any(moves for *_, moves in found):
         if all(Path(source).is_file() for source in sources):  # a shell sorts by letters
-            found.sort(key=lambda item: _by_numbers(item[1]))
-        videos.append(([path for _, path in found], output.with_suffix("")))
+            paths.sort(key=_by_numbers)
+        videos = [(paths, output.with_suffix(""))]
     elif len(found) > 1:
         raise UserError(f"{output}: is one video, of {len(found)} sources; name a folder")
     else:
-        videos.append((found[0][0], output.with_suffix("")))
+        videos = [(found[0][0], output.with_suffix(""))]
     outputs = [path for _, stem in images for path in picture_paths(stem)]
     outputs += [path for _, stem in videos for path in video_paths(stem, options)]
-    refuse_sources(outputs, [*passed_over, *(source for source, _ in found)])
+    refuse_sources(outputs, [*passed_over, *(source for source, *_ in found)])
     if passed_over:
         more = f" and {len(passed_over) - 1} more" if len(passed_over) > 1 else ""
         told = f"{passed_over[0]}{more}: passed over, as pictures of an earlier run"
@@ -174,8 +173,7 @@ def refuse_sources(outputs: Iterable[Path], sources: Iterable[str]) -> None:
     # Numbered images are in their folder.
     known = {_identity(path) for path in {p for place in places for p in (place, place.parent)}}
     for path in outputs:
-        identity = _identity(path)
-        if identity is not None and identity in known:
+        if _identity(path) in known - {None}:
             raise UserError(f"{path}: is a source, or the folder of one; choose another --output")
 
 
