@@ -29,9 +29,11 @@ import tyro
 from tyro.conf import Positional
 
 from bisenetv2.data.catalogue import open_dataset
+from bisenetv2.files import write_bytes
 from bisenetv2.inference.machine import describe_machine
 from bisenetv2.network.config import BiSeNetV2Config
 from bisenetv2.training.phases import plan_phases
+from bisenetv2.training.recipe import Recipe
 from bisenetv2.training.recipes import RECIPES
 
 
@@ -108,10 +110,10 @@ def main(
     place = str(Path(data).resolve())
     scores: dict[str, list[float]] = {name: [] for name in plans}
     for seed in range(seeds):
-        for name, fields in plans.items():
-            stem = re.sub(r"\W+", "-", name) + f"_{zlib.crc32(repr((fields, place)).encode()):08x}"
+        for name, recipe in plans.items():
+            stem = re.sub(r"\W+", "-", name) + f"_{zlib.crc32(repr((recipe, place)).encode()):08x}"
             run = runs / f"{trial}_{budget}_{stem}_{seed}"
-            scores[name].append(trained(run, fields | {"seed": seed}, data))
+            scores[name].append(trained(run, replace(recipe, seed=seed), data))
             print(f"{name}, seed {seed}: {100 * scores[name][-1]:.1f} %", file=sys.stderr)
 
     print(f"{describe_machine()}\n{about}\npixels of {budget} steps of the full crop\n")
@@ -121,32 +123,30 @@ def main(
         percents = [100 * score for score in found]
         spread = f" ± {statistics.stdev(percents):.1f}" if len(percents) > 1 else ""
         each = ", ".join(f"{value:.1f}" for value in percents)
-        steps = plans[name]["iterations"]
+        steps = plans[name].iterations
         print(f"| {name} | {steps} | {statistics.mean(percents):.1f}{spread} | {each} |")
 
 
-def planned(fields: dict[str, Any], data: str, budget: int) -> dict[str, Any]:
-    """Adds the number of steps that uses the budget up."""
+def planned(fields: dict[str, Any], data: str, budget: int) -> Recipe:
+    """Returns the recipe with these fields and the number of steps that uses the budget up."""
     recipe = replace(RECIPES["camvid"], **fields)
     phases = plan_phases(recipe, open_dataset(data, "train"))
     pixels = [p.batches.batch_size * math.prod(p.batches.augmentation.crop) for p in phases]
     of_all = sum((p.stop - p.start) * a_step for p, a_step in zip(phases, pixels, strict=True))
-    steps = of_all / pixels[-1]  # full ones of as many pixels
-    return {**fields, "iterations": round(budget * recipe.iterations / steps)}
+    full = of_all / pixels[-1]  # steps of the full crop of as many pixels
+    steps = round(budget * recipe.iterations / full)
+    return replace(recipe, iterations=steps, val_every=steps)
 
 
-def trained(run: Path, fields: dict[str, Any], data: str) -> float:
+def trained(run: Path, recipe: Recipe, data: str) -> float:
     """Trains as a user would, unless that is done, and returns the last step's mIoU, 0-1."""
-    steps = fields["iterations"]
-    metrics = run / "metrics.jsonl"
+    metrics, steps = run / "metrics.jsonl", recipe.iterations
     if not metrics.exists() or last_score(metrics, steps) is None:
-        words = [sys.executable, "-m", "bisenetv2", "train", "camvid", "--data", data]
-        words += ["--run", str(run), "--val-every", str(steps), "--no-check"]
-        for name, value in fields.items():
-            words += options_of(value) if name == "network" else [option(name), str(value)]
-        if run.exists():
-            words.append("--resume")
-        done = subprocess.run(words, capture_output=True, text=True)
+        config = write_config(run.with_suffix(".yaml"), recipe, data)
+        words = ["train", str(config), "--run", str(run), "--no-check"]
+        words += ["--resume"] if run.exists() else []
+        command = [sys.executable, "-m", "bisenetv2", *words]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr)
     score = last_score(metrics, steps)
@@ -154,23 +154,10 @@ def trained(run: Path, fields: dict[str, Any], data: str) -> float:
     return score
 
 
-def options_of(network: BiSeNetV2Config) -> list[str]:
-    """Returns the options that make the recipe's network this one."""
-    words, usual = [], asdict(V2)
-    for name, value in asdict(network).items():
-        if value == usual[name]:
-            continue
-        if isinstance(value, bool):
-            words.append(option(f"network.{name}" if value else f"network.no_{name}"))
-        else:
-            words.append(option(f"network.{name}"))
-            words += map(str, value if isinstance(value, tuple) else (value,))
-    return words
-
-
-def option(name: str) -> str:
-    """Spells a field of the recipe as the command line has it."""
-    return f"--{name.replace('_', '-')}"
+def write_config(path: Path, recipe: Recipe, data: str) -> Path:
+    """Writes what `bisenetv2 train` takes in place of a recipe's name (JSON is YAML)."""
+    write_bytes(path, json.dumps({"recipe": asdict(recipe), "data": data}).encode())
+    return path
 
 
 def last_score(metrics: Path, steps: int) -> float | None:

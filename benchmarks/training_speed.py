@@ -16,10 +16,11 @@ takes in the recipe's precision.
 
 from __future__ import annotations
 
-import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from multiprocessing.connection import Connection
+from multiprocessing import get_context
 from time import perf_counter
 from typing import NamedTuple
 
@@ -45,6 +46,9 @@ from bisenetv2.training.world import World
 
 RECIPE = RECIPES["camvid"]
 BATCHES = 4
+
+take: Callable[[Batch], object]
+"""The step of the road that a process of its own takes."""
 
 
 class Road(NamedTuple):
@@ -77,14 +81,16 @@ def main(*, data: str = STREETS, steps: int = 10, threads: int = torch.get_num_t
     source = Batches(dataset, augmentation, RECIPE.batch, seed=0)
     network = replace(RECIPE.network, num_classes=len(dataset.labels))
     recipe = replace(RECIPE, network=network)
-    batches = [source[step] for step in range(BATCHES)]
+    batches = [source[number] for number in range(BATCHES)]
 
     with ExitStack() as stack:
-        drivers = [
-            stack.enter_context(Driver(road, recipe, dataset.labels.ignore_index, threads))
+        given = recipe, dataset.labels.ignore_index, threads
+        pools = [
+            stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"), begin, (road, *given)))
             for road in ROADS
         ]
-        times = interleave([driver.take for driver in drivers], batches, runs=steps, warmup=2)
+        takes = [lambda batch, pool=pool: pool.submit(step, batch).result() for pool in pools]
+        times = interleave(takes, batches, runs=steps, warmup=2)
     medians = [summarise(taken).median_ms / 1000 for taken in times]
 
     height, width = RECIPE.crop
@@ -116,31 +122,9 @@ def step_macs(recipe: Recipe, batch: Batch) -> int:
     return 3 * counter.get_total_flops() // 2
 
 
-class Driver:
-    """A process that takes the steps of one road."""
-
-    def __init__(self, *work: object) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._ours, theirs = context.Pipe()
-        self._process = context.Process(target=drive, args=(theirs, *work), daemon=True)
-
-    def __enter__(self) -> Driver:
-        self._process.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ours.send(None)
-        self._process.join()
-
-    def take(self, batch: Batch) -> float:
-        """Has a step taken and returns its seconds."""
-        self._ours.send(batch)
-        seconds: float = self._ours.recv()
-        return seconds
-
-
-def drive(orders: Connection, road: Road, recipe: Recipe, ignore_index: int, threads: int) -> None:
-    """Takes a step for each batch received, until `None` comes, and answers with its seconds."""
+def begin(road: Road, recipe: Recipe, ignore_index: int, threads: int) -> None:
+    """Prepares a process to take the steps of one road."""
+    global take
     torch.set_num_threads(threads)
     if road.keeps_memory:
         keep_freed_memory()
@@ -151,10 +135,13 @@ def drive(orders: Connection, road: Road, recipe: Recipe, ignore_index: int, thr
         take = Steps(recipe, ignore_index, state, world).take
     else:
         take = PlainLoop(network, recipe, ignore_index).take
-    while (batch := orders.recv()) is not None:
-        start = perf_counter()
-        take(batch)
-        orders.send(perf_counter() - start)
+
+
+def step(batch: Batch) -> float:
+    """Takes a step of the process's road and returns its seconds."""
+    start = perf_counter()
+    take(batch)
+    return perf_counter() - start
 
 
 if __name__ == "__main__":

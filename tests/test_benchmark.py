@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tyro
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -438,30 +437,40 @@ class TestScripts:
         pytest.importorskip("torch")
         script, runs = self.load("recipe_trials"), []
 
-        def trained(_, fields, data):
-            runs.append(fields)
+        def trained(_, recipe, data):
+            runs.append(recipe)
             return (len(runs) % 3) / 10
 
         monkeypatch.setattr(script, "trained", trained)
         script.main("progressive", data="streets", budget=1000, seeds=2)
-        assert [run["seed"] for run in runs] == [0, 0, 0, 1, 1, 1]
+        assert [run.seed for run in runs] == [0, 0, 0, 1, 1, 1]
         full, small = 8 * 352 * 480, 16 * 192 * 256
         for run in runs:
-            early = run["progressive_share"] * run["iterations"]
-            pixels = early * small + (run["iterations"] - early) * full
+            early = run.progressive_share * run.iterations
+            pixels = early * small + (run.iterations - early) * full
             assert pixels == pytest.approx(1000 * full, rel=0.002)
         assert "| none | 1000 | 10.0 ± 0.0 | 10.0, 10.0 |" in capsys.readouterr().out
 
-    def test_recipe_trials_name_each_network_to_the_command(self):
+    def test_recipe_trials_name_each_network_to_the_command(self, tmp_path):
+        pytest.importorskip("torch")
+        from bisenetv2.training.run_folder import RunConfig
+
+        script = self.load("recipe_trials")
+        trial = script.TRIALS["networks"]
+        for row in trial.rows.values():
+            recipe = script.planned(trial.common | row, "streets", 10)
+            path = script.write_config(tmp_path / "trial.yaml", recipe, "streets")
+            assert RunConfig.read(path).recipe == recipe
+        assert len({row.get("network", script.V2) for row in trial.rows.values()}) == 4
+
+    def test_recipe_trials_train_as_a_user_would(self, tmp_path):
         pytest.importorskip("torch")
         script = self.load("recipe_trials")
-        rows = script.TRIALS["networks"].rows.values()
-        networks = [row["network"] for row in rows if row]
-        assert len(networks) == 3
-        for network in networks:
-            words, usual = script.options_of(network), script.RECIPES["camvid"]
-            recipe = tyro.cli(type(usual), default=usual, args=words)
-            assert recipe.network == network != script.V2
+        tiny = script.BiSeNetV2Config(num_classes=11, width=0.125, head_width=8, booster_width=8)
+        fields = {"network": tiny, "batch": 2, "crop": (32, 64), "input_scale": 0.2, "warmup": 1}
+        recipe = script.planned({**script.SHORT, **fields, "progressive_share": 0.0}, "streets", 2)
+        for _ in range(2):  # the second time it is whole already
+            assert 0 <= script.trained(tmp_path / "run", recipe, "streets") <= 1
 
     def test_written_results_keep_the_sections_that_were_not_run(self, tmp_path):
         script, results = self.load("write_results"), tmp_path / "RESULTS.md"
