@@ -38,8 +38,7 @@ SETTLE = 0.05
 would take from the next road a third of its pace."""
 
 
-@dataclass(frozen=True)
-class Preset:
+class Preset(NamedTuple):
     """Frame and network size of one of the paper's speed figures."""
 
     size: tuple[int, int]

@@ -25,7 +25,7 @@ def report(result: Mapping[str, Any]) -> str:
     if result["peak"]:
         parts.append(_peak(result))
     if result["layers"]:
-        parts.append(_layers(result))
+        parts += _layers(result)
     return "\n\n".join(parts)
 
 
@@ -58,9 +58,10 @@ def _stages(result: Mapping[str, Any]) -> str:
             shown = f"{name} ({result['read_from']})"
         elif name == NETWORK and UPSAMPLE not in road["stages"]:
             shown = f"{name} with {UPSAMPLE}"
-        bold = "**" if name in (FRAME_TO_MASK, FILE_TO_PICTURE) else ""
+        elif name in (FRAME_TO_MASK, FILE_TO_PICTURE):
+            shown = f"**{name}**"
         median, p95 = summary["median_ms"], summary["p95_ms"]
-        rows.append((f"{bold}{shown}{bold}", f"{median:.2f}", f"{p95:.2f}", f"{1000 / median:.1f}"))
+        rows.append((shown, f"{median:.2f}", f"{p95:.2f}", f"{1000 / median:.1f}"))
     heading = (f"{road['road']}, {road['precision']}", "median ms", "p95 ms", "frames/s")
     return _table(heading, rows)
 
@@ -119,55 +120,38 @@ def _peak(result: Mapping[str, Any]) -> str:
     return "\n".join(wrap(text, WIDTH))
 
 
-def _layers(result: Mapping[str, Any]) -> str:
+def _layers(result: Mapping[str, Any]) -> list[str]:
     """Where the network's time goes: by kind, then layer by layer."""
     layers, peak = result["layers"], result["peak"]["macs_per_second"]
     whole = sum(layer["milliseconds"] for layer in layers)
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for layer in layers:
         groups[layer["kind"], layer["kernel"]].append(layer)
-    sums = [
-        (f"{len(members)} × {kind}", kernel, _sum(members, "milliseconds"), _sum(members, "macs"))
-        for (kind, kernel), members in groups.items()
-    ]
-    sums.sort(key=lambda row: row[2], reverse=True)
-    single = [
-        (layer["name"], layer["kernel"], layer["milliseconds"], layer["macs"]) for layer in layers
-    ]
+
+    def row(name: str, kernel: str, members: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        milliseconds, macs = (
+            sum(layer[key] for layer in members) for key in ("milliseconds", "macs")
+        )
+        gmac = f"{macs / 1e9:.2f}" if macs else ""
+        share = f"{100 * macs / (milliseconds / 1000) / peak:.0f}" if macs else ""
+        time = f"{milliseconds:.2f}", f"{100 * milliseconds / whole:.1f}"
+        return name, kernel, *time, gmac, share
+
+    kinds = [row(f"{len(m)} × {kind}", kernel, m) for (kind, kernel), m in groups.items()]
+    kinds.sort(key=lambda cells: float(cells[2]), reverse=True)
+    heading = "kernel", "ms", "% of time", "GMAC", "% of peak"
     text = (
         f"Layer by layer, the clocks included, the network takes {whole:.1f} ms; by kind, then the "
         f"{SLOWEST} slowest:"
     )
-    return "\n\n".join(
-        [
-            "\n".join(wrap(text, WIDTH)),
-            _layer_table("layers", sums, whole, peak),
-            _layer_table("layer", single[:SLOWEST], whole, peak),
-        ]
-    )
-
-
-def _layer_table(
-    heading: str, rows: Iterable[tuple[str, str, float, float]], whole: float, peak: float
-) -> str:
-    return _table(
-        (heading, "kernel", "ms", "% of time", "GMAC", "% of peak"),
-        [
-            (
-                name,
-                kernel,
-                f"{milliseconds:.2f}",
-                f"{100 * milliseconds / whole:.1f}",
-                f"{macs / 1e9:.2f}" if macs else "",
-                f"{100 * macs / (milliseconds / 1000) / peak:.0f}" if macs else "",
-            )
-            for name, kernel, milliseconds, macs in rows
-        ],
-    )
-
-
-def _sum(layers: Sequence[Mapping[str, Any]], key: str) -> float:
-    return float(sum(layer[key] for layer in layers))
+    return [
+        "\n".join(wrap(text, WIDTH)),
+        _table(("layers", *heading), kinds),
+        _table(
+            ("layer", *heading),
+            [row(layer["name"], layer["kernel"], [layer]) for layer in layers[:SLOWEST]],
+        ),
+    ]
 
 
 def _cost(model: Mapping[str, Any]) -> str:
@@ -191,18 +175,12 @@ def _size(size: Sequence[int]) -> str:
 
 def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Sets a Markdown table, its columns aligned for reading as plain text."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
-    lines = [
-        "| "
-        + " | ".join(
-            cell.ljust(width) if index == 0 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        + " |"
-        for row in (heading, *rows)
+    columns = list(zip(heading, *rows, strict=True))
+    left, *right = (max(map(len, column)) for column in columns)
+    cells = [[cell.ljust(left) for cell in columns[0]]]
+    cells += [
+        [c.rjust(width) for c in column] for column, width in zip(columns[1:], right, strict=True)
     ]
-    rule = "|".join(
-        "-" * (width + 1) + ("-" if index == 0 else ":") for index, width in enumerate(widths)
-    )
-    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
+    top, *lines = (f"| {' | '.join(line)} |" for line in zip(*cells, strict=True))
+    rule = "|".join(["-" * (left + 2), *("-" * (width + 1) + ":" for width in right)])
+    return "\n".join([top, f"|{rule}|", *lines])
