@@ -76,14 +76,13 @@ def benchmark(
     from bisenetv2.inference.benchmark_report import report
     from bisenetv2.progress import progress_bar
 
-    view = View.choose(preset, frame, image, scale)
     named = {"reading": reading, "size": size, "num_classes": classes, "head_width": head_width}
     network = {name: value for name, value in named.items() if value is not None}
     if network and model is not None:
         raise UserError(f"{model}: holds a network; leave out the options that build another one")
     with TemporaryDirectory(prefix="bisenetv2-benchmark-") as name:
         folder = Path(name)
-        files = view.files(folder)
+        view = View.choose(preset, frame, image, scale, folder)
         roads, left_out = open_roads(model, network, view, engines, threads, folder)
         if profile and roads[0].name != "openvino":
             raise UserError(
@@ -94,7 +93,7 @@ def benchmark(
             roads.append(roads[0].plain(threads))
         with progress_bar("benchmark", warmup + runs) as bar:
             taken = [road.take for road in roads]
-            times = interleave(taken, files, runs=runs, warmup=warmup, advance=bar.advance)
+            times = interleave(taken, view.files, runs=runs, warmup=warmup, advance=bar.advance)
         network_time = summarise([run[NETWORK] for run in times[0]])
         result: dict[str, Any] = {
             "bisenetv2": __version__,
@@ -102,9 +101,9 @@ def benchmark(
             **view.to_json_object(),
             "runs": len(times[0]),
             "warmup": warmup,
-            "roads": rows(roads, times, files),
+            "roads": rows(roads, times, view.files),
             "left_out": left_out,
-            **facts_of(roads[0], files[0], network_time, threads, profile),
+            **facts_of(roads[0], view.files[0], network_time, threads, profile),
         }
     if against is not None:
         fast, slow = times[0], times[-1]

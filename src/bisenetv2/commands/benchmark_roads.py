@@ -15,14 +15,7 @@ from bisenetv2.builtin_labels import BUILTIN
 from bisenetv2.data.streets import render_street
 from bisenetv2.errors import UserError
 from bisenetv2.images import read_image, write_image
-from bisenetv2.inference.benchmark import (
-    PRESETS,
-    UNTRAINED,
-    Summary,
-    precision_of,
-    summarise,
-    time_file,
-)
+from bisenetv2.inference import benchmark as timing
 from bisenetv2.inference.engines import (
     DeviceDecoder,
     Engine,
@@ -49,7 +42,10 @@ class View:
     preset: str | None
     size: tuple[int, int]
     scale: float | None
-    image: Path | None
+    frames: str
+    """What they are, in words."""
+
+    files: list[Path]
 
     @classmethod
     def choose(
@@ -58,37 +54,31 @@ class View:
         frame: tuple[int, int] | None,
         image: Path | None,
         scale: float | None,
+        folder: Path,
     ) -> View:
-        """Reads the options of the command.
+        """Reads the options of the command; renders streets into the folder if need be.
 
         Raises:
             UserError: If more than one of them fixes the frame, or the image cannot be read.
         """
         if sum(option is not None for option in (preset, frame, image)) > 1:
             raise UserError("--preset, --frame and --image each fix the frame: give one of them")
-        if frame is not None:
-            return cls(None, frame, scale, None)
         if image is not None:
             height, width = read_image(image).shape[:2]
-            return cls(None, (height, width), scale, image)
-        name = preset or DEFAULT_PRESET
-        preset_scale = PRESETS[name].scale if scale is None else scale
-        return cls(name, PRESETS[name].size, preset_scale, None)
-
-    def files(self, folder: Path) -> list[Path]:
-        """Returns the image, or renders streets and writes them into a folder."""
-        if self.image is not None:
-            return [self.image]
-        paths = [folder / f"street_{index}.jpg" for index in range(STREETS)]
-        for index, path in enumerate(paths):
-            write_image(path, render_street(0, index, self.size).image)
-        return paths
+            return cls(None, (height, width), scale, str(image), [image])
+        if frame is None:
+            preset = preset or DEFAULT_PRESET
+            frame, usual = timing.PRESETS[preset]
+            scale = usual if scale is None else scale
+        files = [folder / f"street_{index}.jpg" for index in range(STREETS)]
+        for index, file in enumerate(files):
+            write_image(file, render_street(0, index, frame).image)
+        return cls(preset, frame, scale, f"{STREETS} rendered streets", files)
 
     def to_json_object(self) -> dict[str, Any]:
         """Says what is seen."""
-        source = f"{STREETS} rendered streets" if self.image is None else str(self.image)
-        suffix = ".jpg" if self.image is None else self.image.suffix
-        return {"preset": self.preset, "frame": self.size, "frames": source, "read_from": suffix}
+        facts = {"preset": self.preset, "frame": self.size, "frames": self.frames}
+        return {**facts, "read_from": self.files[0].suffix}
 
 
 @dataclass(frozen=True)
@@ -118,7 +108,7 @@ class Road:
 
     def take(self, file: Path) -> dict[str, float]:
         """Takes it once; returns the seconds of each stage."""
-        return time_file(self.segmenter, file).seconds
+        return timing.time_file(self.segmenter, file).seconds
 
     def plain(self, threads: int | None) -> Road:
         """Lays the plain road beside this one.
@@ -183,7 +173,7 @@ def open_roads(
 
             precision, version = "FP16", f"{version} on {torch.cuda.get_device_name()}"
         else:
-            precision = "FP32" if engine.name == "torch" else precision_of(runs)
+            precision = "FP32" if engine.name == "torch" else timing.precision_of(runs)
         roads.append(Road(engine.name, version, precision, segmenter, runs, path))
     if not roads:
         reasons = "; ".join(left_out.values()) or "none was named with --engines"
@@ -246,14 +236,14 @@ def rows(
             "equal_to_first": float(np.mean(found == masks[0]))
             if road.comparable and road is not roads[0]
             else None,
-            "stages": {n: asdict(summarise([run[n] for run in taken])) for n in taken[0]},
+            "stages": {n: asdict(timing.summarise([run[n] for run in taken])) for n in taken[0]},
         }
         for road, taken, found in zip(roads, times, masks, strict=True)
     ]
 
 
 def facts_of(
-    road: Road, file: Path, network: Summary, threads: int | None, profile: bool
+    road: Road, file: Path, network: timing.Summary, threads: int | None, profile: bool
 ) -> dict[str, Any]:
     """Collects what stands beside the times of a road.
 
@@ -272,7 +262,7 @@ def facts_of(
         "model": {
             "file": road.source.name,
             "trained_on": card.data,
-            "trained": card.data != UNTRAINED,
+            "trained": card.data != timing.UNTRAINED,
             "classes": len(card.labels),
             "head_width": dict(card.network).get("head_width"),
             "macs": macs,
@@ -290,13 +280,10 @@ def facts_of(
 
     peak = convolution_peak("INT8" if road.precision == "INT8" else "FP32", threads)
     facts["threads"] = peak.threads
-    if macs is not None:
-        speed = macs / (network.median_ms / 1000)
-        facts["peak"] = {
-            **asdict(peak),
-            "network_macs_per_second": speed,
-            "network_share": speed / peak.macs_per_second,
-        }
+    assert macs is not None  # OpenVINO has counted them
+    speed = macs / (network.median_ms / 1000)
+    share = speed / peak.macs_per_second
+    facts["peak"] = {**asdict(peak), "network_macs_per_second": speed, "network_share": share}
     if profile:
         facts["layers"] = [asdict(layer) for layer in time_layers(road.path, frames, threads)]
     return facts
