@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.container
 import av.error
+from av.container import InputContainer
 
 from bisenetv2.errors import UserError
 from bisenetv2.images import IMAGE_SUFFIXES
@@ -118,7 +118,6 @@ class ContainerSource(Source):
     def _decode(self) -> Iterator[Frame | Sound]:
         packets = damaged = 0
         latest = Fraction(0)  # seconds: the end of all that was read
-        broken_off = True
         try:
             for packet, is_cut_off in self._packets():
                 if self._stopped.is_set():
@@ -138,10 +137,8 @@ class ContainerSource(Source):
                     continue
                 damaged += packet.is_corrupt or any(p.is_corrupt for p in pictures)
                 yield from (self._clock.frame(picture) for picture in pictures)
-            broken_off = False
         except (av.error.FFmpegError, OSError) as error:
             self.damage.append(f"breaks off: {reason(error)}")
-        if broken_off:
             pictures = []
             with suppress(av.error.FFmpegError):
                 pictures = self._video.decode(None)  # what the decoder still holds back
@@ -201,11 +198,7 @@ class _Clock:
     """
 
     def __init__(
-        self,
-        container: av.container.InputContainer,
-        stream: av.VideoStream,
-        rate: Fraction,
-        live: bool,
+        self, container: InputContainer, stream: av.VideoStream, rate: Fraction, live: bool
     ) -> None:
         self._reads_wall_clock = live and bool(container.format.flags & NO_TIMESTAMPS)
         # The ticks of invented times are as coarse as the rate that was invented.
@@ -244,7 +237,7 @@ class _Clock:
         return Frame(picture, pts, duration, self.time_base)
 
 
-def _open(address: str, name: str) -> av.container.InputContainer:
+def _open(address: str, name: str) -> InputContainer:
     remote = "://" in address
     if not remote:
         path = Path(address)
@@ -281,7 +274,7 @@ def _is_cut_off(path: Path) -> bool:
         return end > path.stat().st_size
 
 
-def _video_stream(container: av.container.InputContainer, name: str) -> av.VideoStream:
+def _video_stream(container: InputContainer, name: str) -> av.VideoStream:
     """Chooses the stream of moving pictures; a cover picture is none."""
     for stream in container.streams.video:
         is_cover = stream.disposition & av.stream.Disposition.attached_pic

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, get_args
 
 import av
-import av.container
 import av.error
+from av.container import OutputContainer
 
 from bisenetv2.errors import UserError
 from bisenetv2.files import TEMPORARY, atomic_path, check_writable, held_folder, write_bytes
@@ -207,7 +207,7 @@ def _can_hold(form: str, track: Any) -> bool:
     return True
 
 
-def _add_track(container: av.container.OutputContainer, track: Any) -> Any:
+def _add_track(container: OutputContainer, track: Any) -> Any:
     added = container.add_stream_from_template(track)
     layout = track.codec_context.layout
     if layout.name.endswith("channels") and layout.nb_channels <= len(LAYOUTS):
@@ -246,9 +246,7 @@ class _Encoder:
         damaged: How many of them the muxer refused.
     """
 
-    def __init__(
-        self, path: Path, container: av.container.OutputContainer, stream: av.VideoStream
-    ) -> None:
+    def __init__(self, path: Path, container: OutputContainer, stream: av.VideoStream) -> None:
         self._path, self._container, self._stream = path, container, stream
         self._durations: dict[int, int] = {}
         self._sound_tracks: list[Any] = []  # of each of the source's: ours, or None
