@@ -21,7 +21,7 @@ from time import perf_counter
 
 import torch
 import tyro
-from plain_loop import PlainLoop
+from plain_loop import plain_step
 
 from bisenetv2.data.catalogue import STREETS, open_dataset
 from bisenetv2.inference.machine import describe_machine
@@ -117,10 +117,10 @@ def plain_steps(
     """Takes a step of the plain loop at each asking."""
     torch.manual_seed(0)
     network, ignore_index = BiSeNetV2(recipe.network), samples.labels.ignore_index
-    loop = PlainLoop(network, recipe, ignore_index, world.device, bfloat16=bfloat16)
+    take = plain_step(network, recipe, ignore_index, world.device, bfloat16=bfloat16)
     batches = plan_phases(recipe, samples)[0].batches
     for batch in cycle([batches[step] for step in range(4)]):
-        loop.take(batch)
+        take(batch)
         yield
 
 

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import torch
 import tyro
-from plain_loop import PlainLoop
+from plain_loop import plain_step
 from torch.utils.flop_counter import FlopCounterMode
 
 from bisenetv2.data.augment import Augmentation
@@ -128,13 +128,13 @@ def begin(road: Road, recipe: Recipe, ignore_index: int, threads: int) -> None:
     torch.set_num_threads(threads)
     if road.keeps_memory:
         keep_freed_memory()
-    network = BiSeNetV2(recipe.network)
+    network, cpu = BiSeNetV2(recipe.network), torch.device("cpu")
     if road.recipe:
-        world = World(torch.device("cpu"))
+        world = World(cpu)
         state = new_state(recipe, FrameNetwork(network), world, fast_gradients=road.fast_gradients)
         take = Steps(recipe, ignore_index, state, world).take
     else:
-        take = PlainLoop(network, recipe, ignore_index).take
+        take = plain_step(network, recipe, ignore_index, cpu)
 
 
 def step(batch: Batch) -> float:
