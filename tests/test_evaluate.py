@@ -147,7 +147,7 @@ def test_another_palette_or_raw_coding_is_no_other_label_set() -> None:
 def test_frame_and_mask_of_different_size_name_the_sample_and_both_sizes() -> None:
     wrong = Sample(np.zeros((4, 6, 3), np.uint8), np.zeros((2, 3), np.uint8))
     dataset = ListDataset([sample_of([[0]]), wrong])
-    with pytest.raises(UserError, match=r"^toy/1\.png: frame of 6×4 and mask of 3×2 pixels"):
+    with pytest.raises(UserError, match=r"^toy/1\.png: prediction of 6×4 against truth of 3×2"):
         evaluate(FunctionModel(says_road), dataset)
 
 
@@ -245,7 +245,7 @@ def test_frames_are_scored_by_one_other_thread_in_order_and_seen_by_observers() 
 
     notes = Notes()
     samples = [sample_of([[i % 2, 0]]) for i in range(6)]
-    evaluate(FunctionModel(says_road), ListDataset(samples), observers=(notes,))
+    evaluate(FunctionModel(says_road), ListDataset(samples), observers=(notes.add,))
     assert [name for name, _, _ in notes.seen] == [f"toy/{index}.png" for index in range(6)]
     assert [score for _, score, _ in notes.seen] == [1.0, 0.25] * 3
     threads = {thread for _, _, thread in notes.seen}

@@ -122,7 +122,7 @@ def evaluated():
         Blobs(),
         boundary=BoundaryScores(LABELS),
         calibration=Calibration(LABELS),
-        observers=(gallery,),
+        observers=(gallery.add,),
     )
     return result, gallery
 
@@ -213,7 +213,7 @@ def test_a_report_of_nothing_labelled_or_many_classes_is_whole_too(tmp_path):
             image, mask = super().__getitem__(index)
             return Sample(image, np.full_like(mask, IGNORE_INDEX))
 
-    result = evaluate(Errs(0.1), Unlabelled(1), observers=(Gallery(),))
+    result = evaluate(Errs(0.1), Unlabelled(1), observers=(Gallery().add,))
     write_report(tmp_path / "none.html", result, Gallery(), FACTS)
     page = page_of(tmp_path / "none.html")
     assert "nan" not in page.text

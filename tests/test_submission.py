@@ -40,7 +40,7 @@ def root(tmp_path):
 
 def submitted(root):
     dataset = CityscapesTest.open(root)
-    result = evaluate(Stripes(), dataset, observers=(Submission(root / "out", CITYSCAPES),))
+    result = evaluate(Stripes(), dataset, observers=(Submission(root / "out", CITYSCAPES).add,))
     assert result.matrix.pixels == 0
     return root / "out"
 

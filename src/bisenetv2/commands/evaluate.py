@@ -76,8 +76,8 @@ def evaluate(
     from bisenetv2.data.dataset import SharedSamples
     from bisenetv2.evaluation.boundary import SHARE, BoundaryScores
     from bisenetv2.evaluation.calibration import Calibration
-    from bisenetv2.evaluation.evaluate import Observer, merge_shares
     from bisenetv2.evaluation.evaluate import evaluate as score
+    from bisenetv2.evaluation.evaluate import merge_shares
     from bisenetv2.evaluation.gallery import Gallery
     from bisenetv2.evaluation.html_report import Circumstances, write_report
     from bisenetv2.evaluation.mapping import check_labels, reconcile
@@ -111,9 +111,9 @@ def evaluate(
         if html is not None:
             boundary, calibration = SHARE if boundary is None else boundary, True
         gallery = Gallery()
-        observers: list[Observer] = [] if html is None else [gallery]
+        observers = [] if html is None else [gallery.add]
         if submit is not None:
-            observers.append(Submission(submit, looking.labels))
+            observers.append(Submission(submit, looking.labels).add)
         mine = dataset if world is None else SharedSamples(dataset, world.rank, world.size)
         with progress_bar("evaluate", len(mine), world is None or world.writes) as bar:
             result = score(
@@ -122,7 +122,7 @@ def evaluate(
                 lambda _: bar.advance(),
                 boundary=None if boundary is None else BoundaryScores(dataset.labels, boundary),
                 calibration=Calibration(dataset.labels) if calibration else None,
-                observers=tuple(observers),
+                observers=observers,
             )
         if world is not None:
             shares = world.gathered((result, gallery))

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bisenetv2.errors import UserError
-from bisenetv2.evaluation.confusion import ConfusionMatrix, Scores, iou_of
+from bisenetv2.evaluation.confusion import ConfusionMatrix, Scores, iou_of, mean_of
 from bisenetv2.labels import Labels, Mask
 
 SHARE = 0.02
@@ -87,8 +87,7 @@ class BoundaryScores:
     @property
     def mean_iou(self) -> float:
         """Mean boundary IoU of the classes that have one; `nan` if there are none."""
-        known = self.iou[self.sums[1] > 0]
-        return float(known.mean()) if known.size else float("nan")
+        return mean_of(self.iou)
 
     @property
     def distance(self) -> str:

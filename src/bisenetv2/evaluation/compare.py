@@ -13,9 +13,8 @@ import numpy.typing as npt
 from bisenetv2.data.dataset import Dataset
 from bisenetv2.evaluation.bootstrap import Interval, interval
 from bisenetv2.evaluation.confusion import Scores
-from bisenetv2.evaluation.evaluate import Evaluation, Tally, defined
+from bisenetv2.evaluation.evaluate import Evaluation, for_json
 from bisenetv2.evaluation.gallery import Gallery
-from bisenetv2.evaluation.mapping import check_labels
 from bisenetv2.evaluation.protocols import Answering
 from bisenetv2.evaluation.walk import Answered, walk
 from bisenetv2.labels import Labels
@@ -37,6 +36,10 @@ class Difference:
     def clear(self) -> bool:
         """Whether the interval leaves 0 out."""
         return self.bounds.low > 0 or self.bounds.high < 0
+
+    def to_json_object(self) -> dict[str, Any]:
+        """Returns value, interval and verdict."""
+        return {"value": self.value, "interval": self.bounds, "clear": self.clear}
 
 
 @dataclass(frozen=True)
@@ -97,28 +100,29 @@ class Comparison:
         `confusion` has a row of pixel counts for each true class, a column for each predicted one.
         """
         first, second = self.evaluations
-        only_first, only_second = self.only_right.tolist()
-        return {
+        only_first, only_second = self.only_right
+        content = {
             "data": first.data,
             "images": first.images,
-            "absent_classes": list(first.absent_classes),
+            "absent_classes": first.absent_classes,
             "protocols": [first.protocol, second.protocol],
             "seen": [[one._asdict() for one in sorted(each.seen)] for each in self.evaluations],
-            "miou": [defined(each.matrix.mean_iou) for each in self.evaluations],
-            "miou_difference": _as_json(self.miou),
-            "agreement": defined(self.agreement),
-            "milliseconds": list(self.milliseconds),
-            "confusion": [each.matrix.counts.tolist() for each in self.evaluations],
+            "miou": [each.matrix.mean_iou for each in self.evaluations],
+            "miou_difference": self.miou.to_json_object(),
+            "agreement": self.agreement,
+            "milliseconds": self.milliseconds,
+            "confusion": [each.matrix.counts for each in self.evaluations],
             "per_class": {
                 name: {
-                    "iou": [defined(each.matrix.iou[index]) for each in self.evaluations],
-                    "difference": _as_json(self.per_class[index]),
-                    "only_first_right": defined(only_first[index]),
-                    "only_second_right": defined(only_second[index]),
+                    "iou": [each.matrix.iou[index] for each in self.evaluations],
+                    "difference": self.per_class[index].to_json_object(),
+                    "only_first_right": only_first[index],
+                    "only_second_right": only_second[index],
                 }
                 for index, name in enumerate(self.labels.names)
             },
         }
+        return {key: for_json(value) for key, value in content.items()}
 
 
 def compare(
@@ -138,18 +142,16 @@ def compare(
     Raises:
         UserError: If a model's labels are not those of the dataset, or a sample does not fit.
     """
-    for each in (first, second):
-        check_labels(each.labels, dataset)
+    evaluations = Evaluation.begin(first, dataset), Evaluation.begin(second, dataset)
     labels, gallery = dataset.labels, Gallery(worst=PICTURES, best=0)
-    tallies = Tally(labels), Tally(labels)
     classes = len(labels)
     pairs = np.zeros((classes, classes), np.int64)
     right = np.zeros((4, classes), np.int64)
     seconds: list[tuple[float, ...]] = []
 
     def add(frame: Answered) -> None:
-        for tally, answer in zip(tallies, frame.answers, strict=True):
-            tally.add(frame.name, frame.truth, answer)
+        for evaluation, answer in zip(evaluations, frame.answers, strict=True):
+            evaluation.add(frame.name, frame.truth, answer)
         labelled = frame.truth != labels.ignore_index
         truth, a, b = (m[labelled] for m in (frame.truth, *(x.mask for x in frame.answers)))
         both = a.astype(np.intp) * classes + b
@@ -160,24 +162,12 @@ def compare(
         gallery.add(frame, float(np.mean(a == b)) if a.size else float("nan"))
         seconds.append(frame.seconds)
 
-    clock = walk((first, second), dataset, add, progress)
+    walk((first, second), dataset, add, progress)
     medians = 1000 * np.median(seconds, axis=0)
     return Comparison(
-        evaluations=(
-            tallies[0].evaluation(dataset, first, clock),
-            tallies[1].evaluation(dataset, second, clock),
-        ),
+        evaluations=evaluations,
         milliseconds=(float(medians[0]), float(medians[1])),
         pairs=pairs,
         right=right,
         gallery=gallery,
     )
-
-
-def _as_json(difference: Difference) -> dict[str, Any]:
-    low, high = map(defined, difference.bounds)
-    return {
-        "value": defined(difference.value),
-        "interval": None if low is None else [low, high],
-        "clear": difference.clear,
-    }

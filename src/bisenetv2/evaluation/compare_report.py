@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
 
 from bisenetv2.evaluation.compare import Comparison, Difference
 from bisenetv2.evaluation.confusion import largest_off_diagonal
@@ -21,13 +23,10 @@ from bisenetv2.evaluation.page import (
     tiles,
     write_page,
 )
-from bisenetv2.evaluation.report import percent
+from bisenetv2.evaluation.report import percent, print_table
 from bisenetv2.evaluation.walk import Answered
 from bisenetv2.images import Image
 from bisenetv2.labels import Labels
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 CHANGES = 10
 """Pairs of answers listed."""
@@ -46,21 +45,9 @@ def print_comparison(comparison: Comparison, names: tuple[str, str], console: Co
         names: Names of the two models.
         console: The rich console to print to.
     """
-    from rich.table import Table
-    from rich.text import Text
-
     first, _ = comparison.evaluations
-    result = Table(title=Text(f"{first.data}, {first.images} images"))
-    result.add_column("class", overflow="fold")
-    columns = class_columns(comparison)
-    for heading in columns:
-        result.add_column(heading, justify="right")
-    *classes, means = zip(*columns.values(), strict=True)
-    for name, texts in zip(comparison.labels.names, classes, strict=True):
-        result.add_row(Text(name), *texts)
-    result.add_section()
-    result.add_row("mean", *means)
-    console.print(result)
+    title = f"{first.data}, {first.images} images"
+    print_table(title, comparison.labels, class_columns(comparison), console)
     for line in summary(comparison, names):
         console.print(Text(line))
 
@@ -130,10 +117,7 @@ def write_comparison(
         card_section("Model A", circumstances[0]),
         card_section("Model B", circumstances[1]),
     ]
-    subtitle = (
-        f"A: {names[0]}, {first.protocol}. B: {names[1]}, {second.protocol}. "
-        f"{first.images} images, {first.matrix.pixels:,} labelled pixels."
-    )
+    subtitle = f"A: {names[0]}, {first.protocol}. B: {names[1]}, {second.protocol}. {first.extent}."
     write_page(path, f"Comparison on {first.data}", subtitle, parts)
 
 
@@ -206,13 +190,9 @@ def who_is_right(frame: Answered, labels: Labels) -> Image:
 
 def _remarks(comparison: Comparison) -> list[str]:
     """Tells of classes without a truth pixel, or in a single image, if there are any."""
-    absences = [
-        f"{letter}: {evaluation.absence}"
-        for letter, evaluation in zip("AB", comparison.evaluations, strict=True)
-        if evaluation.absence
-    ]
-    rarity = comparison.evaluations[0].rarity
-    return [*absences, rarity] if rarity else absences
+    first, second = comparison.evaluations
+    absences = [f"A: {first.absence}", f"B: {second.absence}"] if first.absence else []
+    return [*absences, *filter(None, [first.rarity])]
 
 
 def _difference(difference: Difference) -> tuple[str, str]:

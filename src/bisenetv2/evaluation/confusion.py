@@ -65,8 +65,8 @@ class ConfusionMatrix:
                 )
         if truth.shape != prediction.shape:
             raise UserError(
-                f"prediction of {_size(prediction)} against truth of {_size(truth)} pixels: "
-                "resize the prediction to the truth's size"
+                f"prediction of {prediction.shape[1]}×{prediction.shape[0]} against truth of "
+                f"{truth.shape[1]}×{truth.shape[0]} pixels: give both the same size"
             )
         # All 256×256 pairs are counted in one pass. The checks then read 65,536 counts instead of
         # every pixel, and ignored pixels are a row left out rather than a selection copied.
@@ -137,7 +137,7 @@ class ConfusionMatrix:
     def share(self) -> Scores:
         """Truth pixels of each class over all labelled pixels; `nan` if there are none at all."""
         _, truth, _ = self.sums
-        return _ratio(truth, np.full_like(truth, self.pixels))
+        return _ratio(truth, truth.sum(keepdims=True))
 
     @property
     def iou(self) -> Scores:
@@ -164,17 +164,17 @@ class ConfusionMatrix:
     @property
     def mean_iou(self) -> float:
         """Mean IoU of the present classes; `nan` if there are none."""
-        return self._mean_of_present(self.iou)
+        return mean_of(self.iou)
 
     @property
     def mean_accuracy(self) -> float:
         """Mean accuracy of the present classes; `nan` if there are none."""
-        return self._mean_of_present(self.accuracy)
+        return mean_of(self.accuracy)
 
     @property
     def mean_dice(self) -> float:
         """Mean Dice score of the present classes; `nan` if there are none."""
-        return self._mean_of_present(self.dice)
+        return mean_of(self.dice)
 
     @property
     def frequency_weighted_iou(self) -> float:
@@ -182,10 +182,6 @@ class ConfusionMatrix:
         if not self.present:
             return float("nan")
         return float(np.nansum(self.share * self.iou))
-
-    def _mean_of_present(self, scores: Scores) -> float:
-        # NumPy would answer `nan` for no class too, but with a warning.
-        return float(scores[list(self.present)].mean()) if self.present else float("nan")
 
 
 def iou_of(sums: npt.NDArray[np.int64]) -> Scores:
@@ -201,16 +197,18 @@ def iou_of(sums: npt.NDArray[np.int64]) -> Scores:
     return _ratio(hits, np.where(truth > 0, truth + predicted - hits, 0))
 
 
+def mean_of(scores: Scores) -> float:
+    """Mean of the scores that are not `nan`; `nan` if there are none, as of absent classes."""
+    known = scores[~np.isnan(scores)]
+    # NumPy would answer `nan` for none too, but with a warning.
+    return float(known.mean()) if known.size else float("nan")
+
+
 def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> Scores:
     """Divides counts by class, `nan` where the whole is 0."""
     scores: Scores = np.full(part.shape, np.nan)
     np.divide(part, whole, out=scores, where=whole > 0)
     return scores
-
-
-def _size(mask: Mask) -> str:
-    """Writes a size as people do: width×height."""
-    return f"{mask.shape[1]}×{mask.shape[0]}"
 
 
 def largest_off_diagonal(counts: npt.NDArray[np.int64], most: int) -> list[tuple[int, int]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,23 +18,23 @@ from bisenetv2.errors import UserError
 from bisenetv2.evaluation.bootstrap import Interval, Resampled, images_with, interval, resample
 from bisenetv2.evaluation.boundary import BoundaryScores
 from bisenetv2.evaluation.calibration import Calibration
-from bisenetv2.evaluation.confusion import ConfusionMatrix, Scores
+from bisenetv2.evaluation.confusion import ConfusionMatrix
 from bisenetv2.evaluation.mapping import check_labels
 from bisenetv2.evaluation.protocols import Answer, Answering, Seen, sizes_in_words
 from bisenetv2.evaluation.walk import Answered, Clock, walk
 from bisenetv2.labels import Labels, Mask
 
 
-class Observer(Protocol):
-    """Whatever wants to see each frame once it is scored."""
+class Scored(NamedTuple):
+    """What is kept of an image."""
 
-    def add(self, frame: Answered, score: float) -> None:
-        """Takes a frame and its mIoU over the classes in it, `nan` without a labelled pixel."""
+    name: str
+    sums: npt.NDArray[np.int64]  # 3×C: its `ConfusionMatrix.sums`
 
 
-@dataclass(frozen=True)
+@dataclass
 class Evaluation:
-    """The outcome of `evaluate`: the counts, and what they were counted on."""
+    """What a model scores on a dataset: the counts, and what they are counted on."""
 
     labels: Labels
     """Classes of the dataset."""
@@ -41,36 +42,85 @@ class Evaluation:
     matrix: ConfusionMatrix
     """Pixel counts over all images; every score is read off it."""
 
-    images: int
-    """Number of images scored."""
-
     data: str
     """Name of the dataset."""
-
-    seconds: float
-    """Wall-clock time of the whole evaluation: network, and reading and scoring where they held
-    it up."""
 
     description: str
     """The protocol in words."""
 
-    seen: frozenset[Seen]
+    boundary: BoundaryScores | None = None
+    """How well outlines are met, where it is asked for."""
+
+    calibration: Calibration | None = None
+    """How well confidence and accuracy agree, where it is asked for."""
+
+    scored: list[Scored] = field(default_factory=list, repr=False)
+    """The images, one by one."""
+
+    seen: set[Seen] = field(default_factory=set)
     """Sizes of the frames, and those at which the network saw them."""
 
-    names: tuple[str, ...] = field(repr=False)
-    """Name of each image."""
-
-    sums: npt.NDArray[np.int64]
-    """Images×3×C: `ConfusionMatrix.sums` of each image."""
-
-    clock: Clock
+    clock: Clock = field(default_factory=Clock)
     """Where the time went."""
 
-    boundary: BoundaryScores | None
-    """How well outlines are met, where it was asked for."""
+    seconds: float = 0.0
+    """Wall-clock time of the whole evaluation: network, and reading and scoring where they held
+    it up."""
 
-    calibration: Calibration | None
-    """How well confidence and accuracy agree, where it was asked for."""
+    @classmethod
+    def begin(
+        cls,
+        protocol: Answering,
+        dataset: Dataset,
+        boundary: BoundaryScores | None = None,
+        calibration: Calibration | None = None,
+    ) -> Evaluation:
+        """Returns one without an image yet.
+
+        Raises:
+            UserError: If the labels of the model are not those of the dataset.
+        """
+        check_labels(protocol.labels, dataset)
+        labels = dataset.labels
+        matrix = ConfusionMatrix(len(labels), labels.ignore_index)
+        return cls(labels, matrix, dataset.name, protocol.description, boundary, calibration)
+
+    def add(self, name: str, truth: Mask, answer: Answer) -> float:
+        """Adds a frame; returns its mIoU over the classes in it, `nan` without a labelled pixel.
+
+        Raises:
+            UserError: If the two masks do not fit together; it names the frame.
+        """
+        matrix = ConfusionMatrix(len(self.labels), self.labels.ignore_index)
+        try:
+            matrix.update(truth, answer.mask)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+        self.matrix.counts += matrix.counts
+        self.scored.append(Scored(name, matrix.sums))
+        if answer.seen is not None:
+            self.seen.add(answer.seen)
+        if self.boundary is not None:
+            self.boundary.add(truth, answer.mask)
+        if self.calibration is not None and answer.confidence is not None:
+            self.calibration.add(truth, answer.mask, answer.confidence)
+        return matrix.mean_iou
+
+    @property
+    def images(self) -> int:
+        """Number of images scored."""
+        return len(self.scored)
+
+    @property
+    def extent(self) -> str:
+        """How much was scored, in words."""
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        return f"{images}, {self.matrix.pixels:,} labelled pixels"
+
+    @property
+    def sums(self) -> npt.NDArray[np.int64]:
+        """Images×3×C: `ConfusionMatrix.sums` of each image."""
+        return np.stack([image.sums for image in self.scored])
 
     @property
     def protocol(self) -> str:
@@ -89,6 +139,8 @@ class Evaluation:
 
         Evaluators that count a class which is predicted, though absent, as 0 give a lower mean.
         """
+        if not self.matrix.present:
+            return "no pixel of this data is labelled: there is nothing to score"
         predicted = self.matrix.sums[2].tolist()
         names = [
             f"{name} (predicted on {predicted[index]:,} pixels)" if predicted[index] else name
@@ -143,54 +195,51 @@ class Evaluation:
         class, a column for each that was predicted.
         """
         matrix = self.matrix
+        columns: dict[str, Any] = {
+            "iou": matrix.iou,
+            "iou_interval": self.iou_intervals,
+            "accuracy": matrix.accuracy,
+            "dice": matrix.dice,
+            "share": matrix.share,
+        }
+        if self.boundary is not None:
+            columns["boundary_iou"] = self.boundary.iou
+            columns["trimap_iou"] = self.boundary.trimap.iou
         content: dict[str, Any] = {
             "data": self.data,
             "protocol": self.protocol,
             "seen": [one._asdict() for one in sorted(self.seen)],
             "images": self.images,
             "labelled_pixels": matrix.pixels,
-            "miou": defined(matrix.mean_iou),
-            "miou_interval": _bounds(self.miou_interval),
-            "pixel_accuracy": defined(matrix.pixel_accuracy),
-            "mean_accuracy": defined(matrix.mean_accuracy),
-            "frequency_weighted_iou": defined(matrix.frequency_weighted_iou),
-            "mean_dice": defined(matrix.mean_dice),
-            "per_class": self._per_class(),
-            "absent_classes": list(self.absent_classes),
-            "confusion": matrix.counts.tolist(),
+            "miou": matrix.mean_iou,
+            "miou_interval": self.miou_interval,
+            "pixel_accuracy": matrix.pixel_accuracy,
+            "mean_accuracy": matrix.mean_accuracy,
+            "frequency_weighted_iou": matrix.frequency_weighted_iou,
+            "mean_dice": matrix.mean_dice,
+            "per_class": {
+                name: {key: column[index] for key, column in columns.items()}
+                for index, name in enumerate(self.labels.names)
+            },
+            "absent_classes": self.absent_classes,
+            "confusion": matrix.counts,
             "images_per_second": self.images / self.seconds if self.seconds > 0 else None,
             "time_shares": self.clock.shares(),
         }
         if self.categories is not None:
-            ious = _all_defined(self.categories.iou)
-            content["categories"] = dict(zip(CITYSCAPES_CATEGORIES, ious, strict=True))
-            content["category_miou"] = defined(self.categories.mean_iou)
+            content["categories"] = dict(
+                zip(CITYSCAPES_CATEGORIES, self.categories.iou, strict=True)
+            )
+            content["category_miou"] = self.categories.mean_iou
         if self.boundary is not None:
             content["boundary"] = {
                 "distance": self.boundary.distance,
-                "mean_boundary_iou": defined(self.boundary.mean_iou),
-                "trimap_miou": defined(self.boundary.trimap.mean_iou),
+                "mean_boundary_iou": self.boundary.mean_iou,
+                "trimap_miou": self.boundary.trimap.mean_iou,
             }
         if self.calibration is not None:
-            content["expected_calibration_error"] = defined(self.calibration.error)
-        return content
-
-    def _per_class(self) -> dict[str, dict[str, Any]]:
-        matrix = self.matrix
-        columns: dict[str, list[Any]] = {
-            "iou": _all_defined(matrix.iou),
-            "iou_interval": [_bounds(each) for each in self.iou_intervals],
-            "accuracy": _all_defined(matrix.accuracy),
-            "dice": _all_defined(matrix.dice),
-            "share": _all_defined(matrix.share),
-        }
-        if self.boundary is not None:
-            columns["boundary_iou"] = _all_defined(self.boundary.iou)
-            columns["trimap_iou"] = _all_defined(self.boundary.trimap.iou)
-        return {
-            name: {key: column[index] for key, column in columns.items()}
-            for index, name in enumerate(self.labels.names)
-        }
+            content["expected_calibration_error"] = self.calibration.error
+        return {key: for_json(value) for key, value in content.items()}
 
 
 def evaluate(
@@ -200,7 +249,7 @@ def evaluate(
     *,
     boundary: BoundaryScores | None = None,
     calibration: Calibration | None = None,
-    observers: tuple[Observer, ...] = (),
+    observers: Sequence[Callable[[Answered, float], None]] = (),
 ) -> Evaluation:
     """Scores a model on every sample of a dataset.
 
@@ -210,83 +259,23 @@ def evaluate(
         progress: Called after each image with the number of images done so far.
         boundary: Sums up outlines too.
         calibration: Sums up confidences too; the protocol must give them.
-        observers: See each frame after it is scored, in the order of the dataset.
-
-    Returns:
-        The confusion matrix over all images and its circumstances.
+        observers: Called with each frame and its mIoU over the classes in it (`nan` without a
+            labelled pixel) after it is scored, in the order of the dataset.
 
     Raises:
         UserError: If the dataset is empty, the labels differ, or a sample does not fit: frame and
             truth of different sizes, or a value in a mask that is no class.
     """
-    check_labels(protocol.labels, dataset)
-    tally = Tally(dataset.labels)
+    result = Evaluation.begin(protocol, dataset, boundary, calibration)
 
     def add(frame: Answered) -> None:
-        answer = frame.answers[0]
-        score = tally.add(frame.name, frame.truth, answer)
-        if boundary is not None:
-            boundary.add(frame.truth, answer.mask)
-        if calibration is not None and answer.confidence is not None:
-            calibration.add(frame.truth, answer.mask, answer.confidence)
+        score = result.add(frame.name, frame.truth, frame.answers[0])
         for observer in observers:
-            observer.add(frame, score)
+            observer(frame, score)
 
-    clock = walk([protocol], dataset, add, progress, confidence=calibration is not None)
-    return tally.evaluation(dataset, protocol, clock, boundary, calibration)
-
-
-class Tally:
-    """Sums up frames of a dataset, as a whole and image by image."""
-
-    def __init__(self, labels: Labels) -> None:
-        self.labels = labels
-        self.matrix = ConfusionMatrix(len(labels), labels.ignore_index)
-        self.names: list[str] = []
-        self.sums: list[npt.NDArray[np.int64]] = []
-        self.seen: set[Seen] = set()
-
-    def add(self, name: str, truth: Mask, answer: Answer) -> float:
-        """Adds a frame; returns its mIoU over the classes in it.
-
-        Raises:
-            UserError: If the two masks do not fit together; it names the frame.
-        """
-        matrix = ConfusionMatrix(len(self.labels), self.labels.ignore_index)
-        try:
-            matrix.update(truth, answer.mask)
-        except UserError as error:
-            raise UserError(f"{name}: {error}") from error
-        self.matrix.counts += matrix.counts
-        self.names.append(name)
-        self.sums.append(matrix.sums)
-        if answer.seen is not None:
-            self.seen.add(answer.seen)
-        return matrix.mean_iou
-
-    def evaluation(
-        self,
-        dataset: Dataset,
-        protocol: Answering,
-        clock: Clock,
-        boundary: BoundaryScores | None = None,
-        calibration: Calibration | None = None,
-    ) -> Evaluation:
-        """Returns what was summed up, with its circumstances."""
-        return Evaluation(
-            labels=self.labels,
-            matrix=self.matrix,
-            images=len(self.names),
-            data=dataset.name,
-            seconds=clock.total,
-            description=protocol.description,
-            seen=frozenset(self.seen),
-            names=tuple(self.names),
-            sums=np.stack(self.sums),
-            clock=clock,
-            boundary=boundary,
-            calibration=calibration,
-        )
+    result.clock = walk([protocol], dataset, add, progress, confidence=calibration is not None)
+    result.seconds = result.clock.total
+    return result
 
 
 def merge_shares(shares: Sequence[Evaluation]) -> Evaluation:
@@ -295,37 +284,32 @@ def merge_shares(shares: Sequence[Evaluation]) -> Evaluation:
     The counts are integers, so that IoU and accuracy are to the bit what one process would find.
 
     Args:
-        shares: What each found on its `SharedSamples`, by rank. The first is changed.
+        shares: What each found on its `SharedSamples`, by rank. The first is changed and returned.
     """
     first, *others = shares
     for other in others:
         first.matrix.counts += other.matrix.counts
+        first.seen |= other.seen
         first.clock.merge(other.clock)
+        first.seconds = max(first.seconds, other.seconds)
         if first.boundary is not None and other.boundary is not None:
             first.boundary.merge(other.boundary)
         if first.calibration is not None and other.calibration is not None:
             first.calibration.merge(other.calibration)
-    count = sum(each.images for each in shares)
     # Process r had images r, r + size, r + 2 size ...
-    places = [divmod(index, len(shares)) for index in range(count)]
-    return replace(
-        first,
-        images=count,
-        seconds=max(each.seconds for each in shares),
-        seen=first.seen.union(*(each.seen for each in others)),
-        names=tuple(shares[rank].names[turn] for turn, rank in places),
-        sums=np.stack([shares[rank].sums[turn] for turn, rank in places]),
-    )
+    turns = list(zip_longest(*(share.scored for share in shares)))
+    first.scored = [image for turn in turns for image in turn if image is not None]
+    return first
 
 
-def defined(score: float) -> float | None:
-    """Turns `nan`, which JSON does not know, into `None`."""
-    return None if math.isnan(score) else float(score)
-
-
-def _all_defined(scores: Scores) -> list[float | None]:
-    return [defined(score) for score in scores.tolist()]
-
-
-def _bounds(bounds: Interval) -> list[float] | None:
-    return None if math.isnan(bounds.low) else list(bounds)
+def for_json(value: Any) -> Any:
+    """Makes arrays and tuples lists, and `None` of `nan`, which JSON does not know."""
+    if isinstance(value, Interval):
+        return None if math.isnan(value.low) else list(value)
+    if isinstance(value, dict):
+        return {key: for_json(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [for_json(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

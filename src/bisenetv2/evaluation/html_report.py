@@ -81,11 +81,7 @@ def write_report(
         card_section("Model card", circumstances),
         _definitions(evaluation),
     ]
-    images = "1 image" if evaluation.images == 1 else f"{evaluation.images} images"
-    subtitle = (
-        f"{circumstances.model}. Protocol: {evaluation.protocol}. {images}, "
-        f"{evaluation.matrix.pixels:,} labelled pixels."
-    )
+    subtitle = f"{circumstances.model}. Protocol: {evaluation.protocol}. {evaluation.extent}."
     write_page(path, f"Evaluation on {evaluation.data}", subtitle, parts)
 
 
@@ -134,10 +130,7 @@ def _classes(evaluation: Evaluation) -> str:
     if boundary is not None:
         caption += f"; orange: boundary IoU within {boundary.distance}"
     content = [table(caption + ".", headings, rows, foot)]
-    if matrix.absent:
-        content.append(note(evaluation.absence))
-    if evaluation.rarity:
-        content.append(note(evaluation.rarity))
+    content += map(note, filter(None, (evaluation.absence, evaluation.rarity)))
     if evaluation.categories is not None:
         ious = zip(CITYSCAPES_CATEGORIES, evaluation.categories.iou, strict=True)
         each = [[esc(name), bar(iou), percent(iou)] for name, iou in ious]

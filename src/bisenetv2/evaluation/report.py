@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from bisenetv2.builtin_labels import CITYSCAPES_CATEGORIES
 from bisenetv2.evaluation.bootstrap import Interval
-from bisenetv2.evaluation.confusion import iou_of
+from bisenetv2.evaluation.confusion import iou_of, mean_of
 from bisenetv2.evaluation.evaluate import Evaluation
 from bisenetv2.files import atomic_path
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from bisenetv2.labels import Labels
 
 
 def print_report(evaluation: Evaluation, console: Console) -> None:
@@ -24,23 +26,34 @@ def print_report(evaluation: Evaluation, console: Console) -> None:
         evaluation: What `evaluate` returned.
         console: The rich console to print to.
     """
-    from rich.table import Table
-    from rich.text import Text
+    title = f"{evaluation.data}, {evaluation.protocol}"
+    print_table(title, evaluation.labels, class_columns(evaluation), console)
+    for line in summary(evaluation):
+        console.print(Text(line))
 
-    # `Text` throughout: a name such as "[road]" is printed, not read as markup.
-    table = Table(title=Text(f"{evaluation.data}, {evaluation.protocol}"))
+
+def print_table(
+    title: str, labels: Labels, columns: Mapping[str, Sequence[str]], console: Console
+) -> None:
+    """Prints a row for each class and one for the mean.
+
+    Args:
+        title: Stands above.
+        labels: The classes.
+        columns: By heading, the text of each class and of the mean.
+        console: The rich console to print to.
+    """
+    # `Text`: a name such as "[road]" is printed, not read as markup.
+    table = Table(title=Text(title))
     table.add_column("class", overflow="fold")
-    columns = class_columns(evaluation)
     for heading in columns:
         table.add_column(heading, justify="right", min_width=5)
     *classes, means = zip(*columns.values(), strict=True)
-    for name, texts in zip(evaluation.labels.names, classes, strict=True):
+    for name, texts in zip(labels.names, classes, strict=True):
         table.add_row(Text(name), *texts)
     table.add_section()
     table.add_row("mean", *means)
     console.print(table)
-    for line in summary(evaluation):
-        console.print(Text(line))
 
 
 def class_columns(evaluation: Evaluation) -> dict[str, list[str]]:
@@ -77,15 +90,8 @@ def summary(evaluation: Evaluation) -> list[str]:
         )
     if calibration is not None:
         lines.append(f"expected calibration error {percent(calibration.error)} %")
-    images = "1 image" if evaluation.images == 1 else f"{evaluation.images} images"
-    lines += [f"{images}, {matrix.pixels:,} labelled pixels; {speed(evaluation)}"]
-    if not matrix.present:
-        lines.append("no pixel of this data is labelled: there is nothing to score")
-    elif matrix.absent:
-        lines.append(evaluation.absence)
-    if evaluation.rarity:
-        lines.append(evaluation.rarity)
-    return lines
+    lines.append(f"{evaluation.extent}; {speed(evaluation)}")
+    return [*lines, *filter(None, (evaluation.absence, evaluation.rarity))]
 
 
 def speed(evaluation: Evaluation) -> str:
@@ -107,8 +113,6 @@ def write_image_scores(path: Path, evaluation: Evaluation) -> None:
     Raises:
         UserError: If the file cannot be written.
     """
-    ious = iou_of(evaluation.sums)  # images, C: `nan` where an image lacks the class
-    hits, truth = evaluation.sums[:, 0].sum(axis=1), evaluation.sums[:, 1].sum(axis=1)
     with (
         atomic_path(path) as temporary,
         # File names that are not UTF-8 come as lone surrogates, which UTF-8 refuses.
@@ -116,11 +120,10 @@ def write_image_scores(path: Path, evaluation: Evaluation) -> None:
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image", "miou", "pixel_accuracy", *evaluation.labels.names])
-        for index, name in enumerate(evaluation.names):
-            known = [iou for iou in ious[index].tolist() if not math.isnan(iou)]
-            miou = sum(known) / len(known) if known else math.nan
-            right = int(hits[index]) / int(truth[index]) if truth[index] else math.nan
-            scores = (miou, right, *ious[index].tolist())
+        for name, sums in evaluation.scored:
+            iou = iou_of(sums)  # C: `nan` where the image lacks the class
+            hits, truth, _ = sums.sum(axis=1)
+            scores = (mean_of(iou), hits / truth if truth else math.nan, *iou)
             writer.writerow([name, *("" if math.isnan(s) else f"{s:.6f}" for s in scores)])
 
 

@@ -85,7 +85,7 @@ def walk(
         Where the time went.
 
     Raises:
-        UserError: If the dataset is empty, a frame and its truth differ in size, or `add` says so.
+        UserError: If the dataset is empty, or `add` says so.
     """
     count = len(dataset)
     if not count:
@@ -97,26 +97,22 @@ def walk(
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="score") as scorer,
     ):
         upcoming = reader.submit(dataset.__getitem__, 0)
-        scored: Future[None] | None = None
+        scored: Future[None] = scorer.submit(lambda: None)  # no frame before the first
         for index in range(count):
             with clock.running("reading"):
                 sample = upcoming.result()
             if index + 1 < count:
                 upcoming = reader.submit(dataset.__getitem__, index + 1)
-            name = dataset.sample_name(index)
-            _check_sizes(name, sample.image, sample.mask)
             answers, seconds = _asked(protocols, sample.image, confidence, index % 2 == 1)
             clock.network += sum(seconds)
             with clock.running("scoring"):
-                if scored is not None:
-                    scored.result()
-            answered = Answered(name, sample.image, sample.mask, answers, seconds)
+                scored.result()
+            answered = Answered(dataset.sample_name(index), *sample, answers, seconds)
             scored = scorer.submit(add, answered)
             if progress is not None:
                 progress(index + 1)
         with clock.running("scoring"):
-            if scored is not None:
-                scored.result()
+            scored.result()
     return clock
 
 
@@ -134,11 +130,3 @@ def _asked(
         found[place] = answer, time.perf_counter() - start
     answers, seconds = zip(*(found[place] for place in range(len(protocols))), strict=True)
     return answers, seconds
-
-
-def _check_sizes(name: str, image: Image, mask: Mask) -> None:
-    if mask.shape != image.shape[:2]:
-        raise UserError(
-            f"{name}: frame of {image.shape[1]}×{image.shape[0]} and mask of "
-            f"{mask.shape[1]}×{mask.shape[0]} pixels; give both the same size"
-        )
