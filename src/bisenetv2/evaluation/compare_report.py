@@ -9,20 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from bisenetv2.evaluation import page
 from bisenetv2.evaluation.compare import Comparison, Difference
 from bisenetv2.evaluation.confusion import largest_off_diagonal
-from bisenetv2.evaluation.gallery import chart, dimmed, photo
+from bisenetv2.evaluation.gallery import dimmed, pictures
 from bisenetv2.evaluation.html_report import Circumstances, card_section
-from bisenetv2.evaluation.page import (
-    bar_around,
-    chip,
-    note,
-    pictures,
-    section,
-    table,
-    tiles,
-    write_page,
-)
 from bisenetv2.evaluation.report import percent, print_table
 from bisenetv2.evaluation.walk import Answered
 from bisenetv2.images import Image
@@ -99,74 +90,63 @@ def write_comparison(
         UserError: If the file cannot be written.
     """
     first, second = comparison.evaluations
-    names = circumstances[0].model, circumstances[1].model
-    difference = comparison.miou
+    protocols = [f"protocol {each.protocol.partition(':')[0]}" for each in comparison.evaluations]
     figures = [
-        ("mIoU of A", f"{percent(first.matrix.mean_iou)} %", _short(first.protocol)),
-        ("mIoU of B", f"{percent(second.matrix.mean_iou)} %", _short(second.protocol)),
-        ("points, B - A", _points(difference.value), _verdict(difference)),
+        ("mIoU of A", f"{percent(first.matrix.mean_iou)} %", protocols[0]),
+        ("mIoU of B", f"{percent(second.matrix.mean_iou)} %", protocols[1]),
+        ("points, B - A", _points(comparison.miou.value), _verdict(comparison.miou)),
         ("agreement", f"{percent(comparison.agreement)} %", "of the labelled pixels"),
         ("A, frame to mask", f"{comparison.milliseconds[0]:.1f} ms", circumstances[0].engine),
         ("B, frame to mask", f"{comparison.milliseconds[1]:.1f} ms", circumstances[1].engine),
     ]
     parts = [
-        tiles(figures),
+        page.tiles(figures),
         _classes(comparison),
         _changes(comparison),
         _disagreements(comparison),
         card_section("Model A", circumstances[0]),
         card_section("Model B", circumstances[1]),
     ]
-    subtitle = f"A: {names[0]}, {first.protocol}. B: {names[1]}, {second.protocol}. {first.extent}."
-    write_page(path, f"Comparison on {first.data}", subtitle, parts)
+    subtitle = " ".join(
+        f"{letter}: {known.model}, {each.protocol}."
+        for letter, known, each in zip("AB", circumstances, comparison.evaluations, strict=True)
+    )
+    page.write_page(path, f"Comparison on {first.data}", f"{subtitle} {first.extent}.", parts)
 
 
 def _classes(comparison: Comparison) -> str:
     differences = [*comparison.per_class, comparison.miou]
     ends = [abs(end) for each in differences for end in (each.value, *each.bounds)]
     reach = max((end for end in ends if not math.isnan(end)), default=0.0)
-    columns = class_columns(comparison)
-    names = [*(chip(comparison.labels, index) for index in range(len(comparison.labels))), "mean"]
-    texts = zip(*columns.values(), strict=True)
-    *rows, foot = (
-        [name, bar_around(each.value, *each.bounds, reach), *cells]
-        for name, each, cells in zip(names, differences, texts, strict=True)
-    )
-    headings = ["class", f"±{100 * reach:.1f} points", *columns]
+    bars = [page.bar_around(each.value, *each.bounds, reach) for each in differences]
+    columns = {f"±{100 * reach:.1f} points": bars, **class_columns(comparison)}
     caption = (
         "Differences in points of IoU, paired over the images, to the right where B is better; "
         "*: the interval leaves 0 out. Only A, only B: % of a class that only this one has right."
     )
-    notes = map(note, _remarks(comparison))
-    return section("Classes", table(caption, headings, rows, foot), *notes)
+    notes = map(page.note, _remarks(comparison))
+    return page.section("Classes", page.class_table(caption, comparison.labels, columns), *notes)
 
 
 def _changes(comparison: Comparison) -> str:
-    labels, pairs, total = comparison.labels, comparison.pairs, int(comparison.pairs.sum())
+    chips = [page.chip(comparison.labels, index) for index in range(len(comparison.labels))]
+    shares = comparison.pairs / max(1, comparison.pairs.sum())
     rows = [
-        [f"{chip(labels, a)} became {chip(labels, b)}", percent(int(pairs[a, b]) / total)]
-        for a, b in largest_off_diagonal(pairs, CHANGES)
+        [f"{chips[a]} became {chips[b]}", percent(shares[a, b])]
+        for a, b in largest_off_diagonal(comparison.pairs, CHANGES)
     ]
     caption = "What A said and B says where they differ, by pixels."
-    if not rows:
-        return section("Where they disagree", note("Nowhere on this data."))
-    return section("Where they disagree", table(caption, ["A and B", "% of all pixels"], rows))
+    told = page.table(caption, ["A and B", "% of all pixels"], rows)
+    return page.section("Where they disagree", told if rows else page.note("Nowhere on this data."))
 
 
 def _disagreements(comparison: Comparison) -> str:
     labels = comparison.labels
     shown = []
     for agreement, frame in comparison.gallery.worst:
-        masks = [answer.mask for answer in frame.answers]
-        figures = [
-            (photo(frame.image), "image"),
-            (chart(labels.colorize(frame.truth)), "truth"),
-            (chart(labels.colorize(masks[0])), "A"),
-            (chart(labels.colorize(masks[1])), "B"),
-            (photo(who_is_right(frame, labels)), COLOURS),
-        ]
-        shown.append(pictures(f"{percent(agreement)} % agreement, {frame.name}", figures))
-    return section("Frames they agree on least", *shown)
+        heading = f"{percent(agreement)} % agreement, {frame.name}"
+        shown.append(pictures(heading, frame, labels, "AB", (who_is_right(frame, labels), COLOURS)))
+    return page.section("Frames they agree on least", *shown)
 
 
 def who_is_right(frame: Answered, labels: Labels) -> Image:
@@ -211,7 +191,3 @@ def _verdict(difference: Difference) -> str:
 
 def _points(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:+.2f}"
-
-
-def _short(protocol: str) -> str:
-    return f"protocol {protocol.partition(':')[0]}"

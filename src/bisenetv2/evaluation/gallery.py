@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from bisenetv2.evaluation import page
 from bisenetv2.evaluation.walk import Answered
 from bisenetv2.images import Image
 from bisenetv2.labels import Labels, Mask
@@ -60,6 +62,25 @@ class Gallery:
         worst, best = self._limits
         self.worst = sorted([*self.worst, *low], key=lambda each: each.score)[:worst]
         self.best = sorted([*self.best, *high], key=lambda each: -each.score)[:best]
+
+
+def pictures(
+    heading: str, frame: Answered, labels: Labels, captions: Sequence[str], last: tuple[Image, str]
+) -> str:
+    """Shows a frame: as it is, its truth, the answers, and a picture of differences.
+
+    Args:
+        heading: Plain text.
+        frame: The frame.
+        labels: Colours of the masks.
+        captions: Of each answer's mask.
+        last: The picture of differences and its caption.
+    """
+    masks = [frame.truth, *(answer.mask for answer in frame.answers)]
+    charts = [chart(labels.colorize(mask)) for mask in masks]
+    addresses = [photo(frame.image), *charts, photo(last[0])]
+    names = ["image", "truth", *captions, last[1]]
+    return page.pictures(heading, zip(addresses, names, strict=True))
 
 
 def difference(image: Image, truth: Mask, prediction: Mask, labels: Labels) -> Image:

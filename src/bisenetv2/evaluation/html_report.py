@@ -9,27 +9,14 @@ import numpy as np
 
 from bisenetv2.builtin_labels import CITYSCAPES_CATEGORIES
 from bisenetv2.card import ModelCard
+from bisenetv2.evaluation import page
 from bisenetv2.evaluation.calibration import BINS, Calibration
 from bisenetv2.evaluation.confusion import largest_off_diagonal
 from bisenetv2.evaluation.evaluate import Evaluation
-from bisenetv2.evaluation.gallery import Gallery, Kept, chart, difference, photo
-from bisenetv2.evaluation.page import (
-    bar,
-    chip,
-    esc,
-    facts,
-    heat,
-    note,
-    pictures,
-    section,
-    table,
-    tiles,
-    write_page,
-)
+from bisenetv2.evaluation.gallery import Gallery, Kept, difference, pictures
 from bisenetv2.evaluation.report import class_columns, percent, span, speed
 from bisenetv2.inference.machine import describe_machine
 from bisenetv2.inference.segmenter import Segmenter
-from bisenetv2.labels import Labels
 
 WIDEST_MATRIX = 40
 """Most classes for which the confusion matrix is drawn; beyond, the list of confusions must do."""
@@ -70,10 +57,10 @@ def write_report(
     Raises:
         UserError: If the file cannot be written.
     """
-    labels = evaluation.labels
     parts = [_key_figures(evaluation), _classes(evaluation), _confusion(evaluation)]
-    parts += _frames("Worst frames", gallery.worst, labels, evaluation.protocol)
-    parts += _frames("Best frames", gallery.best, labels, evaluation.protocol)
+    for heading, kept in (("Worst frames", gallery.worst), ("Best frames", gallery.best)):
+        if kept:
+            parts.append(_frames(heading, kept, evaluation))
     if evaluation.calibration is not None:
         parts.append(_calibration(evaluation.calibration, evaluation.protocol))
     parts += [
@@ -82,7 +69,7 @@ def write_report(
         _definitions(evaluation),
     ]
     subtitle = f"{circumstances.model}. Protocol: {evaluation.protocol}. {evaluation.extent}."
-    write_page(path, f"Evaluation on {evaluation.data}", subtitle, parts)
+    page.write_page(path, f"Evaluation on {evaluation.data}", subtitle, parts)
 
 
 def _key_figures(evaluation: Evaluation) -> str:
@@ -106,83 +93,70 @@ def _key_figures(evaluation: Evaluation) -> str:
     if evaluation.calibration is not None:
         error = evaluation.calibration.error
         figures.append(("calibration error", error, f"expected, {BINS} bins; less is better"))
-    return tiles(
+    return page.tiles(
         [(name, f"{percent(score)} %", f"{more}; {short}") for name, score, more in figures]
     )
 
 
 def _classes(evaluation: Evaluation) -> str:
     matrix, boundary = evaluation.matrix, evaluation.boundary
-    outline = np.full(len(evaluation.labels), np.nan) if boundary is None else boundary.iou
-    columns = class_columns(evaluation)
-    *classes, means = zip(*columns.values(), strict=True)
-    rows = [
-        [
-            chip(evaluation.labels, index),
-            bar(matrix.iou[index], *bounds, mark=outline[index]),
-            *classes[index],
-        ]
-        for index, bounds in enumerate(evaluation.iou_intervals)
+    ious = [*matrix.iou, matrix.mean_iou]
+    intervals = [*evaluation.iou_intervals, evaluation.miou_interval]
+    outlines = [np.nan] * len(ious) if boundary is None else [*boundary.iou, np.nan]
+    bars = [
+        page.bar(iou, *bounds, mark=outline)
+        for iou, bounds, outline in zip(ious, intervals, outlines, strict=True)
     ]
-    foot = ["mean", bar(matrix.mean_iou, *evaluation.miou_interval), *means]
-    headings = ["class", "IoU, 0 to 100 %", *columns]
+    columns = {"IoU, 0 to 100 %": bars, **class_columns(evaluation)}
     caption = f"Protocol: {evaluation.protocol}. Bar: IoU; dark line: its 95 % interval"
     if boundary is not None:
         caption += f"; orange: boundary IoU within {boundary.distance}"
-    content = [table(caption + ".", headings, rows, foot)]
-    content += map(note, filter(None, (evaluation.absence, evaluation.rarity)))
+    content = [page.class_table(caption + ".", evaluation.labels, columns)]
+    content += map(page.note, filter(None, (evaluation.absence, evaluation.rarity)))
     if evaluation.categories is not None:
-        ious = zip(CITYSCAPES_CATEGORIES, evaluation.categories.iou, strict=True)
-        each = [[esc(name), bar(iou), percent(iou)] for name, iou in ious]
-        content.append(table("The benchmark's categories.", ["category", "IoU", "IoU %"], each))
-    return section("Classes", *content)
+        named = zip(CITYSCAPES_CATEGORIES, evaluation.categories.iou, strict=True)
+        each = [[page.esc(name), page.bar(iou), percent(iou)] for name, iou in named]
+        content.append(
+            page.table("The benchmark's categories.", ["category", "IoU", "IoU %"], each)
+        )
+    return page.section("Classes", *content)
 
 
 def _confusion(evaluation: Evaluation) -> str:
     labels, counts = evaluation.labels, evaluation.matrix.counts
     rows = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)  # C, C
-    content = [
-        note(
-            f"Each row is a true class and sums to 100 %: what its pixels were taken for; below "
-            f"0.5 % left empty. Protocol: {evaluation.protocol}."
-        )
-    ]
-    if len(labels) <= WIDEST_MATRIX:
-        content.append(heat(labels, counts, share))
+    told = page.note(
+        "Each row is a true class and sums to 100 %: what its pixels were taken for; below 0.5 % "
+        f"left empty. Protocol: {evaluation.protocol}."
+    )
+    matrix = page.heat(labels, counts, share) if len(labels) <= WIDEST_MATRIX else ""
     listed = [
         [
-            f"{chip(labels, true)} taken for {chip(labels, said)}",
+            f"{page.chip(labels, true)} taken for {page.chip(labels, said)}",
             percent(float(share[true, said])),
             percent(int(counts[true, said]) / evaluation.matrix.pixels),
         ]
         for true, said in largest_off_diagonal(counts, CONFUSIONS)
     ]
     headings = ["confusion", "% of the class", "% of all pixels"]
-    content.append(table("The confusions that cost the most pixels.", headings, listed))
-    return section("Confusion", *content)
+    costly = page.table("The confusions that cost the most pixels.", headings, listed)
+    return page.section("Confusion", told, matrix, costly)
 
 
-def _frames(heading: str, kept: list[Kept], labels: Labels, protocol: str) -> list[str]:
-    if not kept:
-        return []
-    shown = []
+def _frames(heading: str, kept: list[Kept], evaluation: Evaluation) -> str:
+    labels, shown = evaluation.labels, []
     for score, frame in kept:
-        mask = frame.answers[0].mask
-        figures = [
-            (photo(frame.image), "image"),
-            (chart(labels.colorize(frame.truth)), "truth"),
-            (chart(labels.colorize(mask)), "prediction"),
-            (photo(difference(frame.image, frame.truth, mask, labels)), "difference"),
-        ]
-        shown.append(pictures(f"{percent(score)} % mIoU, {frame.name}", figures))
+        painted = difference(frame.image, frame.truth, frame.answers[0].mask, labels)
+        caption = f"{percent(score)} % mIoU, {frame.name}"
+        shown.append(pictures(caption, frame, labels, ["prediction"], (painted, "difference")))
     present = {int(i) for _, f in kept for m in (f.truth, f.answers[0].mask) for i in np.unique(m)}
-    key = "".join(chip(labels, index) for index in sorted(present) if index < len(labels))
-    told = note(
-        f"By mIoU over the classes in the frame; protocol: {protocol}. Difference: red is wrong, "
-        "grey is not labelled."
+    key = "".join(page.chip(labels, index) for index in sorted(present) if index < len(labels))
+    told = page.note(
+        f"By mIoU over the classes in the frame; protocol: {evaluation.protocol}. Difference: red "
+        "is wrong, grey is not labelled."
     )
-    return [section(heading, told, f'<div class="key">{key}</div>', *shown)]
+    return page.section(heading, told, f'<div class="key">{key}</div>', *shown)
 
 
 def _calibration(calibration: Calibration, protocol: str) -> str:
@@ -191,22 +165,21 @@ def _calibration(calibration: Calibration, protocol: str) -> str:
         "share of correct pixels; orange: confidence, beyond the bar's end where surer than right."
     )
     rows = [
-        [percent(sure), bar(right, mark=sure), percent(right), percent(share)]
+        [percent(sure), page.bar(right, mark=sure), percent(right), percent(share)]
         for sure, right, share in calibration.curve
     ]
     headings = ["confidence %", "correct, 0 to 100 %", "correct %", "pixels %"]
-    return section("Calibration", table(text, headings, rows))
+    return page.section("Calibration", page.table(text, headings, rows))
 
 
 def _speed(evaluation: Evaluation, circumstances: Circumstances) -> str:
     shares = evaluation.clock.shares()
     parts = "".join(f'<i style="width:{100 * share:.2f}%"></i>' for share in shares.values())
-    text = f"{speed(evaluation)}. Engine: {circumstances.engine}."
-    return section(
+    return page.section(
         "Speed",
-        note(text),
+        page.note(f"{speed(evaluation)}. Engine: {circumstances.engine}."),
         f'<div class="stack" aria-hidden="true">{parts}</div>',
-        note(
+        page.note(
             f"From left: frame to mask, waiting for reading, for scoring, the rest. "
             f"Measured on {circumstances.machine}; bisenetv2 benchmark takes exact times."
         ),
@@ -217,9 +190,9 @@ def card_section(heading: str, circumstances: Circumstances) -> str:
     """Returns what is known of a model, as a part of a page."""
     card = circumstances.card
     height, width = card.frame_size
-    return section(
+    return page.section(
         heading,
-        facts(
+        page.facts(
             [
                 ("model", circumstances.model),
                 ("trained on", card.data),
@@ -256,4 +229,4 @@ def _definitions(evaluation: Evaluation) -> str:
             ("boundary IoU", f"IoU of the {near} their class's outlines (Cheng et al., CVPR 2021)"),
             ("trimap IoU", f"IoU on {near} true outlines"),
         ]
-    return section("How it is counted", facts(pairs))
+    return page.section("How it is counted", page.facts(pairs))

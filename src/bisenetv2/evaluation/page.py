@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -105,6 +105,19 @@ def table(
     )
 
 
+def class_table(caption: str, labels: Labels, columns: Mapping[str, Sequence[str]]) -> str:
+    """Returns a table of classes, their mean below.
+
+    Args:
+        caption: Plain text.
+        labels: The classes.
+        columns: By heading, the HTML of each class and of the mean.
+    """
+    names = [*(chip(labels, index) for index in range(len(labels))), "mean"]
+    *rows, foot = zip(names, *columns.values(), strict=True)
+    return table(caption, ["class", *columns], rows, foot)
+
+
 def heat(labels: Labels, counts: npt.NDArray[np.int64], share: Scores) -> str:
     """Draws a confusion matrix.
 
@@ -147,20 +160,12 @@ def bar(value: float, low: float = math.nan, high: float = math.nan, mark: float
 
 def bar_around(value: float, low: float, high: float, reach: float) -> str:
     """Returns a bar that starts at 0 in the middle, with an interval; the ends are ±`reach`."""
-    if math.isnan(value) or reach <= 0:
-        return '<span class="bar around"></span>'
-
-    def place(at: float) -> float:
-        return 50 + 50 * max(-1.0, min(1.0, at / reach))
-
-    inside = _stretch("i", place(min(0.0, value)), place(max(0.0, value)))
-    if not math.isnan(low):
-        inside += _stretch("u", place(low), place(high))
+    inside = ""
+    for tag, start, stop in (("i", min(0.0, value), max(0.0, value)), ("u", low, high)):
+        if reach > 0 and not math.isnan(value + start):
+            left, right = (50 + 50 * max(-1.0, min(1.0, at / reach)) for at in (start, stop))
+            inside += f'<{tag} style="left:{left:.2f}%;width:{right - left:.2f}%"></{tag}>'
     return f'<span class="bar around">{inside}</span>'
-
-
-def _stretch(tag: str, start: float, stop: float) -> str:
-    return f'<{tag} style="left:{start:.2f}%;width:{stop - start:.2f}%"></{tag}>'
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
