@@ -12,7 +12,7 @@ from bisenetv2.data.dataset import Sample
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.compare import compare
 from bisenetv2.evaluation.evaluate import evaluate
-from bisenetv2.evaluation.mapping import ELSE, ELSE_COLORS, check_labels, reconcile, reconcile_all
+from bisenetv2.evaluation.mapping import ELSE, ELSE_COLORS, check_labels, reconcile
 from bisenetv2.evaluation.protocols import Answer
 from bisenetv2.labels import Labels
 
@@ -67,7 +67,7 @@ def test_unlike_labels_are_set_side_by_side_on_one_line():
 def test_classes_merge_are_matched_by_name_ignored_or_count_as_wrong():
     # car, truck, sky and rider on true vehicle, vehicle, sky, vehicle, void
     pairs = ["car=Vehicle", "truck=Vehicle", "rider=nothing", "nothing=Void"]
-    model, data = reconcile(Fixed([[0, 1, 2, 3, 3]]), One([[1, 1, 0, 1, 2]]), pairs)
+    (model,), data = reconcile([Fixed([[0, 1, 2, 3, 3]])], One([[1, 1, 0, 1, 2]]), pairs)
     result = evaluate(model, data)
     assert result.labels.names == ("Sky", "Vehicle", "Void", ELSE)
     assert result.matrix.iou[:2].tolist() == [1.0, 2 / 3]
@@ -80,13 +80,13 @@ def test_classes_merge_are_matched_by_name_ignored_or_count_as_wrong():
 def test_the_other_classes_have_a_colour_of_their_own(taken):
     data = replace(DATA, palette=(taken, *DATA.palette[1:]))
     pairs = ["car=Vehicle", "truck=Vehicle", "rider=nothing", "nothing=Void"]
-    _, mapped = reconcile(Fixed([[0]]), One([[0]], data), pairs)
+    _, mapped = reconcile([Fixed([[0]])], One([[0]], data), pairs)
     assert len(set(mapped.labels.palette)) == len(mapped.labels) == 4
 
 
 def test_another_order_and_case_need_no_pairs():
     data = labels_of("Sky", "Truck", "Rider", "CAR")
-    model, dataset = reconcile(Fixed([[0, 1, 2, 3]]), One([[3, 1, 0, 2]], data), ["by-name"])
+    (model,), dataset = reconcile([Fixed([[0, 1, 2, 3]])], One([[3, 1, 0, 2]], data), ["by-name"])
     assert model.labels == dataset.labels
     assert dataset.labels.names == data.names
     assert evaluate(model, dataset).matrix.mean_iou == 1.0
@@ -95,7 +95,7 @@ def test_another_order_and_case_need_no_pairs():
 def test_a_pair_overrules_the_match_by_name():
     data = labels_of("sky", "car", "truck", "rider")
     swap = ["car=truck", "truck=car"]
-    model, _ = reconcile(Fixed([[0, 1]]), One([[0]], data), swap)
+    (model,), _ = reconcile([Fixed([[0, 1]])], One([[0]], data), swap)
     assert model.answer(np.zeros((1, 2, 3), np.uint8), False).mask.tolist() == [[2, 1]]
 
 
@@ -116,7 +116,7 @@ def test_a_pair_overrules_the_match_by_name():
 )
 def test_a_map_that_leaves_something_open_is_refused(pairs, message):
     with pytest.raises(UserError, match=message) as caught:
-        reconcile(Fixed([[0]]), One([[0]]), pairs)
+        reconcile([Fixed([[0]])], One([[0]]), pairs)
     assert "\n" not in str(caught.value)
 
 
@@ -124,7 +124,7 @@ def test_models_of_unlike_classes_are_compared_on_the_same_pixels():
     other = labels_of("sky", "vehicle", "void")
     first, second = Fixed([[0, 1, 2, 3, 3]]), Fixed([[1, 1, 0, 0, 2]], other)
     pairs = ["car=Vehicle", "truck=Vehicle", "rider=nothing", "nothing=Void"]
-    models, data = reconcile_all([first, second], One([[1, 1, 0, 1, 2]]), pairs)
+    models, data = reconcile([first, second], One([[1, 1, 0, 1, 2]]), pairs)
     result = compare(*models, data)
     assert result.labels.names == ("Sky", "Vehicle", "Void", ELSE)
     assert [each.matrix.pixels for each in result.evaluations] == [4, 4]
@@ -134,11 +134,11 @@ def test_models_of_unlike_classes_are_compared_on_the_same_pixels():
 
 def test_a_class_that_no_model_has_is_refused_when_several_are_mapped():
     with pytest.raises(UserError, match="unknown class 'ridr': the classes are car, truck"):
-        reconcile_all([Fixed([[0]]), Fixed([[0]])], One([[0]]), ["ridr=nothing"])
+        reconcile([Fixed([[0]]), Fixed([[0]])], One([[0]]), ["ridr=nothing"])
 
 
 def test_254_classes_and_one_more_still_fit():
     data = labels_of(*(f"class {index}" for index in range(254)))
     model = SimpleNamespace(labels=labels_of(*data.names, "else"), description="")
-    mapped, _ = reconcile(model, One([[0]], data), ["else=nothing"])
+    (mapped,), _ = reconcile([model], One([[0]], data), ["else=nothing"])
     assert len(mapped.labels) == 255

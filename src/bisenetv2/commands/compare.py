@@ -63,7 +63,7 @@ def compare(
     from bisenetv2.evaluation.compare import compare as score
     from bisenetv2.evaluation.compare_report import print_comparison, write_comparison
     from bisenetv2.evaluation.html_report import Circumstances
-    from bisenetv2.evaluation.mapping import reconcile_all
+    from bisenetv2.evaluation.mapping import reconcile
     from bisenetv2.evaluation.protocols import Answering, FrameProtocol
     from bisenetv2.files import check_writable
     from bisenetv2.inference.segmenter import Segmenter
@@ -87,7 +87,7 @@ def compare(
         for segmenter, name in zip(segmenters, protocols, strict=True)
     ]
     if map:
-        looking, dataset = reconcile_all(looking, dataset, map)
+        looking, dataset = reconcile(looking, dataset, map)
     with progress_bar("compare", len(dataset)) as bar:
         result = score(looking[0], looking[1], dataset, lambda _: bar.advance())
     facts = [

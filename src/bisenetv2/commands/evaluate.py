@@ -102,7 +102,7 @@ def evaluate(
         segmenter = Segmenter(model, engine, threads=threads, scale=scale)
         looking: Answering = FrameProtocol(segmenter, protocol, window)
         if map:
-            looking, dataset = reconcile(looking, dataset, map)
+            (looking,), dataset = reconcile([looking], dataset, map)
         check_labels(looking.labels, dataset)
         if world is not None and world.size > len(dataset):
             raise UserError(

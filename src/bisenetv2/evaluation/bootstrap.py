@@ -34,9 +34,6 @@ class Resampled(NamedTuple):
     mean: Scores  # resamples: over the classes that the images have
 
 
-UNKNOWN = Interval(float("nan"), float("nan"))
-
-
 def resample(sums: npt.NDArray[np.int64]) -> Resampled:
     """Scores resamples of images, as many images each, drawn with replacement.
 
@@ -75,7 +72,7 @@ def interval(values: Scores) -> Interval:
     """Returns the bounds that hold the middle `LEVEL` of resampled values, `nan` left out."""
     known = values[~np.isnan(values)]
     if not known.size:
-        return UNKNOWN
+        return Interval(float("nan"), float("nan"))
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(known, [tail, 1 - tail])
     return Interval(float(low), float(high))

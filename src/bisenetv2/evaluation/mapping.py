@@ -49,82 +49,60 @@ def check_labels(labels: Labels, dataset: Dataset) -> None:
 
 
 def reconcile(
-    protocol: Answering, dataset: Dataset, pairs: Sequence[str]
-) -> tuple[Mapped, Dataset]:
-    """Makes a model answer in the classes of a dataset.
+    protocols: Sequence[Answering], dataset: Dataset, pairs: Sequence[str]
+) -> tuple[list[Answering], Dataset]:
+    """Makes models, whose classes may differ, answer in the classes of a dataset.
 
-    Classes of the same name, whatever its case, match by themselves. A class of the model that
+    Classes of the same name, whatever its case, match by themselves. A class of a model that
     matches none (`NAME=nothing`) counts as wrong wherever it is predicted; a class of the dataset
-    that the model does not know (`nothing=NAME`) is ignored.
+    that the models do not know (`nothing=NAME`) is ignored.
 
     Args:
-        protocol: The model.
+        protocols: The models. All are scored on the same pixels and classes.
         dataset: The dataset.
-        pairs: `MODEL=DATA` each, `nothing` standing for no class; `by-name` adds nothing.
+        pairs: `MODEL=DATA` each, `nothing` standing for no class; `by-name` adds nothing. One goes
+            to the models that have its class, and to all if none has it, which refuse it.
 
     Raises:
         UserError: If a pair cannot be read or names an unknown class, or a class is left over.
     """
-    ours, theirs = protocol.labels, dataset.labels
+    theirs = dataset.labels
     known = {name.casefold(): index for index, name in enumerate(theirs.names)}
-    target = {index: known.get(name.casefold()) for index, name in enumerate(ours.names)}
-    settled = {index for index, match in target.items() if match is not None}
-    ignored: set[int] = set()
-    for pair in pairs:
-        if pair == BY_NAME:
-            continue
-        mine, equals, other = (part.strip() for part in pair.partition("="))
-        if not equals or mine == other == NOTHING or not mine or not other:
-            raise UserError(
-                f"--map {pair}: write MODEL=DATA, NAME={NOTHING}, {NOTHING}=NAME or {BY_NAME}"
-            )
-        if mine == NOTHING:
-            ignored.add(theirs.index(other))
-        else:
-            index = ours.index(mine)
-            target[index] = None if other == NOTHING else theirs.index(other)
-            settled.add(index)
-    _refuse_leftovers(
-        "the model", ours, set(range(len(ours))) - settled, f"NAME=DATA or NAME={NOTHING}"
-    )
-    met = {match for match in target.values() if match is not None} | ignored
-    _refuse_leftovers(
-        dataset.name, theirs, set(range(len(theirs))) - met, f"MODEL=NAME or {NOTHING}=NAME"
-    )
-    labels = replace(theirs, raw_ids=None)
-    if None in target.values():
-        free = (color for color in ELSE_COLORS if color not in labels.palette)
-        palette = (*labels.palette, next(free, ELSE_COLORS[0]))
-        labels = replace(labels, names=(*labels.names, ELSE), palette=palette)
-    table = np.full(256, IGNORE_INDEX, np.uint8)
-    for index, match in target.items():
-        table[index] = len(theirs) if match is None else match
-    return Mapped(protocol, labels, table), Relabelled(dataset, labels, tuple(sorted(ignored)))
-
-
-def reconcile_all(
-    protocols: Sequence[Answering], dataset: Dataset, pairs: Sequence[str]
-) -> tuple[list[Answering], Dataset]:
-    """Makes several models answer in the classes of a dataset, on the same pixels.
-
-    Args:
-        protocols: The models, whose classes may differ.
-        dataset: The dataset.
-        pairs: As `reconcile` takes them. One goes to the models that have its class, and to all if
-            none has it, which refuse it.
-
-    Raises:
-        UserError: As `reconcile`.
-    """
-    names = {name for protocol in protocols for name in protocol.labels.names}
-    found = []
+    named = {name for protocol in protocols for name in protocol.labels.names}
+    given = [_parts(pair) for pair in pairs if pair != BY_NAME]
+    ignored = {theirs.index(other) for mine, other in given if mine == NOTHING}
+    tables, labels = [], replace(theirs, raw_ids=None)
     for protocol in protocols:
-        others = names.difference(protocol.labels.names)
-        own = [pair for pair in pairs if pair.partition("=")[0].strip() not in others]
-        found.append(reconcile(protocol, dataset, own))
-    # What one of them predicts beside the data's classes, all are scored with.
-    merged = max((data for _, data in found), key=lambda data: len(data.labels))
-    return [replace(mapped, labels=merged.labels) for mapped, _ in found], merged
+        ours = protocol.labels
+        targets = [known.get(name.casefold()) for name in ours.names]
+        left = {index for index, match in enumerate(targets) if match is None}
+        for mine, other in given:
+            if mine != NOTHING and (mine in ours.names or mine not in named):
+                index = ours.index(mine)
+                targets[index] = None if other == NOTHING else theirs.index(other)
+                left.discard(index)
+        _refuse_leftovers("the model", ours, left, f"NAME=DATA or NAME={NOTHING}")
+        unmet = set(range(len(theirs))) - ignored.union(targets)
+        _refuse_leftovers(dataset.name, theirs, unmet, f"MODEL=NAME or {NOTHING}=NAME")
+        table = np.full(256, IGNORE_INDEX, np.uint8)
+        table[: len(ours)] = [len(theirs) if match is None else match for match in targets]
+        tables.append(table)
+        if None in targets and len(labels) == len(theirs):
+            free = (color for color in ELSE_COLORS if color not in labels.palette)
+            palette = (*labels.palette, next(free, ELSE_COLORS[0]))
+            labels = replace(labels, names=(*labels.names, ELSE), palette=palette)
+    mapped = [Mapped(model, labels, table) for model, table in zip(protocols, tables, strict=True)]
+    return [*mapped], Relabelled(dataset, labels, tuple(ignored))
+
+
+def _parts(pair: str) -> tuple[str, str]:
+    """Takes `MODEL=DATA` apart."""
+    mine, _, other = (part.strip() for part in pair.partition("="))
+    if mine == other == NOTHING or not mine or not other:
+        raise UserError(
+            f"--map {pair}: write MODEL=DATA, NAME={NOTHING}, {NOTHING}=NAME or {BY_NAME}"
+        )
+    return mine, other
 
 
 def _refuse_leftovers(whose: str, labels: Labels, left: set[int], remedy: str) -> None:
@@ -161,10 +139,9 @@ class Relabelled(DatasetView):
     def __init__(self, dataset: Dataset, labels: Labels, ignored: tuple[int, ...]) -> None:
         """Takes the dataset's labels, perhaps with an additional class, and the ignored indices."""
         super().__init__(dataset, labels)
-        self._ignored = ignored
+        self._table = np.arange(256, dtype=np.uint8)
+        self._table[list(ignored)] = labels.ignore_index
 
     def __getitem__(self, index: int) -> Sample:
         image, mask = self.dataset[index]
-        table = np.arange(256, dtype=np.uint8)
-        table[list(self._ignored)] = self.labels.ignore_index
-        return Sample(image, table.take(mask))
+        return Sample(image, self._table.take(mask))

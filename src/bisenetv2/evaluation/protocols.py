@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, product
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
@@ -157,31 +157,20 @@ class FrameProtocol:
         Args:
             size: Height and width of the frame in pixels.
         """
-        segmenter, whole = self.segmenter, (slice(0, size[0]), slice(0, size[1]))
-        if self.name == "sliding":
-            return self._windows(size)
-        scale = self._scale(size)
+        window = self._window if self.name == "sliding" else size
+        height, width = (min(sides) for sides in zip(size, window, strict=True))
+        rows, columns = _stretches(size[0], height), _stretches(size[1], width)
+        scale, card = self._scale(size), self.segmenter.card
         ratios = RATIOS if self.name.startswith("multiscale") else (1.0,)
-        sizes = [network_size(size, segmenter.card, scale * ratio) for ratio in ratios]
+        sizes = [network_size((height, width), card, scale * ratio) for ratio in ratios]
         mirrored = (False, True) if self.name.endswith("flip") else (False,)
-        return [Look(*whole, network, mirror) for network in sizes for mirror in mirrored]
+        return [Look(*place) for place in product(rows, columns, sizes, mirrored)]
 
     def _scale(self, size: tuple[int, int]) -> float:
         """Side of the network's input over that of a frame of this size, at a ratio of 1."""
         if self.name in ("full", "sliding"):
             return 1.0
         return self.segmenter.scale or training_scale(size, self.segmenter.card)
-
-    def _windows(self, size: tuple[int, int]) -> list[Look]:
-        rows, columns = (_stretches(side, w) for side, w in zip(size, self._window, strict=True))
-        card = self.segmenter.card
-        return [
-            Look(
-                high, wide, network_size((high.stop - high.start, wide.stop - wide.start), card, 1)
-            )
-            for high in rows
-            for wide in columns
-        ]
 
     @property
     def _window(self) -> tuple[int, int]:
@@ -208,9 +197,7 @@ def _sizes(sizes: Iterable[tuple[int, int]]) -> str:
 
 
 def _stretches(side: int, window: int) -> list[slice]:
-    """Covers a side with evenly spaced windows that overlap by `OVERLAP` or more."""
-    if window >= side:
-        return [slice(0, side)]
+    """Covers a side with evenly spaced windows, no longer than it, that overlap enough."""
     count = 1 + int(np.ceil((side - window) / (window * (1 - OVERLAP))))
     starts = np.linspace(0, side - window, count).round().astype(int)
     return [slice(start, start + window) for start in starts.tolist()]
