@@ -14,7 +14,7 @@ from bisenetv2.evaluation.calibration import BINS, Calibration
 from bisenetv2.evaluation.confusion import largest_off_diagonal
 from bisenetv2.evaluation.evaluate import Evaluation
 from bisenetv2.evaluation.gallery import Gallery, Kept, difference, pictures
-from bisenetv2.evaluation.report import class_columns, percent, span, speed
+from bisenetv2.evaluation.report import card_facts, class_columns, percent, span, speed
 from bisenetv2.inference.machine import describe_machine
 from bisenetv2.inference.segmenter import Segmenter
 
@@ -116,9 +116,8 @@ def _classes(evaluation: Evaluation) -> str:
     if evaluation.categories is not None:
         named = zip(CITYSCAPES_CATEGORIES, evaluation.categories.iou, strict=True)
         each = [[page.esc(name), page.bar(iou), percent(iou)] for name, iou in named]
-        content.append(
-            page.table("The benchmark's categories.", ["category", "IoU", "IoU %"], each)
-        )
+        headings = ["category", "IoU", "IoU %"]
+        content.append(page.table("The benchmark's categories.", headings, each))
     return page.section("Classes", *content)
 
 
@@ -188,25 +187,8 @@ def _speed(evaluation: Evaluation, circumstances: Circumstances) -> str:
 
 def card_section(heading: str, circumstances: Circumstances) -> str:
     """Returns what is known of a model, as a part of a page."""
-    card = circumstances.card
-    height, width = card.frame_size
-    return page.section(
-        heading,
-        page.facts(
-            [
-                ("model", circumstances.model),
-                ("trained on", card.data),
-                ("terms of the data", card.data_licence),
-                ("frames", f"{width}×{height}, network at {card.input_scale:g} times their sides"),
-                ("recipe", card.recipe),
-                ("figure of merit", card.merit),
-                ("INT8", card.quantization),
-                ("origin", card.origin),
-                ("classes", ", ".join(card.labels.names)),
-                ("written by", f"bisenetv2 {card.version}" if card.version else ""),
-            ]
-        ),
-    )
+    known = {"model": circumstances.model, **card_facts(circumstances.card)}
+    return page.section(heading, page.facts(known.items()))
 
 
 def _definitions(evaluation: Evaluation) -> str:

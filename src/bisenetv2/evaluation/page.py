@@ -169,8 +169,8 @@ def bar_around(value: float, low: float, high: float, reach: float) -> str:
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Returns a list of names and texts (plain); those without a text are left out."""
-    items = (f"<dt>{esc(name)}</dt><dd>{esc(text)}</dd>" for name, text in pairs if text)
+    """Returns a list of names and texts (plain)."""
+    items = (f"<dt>{esc(name)}</dt><dd>{esc(text)}</dd>" for name, text in pairs)
     return f"<dl>{''.join(items)}</dl>"
 
 

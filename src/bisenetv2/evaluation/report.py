@@ -12,10 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bisenetv2.builtin_labels import CITYSCAPES_CATEGORIES
+from bisenetv2.card import ModelCard
 from bisenetv2.evaluation.bootstrap import Interval
 from bisenetv2.evaluation.confusion import iou_of, mean_of
 from bisenetv2.evaluation.evaluate import Evaluation
 from bisenetv2.files import atomic_path
+from bisenetv2.inference.segmenter import network_size
 from bisenetv2.labels import Labels
 
 
@@ -125,6 +127,23 @@ def write_image_scores(path: Path, evaluation: Evaluation) -> None:
             hits, truth, _ = sums.sum(axis=1)
             scores = (mean_of(iou), hits / truth if truth else math.nan, *iou)
             writer.writerow([name, *("" if math.isnan(s) else f"{s:.6f}" for s in scores)])
+
+
+def card_facts(card: ModelCard) -> dict[str, str]:
+    """Returns what a model says of itself, by name; what it does not say is left out."""
+    (height, width), (rows, columns) = card.frame_size, network_size(card.frame_size, card)
+    facts = {
+        "classes": f"{len(card.labels)}: {', '.join(card.labels.names)}",
+        "frames": f"of {width}×{height} in training, seen at {columns}×{rows}",
+        "merit": card.merit,
+        "data": card.data,
+        "licence of the data": card.data_licence,
+        "recipe": card.recipe,
+        "origin": card.origin,
+        "quantisation": card.quantization,
+        "written by": f"bisenetv2 {card.version}" if card.version else "",
+    }
+    return {name: text for name, text in facts.items() if text}
 
 
 def percent(score: float) -> str:
