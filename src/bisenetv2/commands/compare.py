@@ -78,22 +78,15 @@ def compare(
     if html is not None:
         check_writable(html, (data, first, second))
     dataset = open_dataset(data, split)
-    segmenters = [
-        Segmenter(model, runs, threads=threads, scale=factor)
-        for model, runs, factor in zip((first, second), engines, scales, strict=True)
-    ]
-    looking: list[Answering] = [
-        FrameProtocol(segmenter, name)
-        for segmenter, name in zip(segmenters, protocols, strict=True)
-    ]
+    facts, looking = [], list[Answering]()
+    for model, runs, name, factor in zip((first, second), engines, protocols, scales, strict=True):
+        segmenter = Segmenter(model, runs, threads=threads, scale=factor)
+        looking.append(FrameProtocol(segmenter, name))
+        facts.append(Circumstances.now(model, segmenter))
     if map:
         looking, dataset = reconcile(looking, dataset, map)
     with progress_bar("compare", len(dataset)) as bar:
         result = score(looking[0], looking[1], dataset, lambda _: bar.advance())
-    facts = [
-        Circumstances.now(model, segmenter)
-        for model, segmenter in zip((first, second), segmenters, strict=True)
-    ]
     if html is not None:
         write_comparison(html, result, (facts[0], facts[1]))
     if json:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from tyro.conf import Positional, arg
 
@@ -16,6 +17,8 @@ from bisenetv2.errors import UserError
 if TYPE_CHECKING:
     from bisenetv2.data.dataset import Dataset
     from bisenetv2.training.world import World
+
+T = TypeVar("T")
 
 EXAMPLES = """\
   bisenetv2 evaluate --data ../shared/camvid
@@ -88,23 +91,19 @@ def evaluate(
     from bisenetv2.inference.segmenter import Segmenter
     from bisenetv2.progress import progress_bar
 
-    inputs = (data,) if model is None else (data, model)
-    for path in (html, csv):
-        if path is not None:
-            check_writable(path, inputs)
-    if html is not None and csv is not None and html.resolve() == csv.resolve():
+    files = [path for path in (html, csv) if path is not None]
+    for path in files:
+        check_writable(path, (data,) if model is None else (data, model))
+    if len({path.resolve() for path in files}) < len(files):
         raise UserError(f"{csv}: is given to --html and to --csv; name two files")
     with _processes() as world:
-        if world is not None:
-            # Process 0 first: it may write down what it finds out about a folder.
-            world.share(lambda: len(_open(data, split, submit)))
-        dataset = _open(data, split, submit)
+        dataset = world.share(lambda: _open(data, split, submit))
         segmenter = Segmenter(model, engine, threads=threads, scale=scale)
         looking: Answering = FrameProtocol(segmenter, protocol, window)
         if map:
             (looking,), dataset = reconcile([looking], dataset, map)
         check_labels(looking.labels, dataset)
-        if world is not None and world.size > len(dataset):
+        if world.size > max(1, len(dataset)):
             raise UserError(
                 f"{dataset.name}: {len(dataset)} images for {world.size} processes; start fewer"
             )
@@ -114,8 +113,8 @@ def evaluate(
         observers = [] if html is None else [gallery.add]
         if submit is not None:
             observers.append(Submission(submit, looking.labels).add)
-        mine = dataset if world is None else SharedSamples(dataset, world.rank, world.size)
-        with progress_bar("evaluate", len(mine), world is None or world.writes) as bar:
+        mine = SharedSamples(dataset, world.rank, world.size)
+        with progress_bar("evaluate", len(mine), world.writes) as bar:
             result = score(
                 looking,
                 mine,
@@ -124,13 +123,12 @@ def evaluate(
                 calibration=Calibration(dataset.labels) if calibration else None,
                 observers=observers,
             )
-        if world is not None:
-            shares = world.gathered((result, gallery))
-            if not shares:
-                return 0
-            result = merge_shares([share for share, _ in shares])
-            for _, other in shares[1:]:
-                gallery.merge(other)
+        shares = world.gathered((result, gallery))
+    if not world.writes:
+        return 0
+    result = merge_shares([share for share, _ in shares])
+    for _, other in shares[1:]:
+        gallery.merge(other)
     circumstances = Circumstances.now(model, segmenter)
     if html is not None:
         write_report(html, result, gallery, circumstances)
@@ -143,18 +141,29 @@ def evaluate(
         return 0
     if submit is None or result.matrix.pixels:
         print_report(result, Console())
-    for path in (html, csv):
-        if path is not None:
-            print(f"written: {path}")
+    for path in files:
+        print(f"written: {path}")
     if submit is not None:
         print(f"written: {result.images} predictions in {submit}/")
     return 0
 
 
-def _processes() -> AbstractContextManager[World | None]:
+class _Alone:
+    """What `World` is to a process that torchrun did not start, without torch."""
+
+    rank, size, writes = 0, 1, True
+
+    def share(self, work: Callable[[], T]) -> T:
+        return work()
+
+    def gathered(self, value: T) -> list[T]:
+        return [value]
+
+
+def _processes() -> AbstractContextManager[World | _Alone]:
     """Joins the processes that torchrun started; without it there are none to join."""
     if "RANK" not in os.environ:
-        return nullcontext()
+        return nullcontext(_Alone())
     import torch
 
     from bisenetv2.training.world import joined
