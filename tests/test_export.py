@@ -25,8 +25,7 @@ from bisenetv2.errors import UserError  # noqa: E402
 from bisenetv2.evaluation.evaluate import evaluate  # noqa: E402
 from bisenetv2.evaluation.protocols import FrameProtocol  # noqa: E402
 from bisenetv2.export import int8_file, onnx_file  # noqa: E402
-from bisenetv2.export.agreement import agreement  # noqa: E402
-from bisenetv2.export.onnx_file import LEAST_AGREEMENT, export_onnx  # noqa: E402
+from bisenetv2.export.onnx_file import LEAST_AGREEMENT, agreement, export_onnx  # noqa: E402
 from bisenetv2.images import Image  # noqa: E402
 from bisenetv2.inference.engines import open_engine  # noqa: E402
 from bisenetv2.inference.model_file import read_card  # noqa: E402
@@ -199,8 +198,8 @@ def test_another_ending_is_refused_before_anything_is_read(name: str, tmp_path: 
         ("a.onnx", "--int8 --calibrate"),
         ("a.pth", "bisenetv2 import"),
         ("camvid-fp32", "--int8"),
-        ("run", "is a folder; name its best.safetensors"),
-        ("lost.onnx", "no such file"),
+        ("run", "best.safetensors"),
+        ("lost.onnx", "is no .safetensors"),
     ],
 )
 def test_what_is_no_checkpoint_is_told_its_road(

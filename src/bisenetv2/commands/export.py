@@ -76,7 +76,11 @@ def export(
             "exported from"
         )
     if not int8 and not is_checkpoint:
-        raise UserError(f"{model}: {_why_not(model)}")
+        raise UserError(
+            f"{model}: is no .safetensors that training wrote, as runs/x/best.safetensors; see "
+            "`bisenetv2 import` for other projects' files; for INT8 of a model file add --int8 "
+            "--calibrate DATA"
+        )
     target = output or model.with_suffix(".int8.onnx" if int8 else ".onnx")
     if target.resolve() == model.resolve():
         raise UserError(f"{target}: is the model itself; name another file with --output")
@@ -116,21 +120,6 @@ def export(
         )  # fmt: skip
     _print_int8(result, target)
     return 0
-
-
-def _why_not(model: Path) -> str:
-    """Says why there is nothing to export of a model, and what to do."""
-    from bisenetv2.inference.model_file import EMBEDDED_MODELS
-
-    if model.is_dir():
-        return "is a folder; name its best.safetensors"
-    if str(model) not in EMBEDDED_MODELS and not model.is_file():
-        return "no such file; name a .safetensors that training wrote"
-    if str(model) in EMBEDDED_MODELS or model.suffix.lower() == ".onnx":
-        return "is a model file already; for INT8 add --int8 --calibrate DATA"
-    return (
-        "is no .safetensors that training wrote; see `bisenetv2 import` for other projects' files"
-    )
 
 
 def _print_int8(result: Int8Export, target: Path) -> None:

@@ -17,10 +17,9 @@ from bisenetv2.data.dataset import Dataset, SpreadSamples
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate
 from bisenetv2.evaluation.protocols import FrameProtocol
-from bisenetv2.export.agreement import agreement
 from bisenetv2.export.depthwise import repeat_inputs
 from bisenetv2.export.fit import fit
-from bisenetv2.export.onnx_file import write_card
+from bisenetv2.export.onnx_file import agreement, write_card
 from bisenetv2.export.quantize import by_sensitivity, quantize, release
 from bisenetv2.files import atomic_path, writing
 from bisenetv2.inference.benchmark import NETWORK, interleave, time_stages
@@ -44,25 +43,31 @@ TIMED_FRAMES = 15
 
 @dataclass(frozen=True)
 class Int8Export:
-    """What became of a model file in INT8."""
+    """What becomes of a model file in INT8."""
 
     fp32: Evaluation
     int8: dict[str, Evaluation]
     """By engine: each rounds in its own way, and on some CPUs one loses what another does not."""
 
-    milliseconds: tuple[float, float]
-    """Median time of the network in FP32 and in INT8."""
-
-    agreement: float
-    """Share of pixels to which both give the same class, 0 to 1, on `TIMED_FRAMES` frames."""
-
     floating: tuple[str, ...]
     """Layers left in floating point because of what they lose in INT8."""
 
+    milliseconds: tuple[float, float] = (math.nan, math.nan)
+    """Median time of the network in FP32 and in INT8."""
+
+    agreement: float = math.nan
+    """Share of pixels to which both give the same class, 0 to 1, on `TIMED_FRAMES` frames."""
+
+    @property
+    def lost(self) -> dict[str, float]:
+        """Points of mIoU lost by engine, 0 to 100; negative where INT8 is better."""
+        fp32 = self.fp32.matrix.mean_iou
+        return {name: 100 * (fp32 - score.matrix.mean_iou) for name, score in self.int8.items()}
+
     @property
     def drop(self) -> float:
-        """Points of mIoU lost on the worst engine, 0 to 100; negative where INT8 is better."""
-        return _points_lost(self.fp32, self.int8)
+        """Points of mIoU lost on the worst engine."""
+        return max(self.lost.values())
 
 
 def export_int8(
@@ -110,7 +115,7 @@ def export_int8(
     note = f"INT8, calibrated on {len(calibration)} frames of {calibration.name}"
     with atomic_path(output) as temporary, TemporaryDirectory(prefix="bisenetv2-int8-") as folder:
 
-        def attempt(floating: Sequence[str]) -> _Attempt:
+        def attempt(floating: Sequence[str]) -> Int8Export:
             path = Path(folder) / f"{len(floating)}.onnx"
             more = f"; in floating point: {', '.join(floating)}" if floating else ""
             model = release(quantised, original, floating)
@@ -121,8 +126,8 @@ def export_int8(
             after: dict[str, Evaluation] = {
                 name: evaluate(FrameProtocol(Segmenter(path, name)), drop_on) for name in engines
             }
-            result = _Attempt(path, tuple(floating), after, _points_lost(before, after))
-            lost = " and ".join(f"{_points_lost(before, {n: after[n]}):.2f} in {n}" for n in after)
+            result = Int8Export(before, after, tuple(floating))
+            lost = " and ".join(f"{points:.2f} in {name}" for name, points in result.lost.items())
             tell(f"points lost with {len(floating)} sensitive layers in FP32: {lost}")
             return result
 
@@ -137,10 +142,10 @@ def export_int8(
                 f"{best.drop:.2f} points on {drop_on.name}; allow more than {max_drop:g} with "
                 "--max-drop"
             )
-        int8 = Segmenter(best.path)
+        path = Path(folder) / f"{len(best.floating)}.onnx"
+        int8, model = Segmenter(path), onnx.load(path)
         agreed = agreement(fp32, int8, SpreadSamples(drop_on, TIMED_FRAMES))
         milliseconds = _network_times(fp32, int8, drop_on)
-        model = onnx.load(best.path)
         card = replace(int8.card, quantization=f"{int8.card.quantization}; {_proof(best, drop_on)}")
         if score_on is not None:
             tell(f"scoring on {score_on.name}")
@@ -148,22 +153,12 @@ def export_int8(
         write_card(model, card)
         with writing(output):
             onnx.save(model, temporary)
-    return Int8Export(before, best.score, milliseconds, agreed, best.floating)
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """A quantised file and what it scores."""
-
-    path: Path
-    floating: tuple[str, ...]
-    score: dict[str, Evaluation]
-    drop: float
+    return replace(best, milliseconds=milliseconds, agreement=agreed)
 
 
 def _fewest(
-    order: Sequence[str], attempt: Callable[[Sequence[str]], _Attempt], max_drop: float
-) -> _Attempt:
+    order: Sequence[str], attempt: Callable[[Sequence[str]], Int8Export], max_drop: float
+) -> Int8Export:
     """Finds by bisection how many of the layers, in their order, it takes; at most all but one."""
     least, enough = 0, max(len(order) - 1, 0)  # `least` layers are known to be too few
     best = attempt(order[:enough])
@@ -179,16 +174,12 @@ def _fewest(
     return best
 
 
-def _points_lost(before: Evaluation, after: dict[str, Evaluation]) -> float:
-    return max(100 * (before.matrix.mean_iou - score.matrix.mean_iou) for score in after.values())
-
-
-def _proof(attempt: _Attempt, drop_on: Dataset) -> str:
+def _proof(found: Int8Export, drop_on: Dataset) -> str:
     """Tells what was lost where: on another kind of CPU the same file may lose more."""
     instructions = describe_machine().instructions
     on = f" with {', '.join(instructions)}" if instructions else ""
-    engines = " and ".join(attempt.score)
-    return f"{attempt.drop:.2f} points of mIoU lost on {drop_on.name} by {engines} on a CPU{on}"
+    engines = " and ".join(found.int8)
+    return f"{found.drop:.2f} points of mIoU lost on {drop_on.name} by {engines} on a CPU{on}"
 
 
 def _prepared(segmenter: Segmenter, dataset: Dataset) -> Iterator[Frames]:

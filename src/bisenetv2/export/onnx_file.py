@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from torch.export import Dim
@@ -19,10 +20,11 @@ from bisenetv2.data.dataset import Dataset
 from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import evaluate
 from bisenetv2.evaluation.protocols import FrameProtocol
-from bisenetv2.export.agreement import agreement
 from bisenetv2.files import atomic_path, writing
+from bisenetv2.images import Image
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.torch_engine import TorchEngine
+from bisenetv2.labels import Mask
 from bisenetv2.network.bisenetv2 import STRIDE
 from bisenetv2.network.checkpoint import load_checkpoint
 from bisenetv2.network.frames import FrameNetwork
@@ -86,6 +88,28 @@ def export_onnx(
             with writing(output):
                 onnx.save(proto, temporary)
     return share
+
+
+def agreement(
+    first: Callable[[Image], Mask], second: Callable[[Image], Mask], frames: Dataset
+) -> float:
+    """Runs both segmenters on every frame of a dataset.
+
+    Returns:
+        Share of all pixels to which both give the same class, 0 to 1.
+
+    Raises:
+        UserError: If there is no frame.
+    """
+    if len(frames) == 0:
+        raise UserError(f"{frames.name}: no frames to compare on; name a split that has some")
+    equal = pixels = 0
+    for index in range(len(frames)):
+        frame = frames[index].image
+        mask = first(frame)
+        equal += int(np.count_nonzero(mask == second(frame)))
+        pixels += mask.size
+    return equal / pixels
 
 
 def to_onnx(model: FrameNetwork, card: ModelCard) -> onnx.ModelProto:

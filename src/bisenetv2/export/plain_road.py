@@ -169,9 +169,10 @@ def write_untrained(config: BiSeNetV2Config, size: tuple[int, int], output: Path
         output: File to write (`.safetensors`).
     """
     torch.manual_seed(0)
-    labels = next((x for x in BUILTIN.values() if len(x) == config.num_classes), None)
+    classes = range(config.num_classes)
+    numbered = Labels(tuple(f"class {index}" for index in classes), tuple(map(voc_color, classes)))
     card = ModelCard(
-        labels=labels or _numbered_labels(config.num_classes),
+        labels=next((x for x in BUILTIN.values() if len(x) == len(classes)), numbered),
         frame_size=size,
         logits_stride=config.logits_stride,
         data=UNTRAINED,
@@ -201,9 +202,3 @@ def open_in_torch(path: Path, threads: int | None) -> TorchEngine:
         raise UserError(f"{path}: torch cannot read the weights back; take the checkpoint")
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TorchEngine(model, threads)
-
-
-def _numbered_labels(count: int) -> Labels:
-    return Labels(
-        tuple(f"class {index}" for index in range(count)), tuple(map(voc_color, range(count)))
-    )

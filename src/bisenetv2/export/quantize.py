@@ -21,6 +21,7 @@ from copy import deepcopy
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,12 @@ def quantize(model: onnx.ModelProto, frames: Iterable[Frames]) -> onnx.ModelProt
         from onnxruntime import quantization
     except ModuleNotFoundError as error:
         raise require("onnxruntime", "train") from error
-    reader = _reader(quantization.CalibrationDataReader, frames)
+    feeds = ({"frame": frame} for frame in frames)
+    first = next(feeds, None)
+    if first is None:
+        raise UserError("no frame to calibrate on: name data and a split that hold some")
+    whole = chain([first], feeds)
+    reader = SimpleNamespace(get_next=lambda: next(whole, None))
     with TemporaryDirectory(prefix="bisenetv2-int8-") as folder, quiet(None):
         source, path = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)  # given the model itself, the quantizer would change it
@@ -232,12 +238,3 @@ def _prune(graph: onnx.GraphProto) -> None:
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(constants)
-
-
-def _reader(base: type, frames: Iterable[Frames]) -> Any:
-    iterator = iter(frames)
-    first = next(iterator, None)
-    if first is None:
-        raise UserError("no frame to calibrate on: name data and a split that hold some")
-    feeds = ({"frame": frame} for frame in chain([first], iterator))
-    return type("Reader", (base,), {"get_next": lambda self: next(feeds, None)})()
