@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -41,10 +42,7 @@ Options of a verb: bisenetv2 VERB --help. Any verb takes --debug, which shows tr
 Exit codes: 0 done, 1 done in part, 2 a mistake in what was given, 130 and 143 stopped by a signal.
 """
 
-VERBS = (
-    "demo", "predict", "serve", "info", "evaluate", "compare", "check", "train", "recipes",
-    "cooldown", "runs", "export", "import", "convert-labels", "benchmark",
-)  # fmt: skip
+VERBS = tuple(dict.fromkeys(re.findall(r"^  bisenetv2 (\S+)", HELP, re.MULTILINE)))
 
 MODULES = {"import": "import_checkpoint", "convert-labels": "convert_labels"}
 """Modules of verbs that are no names in Python; the others are called like their verb."""
@@ -90,41 +88,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"did you mean {close[0]}?" if close else f"the verbs are {', '.join(VERBS)}"
         print(f"bisenetv2: unknown verb {verb!r}: {hint}", file=sys.stderr)
         return 2
-    debug = "--debug" in rest
     try:
-        name = MODULES.get(verb, verb)
-        command = import_module(f"bisenetv2.commands.{name}")
-        if "-h" in rest or "--help" in rest:
-            print(command.EXAMPLES)
-        rest = [word for word in rest if word != "--debug"]
-        if hasattr(command, "main"):  # reads its arguments itself
-            code: int = command.main(rest)
-        else:
-            import tyro
-
-            code = tyro.cli(getattr(command, name), prog=f"bisenetv2 {verb}", args=rest)
-        return code
-    except UserError as error:
-        if debug:
-            raise
-        return _complain(verb, error)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if debug or package not in EXTRA_OF_PACKAGE:
-            raise
-        return _complain(verb, require(package, EXTRA_OF_PACKAGE[package]))
-    except MemoryError as error:
-        if debug:
-            raise
-        return _complain(verb, UserError(f"there is not enough memory {error}".rstrip()))
+        return _run(verb, [word for word in rest if word != "--debug"])
     except BrokenPipeError:  # whoever reads the output has had enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:  # a path that cannot even be looked at, or a disk that fails
-        if debug or not error.strerror:
+    except (UserError, ModuleNotFoundError, MemoryError, OSError) as error:
+        line = _in_one_line(error)
+        if "--debug" in rest or not line:
             raise
-        what = f"{error.filename}: " if error.filename is not None else ""
-        return _complain(verb, UserError(f"{what}{error.strerror}; check the path"))
+        print(f"bisenetv2 {verb}: {line}", file=sys.stderr)
+        return 2
     except StoppedError as error:
         print(f"bisenetv2 {verb}: {error}", file=sys.stderr)
         return 128 + error.signal
@@ -133,6 +107,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _complain(verb: str, error: UserError) -> int:
-    print(f"bisenetv2 {verb}: {error}", file=sys.stderr)
-    return 2
+def _run(verb: str, words: list[str]) -> int:
+    """Runs a verb with the words after it; returns its exit code."""
+    name = MODULES.get(verb, verb)
+    command = import_module(f"bisenetv2.commands.{name}")
+    if "-h" in words or "--help" in words:
+        print(command.EXAMPLES)
+    if hasattr(command, "main"):  # reads its arguments itself
+        code: int = command.main(words)
+    else:
+        import tyro
+
+        code = tyro.cli(getattr(command, name), prog=f"bisenetv2 {verb}", args=words)
+    return code
+
+
+def _in_one_line(error: Exception) -> str:
+    """Says what the user can do about an error; empty if it is none of the user's."""
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        extra = EXTRA_OF_PACKAGE.get(package)
+        return str(require(package, extra)) if extra else ""
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory {error}".rstrip()
+    if isinstance(error, OSError):  # a path that cannot even be looked at, or a disk that fails
+        what = f"{error.filename}: " if error.filename is not None else ""
+        return f"{what}{error.strerror}; check the path" if error.strerror else ""
+    return str(error)

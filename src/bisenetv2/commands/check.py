@@ -6,14 +6,15 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from tyro.conf import Positional, arg
 
 from bisenetv2.data.check.finding import counted
 from bisenetv2.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from bisenetv2.data.check.run import Report, Statistics
 
 EXAMPLES = """\
@@ -87,9 +88,6 @@ def _write_sheet(report: Report, sheet: Path | None) -> str:
 
 def _print(report: Report, quick: bool) -> None:
     """Prints what there is, the findings, the table of classes and what to train with."""
-    from rich.console import Console
-    from rich.text import Text
-
     console = Console(soft_wrap=True)  # a finding is one line, however narrow the terminal
     listing, s = report.listing, report.statistics
     pairs = ", ".join(f"{count:,} {split}" for split, count in report.pairs.items())
@@ -99,17 +97,14 @@ def _print(report: Report, quick: bool) -> None:
         style = line.partition(":")[0]
         console.print(Text(line, {"error": "red", "warning": "yellow"}.get(style, "")))
     if listing.labels is not None and not quick and any(s.images):
-        _print_classes(report, Console())
+        _print_classes(report)
     for line in _advice(s, quick):
         console.print(Text(line))
     warnings = len(report.findings) - report.errors
     console.print(Text(f"{counted(report.errors, 'error')}, {counted(warnings, 'warning')}"))
 
 
-def _print_classes(report: Report, console: Console) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
+def _print_classes(report: Report) -> None:
     s, labels = report.statistics, report.listing.labels
     table = Table()
     table.add_column("class", overflow="fold")
@@ -118,13 +113,10 @@ def _print_classes(report: Report, console: Console) -> None:
     for index, name in enumerate(labels.names if labels is not None else ()):
         shares = [100 * row[index] / max(1, sum(row)) for row in s.pixels.values()]
         # `Text`: a name such as "[road]" is printed, not read as markup.
-        table.add_row(
-            Text(name),
-            *(f"{x:.2f}" for x in shares),
-            f"{s.images[index]:,}",
-            f"{s.weights[index]:.2f}",
-        )
-    console.print(table)
+        numbers = [f"{x:.2f}" for x in (*shares, s.weights[index])]
+        numbers.insert(-1, f"{s.images[index]:,}")
+        table.add_row(Text(name), *numbers)
+    Console().print(table)
 
 
 def _advice(s: Statistics, quick: bool) -> list[str]:

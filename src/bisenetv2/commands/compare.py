@@ -7,6 +7,7 @@ from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from rich.console import Console
 from tyro.conf import Positional, arg
 
 from bisenetv2 import __version__
@@ -57,8 +58,6 @@ def compare(
         html: Write a report with pictures, one file.
         json: Print one JSON object in place of the table.
     """
-    from rich.console import Console
-
     from bisenetv2.data.catalogue import open_dataset
     from bisenetv2.evaluation.compare import compare as score
     from bisenetv2.evaluation.compare_report import print_comparison, write_comparison

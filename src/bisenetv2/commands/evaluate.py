@@ -9,6 +9,7 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
+from rich.console import Console
 from tyro.conf import Positional, arg
 
 from bisenetv2 import __version__
@@ -74,8 +75,6 @@ def evaluate(
         submit: Write predictions to this folder as the Cityscapes test server takes them.
         json: Print one JSON object in place of the table.
     """
-    from rich.console import Console
-
     from bisenetv2.data.dataset import SharedSamples
     from bisenetv2.evaluation.boundary import SHARE, BoundaryScores
     from bisenetv2.evaluation.calibration import Calibration

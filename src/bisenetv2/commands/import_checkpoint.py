@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
@@ -29,15 +29,7 @@ def import_checkpoint(
     output: Annotated[Path | None, arg(aliases=["-o"])] = None,
     entry: str | None = None,
     labels: str | None = None,
-    family: Literal[
-        "auto",
-        "coincheung-first",
-        "coincheung-2020-05",
-        "coincheung-2020-09",
-        "coincheung-2021-07",
-        "mmseg",
-        "paddleseg",
-    ] = "auto",
+    family: str = "auto",
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
     bgr: bool = False,
@@ -54,7 +46,8 @@ def import_checkpoint(
         entry: Name of the weights to take, where the file holds several, as `state_dict_ema`.
         labels: cityscapes, coco-stuff, ade20k, voc, camvid, or a JSON file of labels; by default
             the data set that has this number of classes.
-        family: Whose network it is; found by names and shapes unless named.
+        family: Whose network it is: coincheung-first, coincheung-2020-05, coincheung-2020-09,
+            coincheung-2021-07, mmseg or paddleseg; auto finds it by names and shapes.
         mean: Mean of the input, RGB, 0 to 255; by default the project's.
         std: Deviation of the input, RGB, on the same scale.
         bgr: The network was trained on frames with blue first; it is turned to take RGB.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from json import dumps
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import Positional
 
@@ -26,7 +26,8 @@ def recipes(name: Annotated[str, Positional] = "", *, json: bool = False) -> int
     """
     if json:
         chosen = {name: find_recipe(name)} if name else CATALOGUE
-        print(_as_json(chosen))
+        content = {name: asdict(named) for name, named in chosen.items()}
+        print(dumps(content, indent=2, ensure_ascii=False))
     elif name:
         _show(name, find_recipe(name))
     else:
@@ -66,8 +67,3 @@ def _crop(named: NamedRecipe) -> str:
     (height, width), scale = named.recipe.crop, named.recipe.input_scale
     text = f"{width}×{height}"
     return text if scale == 1 else f"{text} → {width * scale:.0f}×{height * scale:.0f}"
-
-
-def _as_json(chosen: dict[str, NamedRecipe]) -> str:
-    content: dict[str, Any] = {name: asdict(named) for name, named in chosen.items()}
-    return dumps(content, indent=2, ensure_ascii=False)

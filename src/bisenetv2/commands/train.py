@@ -19,6 +19,7 @@ from bisenetv2.training.recipes import CATALOGUE, NamedRecipe, find_recipe
 
 if TYPE_CHECKING:
     from bisenetv2.data.check.finding import Finding
+    from bisenetv2.data.dataset import Dataset
     from bisenetv2.training.world import World
 
 EXAMPLES = """\
@@ -102,14 +103,13 @@ def look_at(recipe: Recipe, data: str, world: World) -> None:
     Raises:
         UserError: If training would stop at it, or its figures would be false.
     """
-    from bisenetv2.data.catalogue import open_dataset
     from bisenetv2.data.check.run import quick_check
 
     def found() -> list[Finding]:
-        findings = quick_check(open_dataset(data, recipe.split), recipe.crop)
-        return findings + (quick_check(open_dataset(data, recipe.val_split)) if validated else [])
+        dataset, val_dataset = _opened(recipe, data)
+        findings = quick_check(dataset, recipe.crop)
+        return findings if val_dataset is None else findings + quick_check(val_dataset)
 
-    validated = validates(recipe)
     findings = world.share(found)
     errors = [str(finding) for finding in findings if finding.severity == "error"]
     if errors:
@@ -123,9 +123,13 @@ def look_at(recipe: Recipe, data: str, world: World) -> None:
             print(finding, file=sys.stderr)
 
 
-def validates(recipe: Recipe) -> bool:
-    """Whether a run reads its validation split."""
-    return bool(recipe.val_split) and not recipe.overfit
+def _opened(recipe: Recipe, data: str) -> tuple[Dataset, Dataset | None]:
+    """Opens what a recipe trains on and, if there is any, what it validates on."""
+    from bisenetv2.data.catalogue import open_dataset
+
+    validates = recipe.val_split and not recipe.overfit
+    val_dataset = open_dataset(data, recipe.val_split) if validates else None
+    return open_dataset(data, recipe.split), val_dataset
 
 
 def train_once(
@@ -144,10 +148,7 @@ def train_once(
     from bisenetv2.training.loop import train as train_loop
     from bisenetv2.training.run_folder import RunConfig, RunFolder
 
-    if world.size > 1:  # process 0 first: it may write down what it finds out about a folder
-        world.share(lambda: len(open_dataset(data, recipe.split)))
-    dataset = open_dataset(data, recipe.split)
-    val_dataset = open_dataset(data, recipe.val_split) if validates(recipe) else None
+    dataset, val_dataset = world.share(lambda: _opened(recipe, data))
     mixed = open_dataset(STREETS, "train") if recipe.streets_share else None
     # Several processes would have to agree on a step at every step: they end where they are.
     stopping = stop_on_signal() if world.size == 1 else nullcontext(Stop())
