@@ -1,6 +1,7 @@
 """The command `bisenetv2`: a verb a module of `commands`, imported when it runs.
 
-Its function, which is called like the module, declares the options.
+Its function, which is called like the module, declares the options; the module's docstring has
+examples.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from textwrap import indent
 
 from bisenetv2 import __version__
 from bisenetv2.errors import StoppedError, UserError, require
@@ -112,7 +114,8 @@ def _run(verb: str, words: list[str]) -> int:
     name = MODULES.get(verb, verb)
     command = import_module(f"bisenetv2.commands.{name}")
     if "-h" in words or "--help" in words:
-        print(command.EXAMPLES)
+        examples = (command.__doc__ or "").partition("\n\n")[2]
+        print(getattr(command, "EXAMPLES", indent(examples, "  ")))
     if hasattr(command, "main"):  # reads its arguments itself
         code: int = command.main(words)
     else:

@@ -1,4 +1,10 @@
-"""`bisenetv2 check`: what is wrong with a data set, before hours are spent on it."""
+"""`bisenetv2 check`: what is wrong with a data set, before hours are spent on it.
+
+bisenetv2 check ../shared/camvid
+bisenetv2 check data --sheet sheet.jpg
+bisenetv2 check data --quick
+bisenetv2 check data/dataset.yaml --json > findings.json
+"""
 
 from __future__ import annotations
 
@@ -16,13 +22,6 @@ from bisenetv2.errors import UserError
 
 if TYPE_CHECKING:
     from bisenetv2.data.check.run import Report, Statistics
-
-EXAMPLES = """\
-  bisenetv2 check ../shared/camvid
-  bisenetv2 check data --sheet sheet.jpg
-  bisenetv2 check data --quick
-  bisenetv2 check data/dataset.yaml --json > findings.json
-"""
 
 SHEET = Path("check.jpg")
 

@@ -1,4 +1,12 @@
-"""`bisenetv2 compare`: two models, engines or protocols on the same frames."""
+"""`bisenetv2 compare`: two models, engines or protocols on the same frames.
+
+bisenetv2 compare camvid-fp32 camvid --data ../shared/camvid
+bisenetv2 compare old.onnx new.onnx --data ../shared/camvid --split val --html compare.html
+bisenetv2 compare camvid camvid --data ../shared/camvid --engine openvino onnxruntime
+bisenetv2 compare camvid camvid --data ../shared/camvid --protocol resized flip
+bisenetv2 compare camvid camvid --data ../shared/camvid --scale 1 1.5
+bisenetv2 compare camvid other.onnx --data ../shared/camvid --map truck=Car rider=nothing
+"""
 
 from __future__ import annotations
 
@@ -12,15 +20,6 @@ from tyro.conf import Positional, arg
 
 from bisenetv2 import __version__
 from bisenetv2.errors import UserError
-
-EXAMPLES = """\
-  bisenetv2 compare camvid-fp32 camvid --data ../shared/camvid
-  bisenetv2 compare old.onnx new.onnx --data ../shared/camvid --split val --html compare.html
-  bisenetv2 compare camvid camvid --data ../shared/camvid --engine openvino onnxruntime
-  bisenetv2 compare camvid camvid --data ../shared/camvid --protocol resized flip
-  bisenetv2 compare camvid camvid --data ../shared/camvid --scale 1 1.5
-  bisenetv2 compare camvid other.onnx --data ../shared/camvid --map truck=Car rider=nothing
-"""
 
 
 def compare(

@@ -1,4 +1,13 @@
-"""`bisenetv2 convert-labels`: labels of other tools to index masks and back."""
+r"""`bisenetv2 convert-labels`: labels of other tools to index masks and back.
+
+bisenetv2 convert-labels labelme/ -o own
+bisenetv2 convert-labels instances_train.json --images train/ --split train -o own
+bisenetv2 convert-labels instances_val.json --images val/ --split val -o own \
+    --classes own/classes.txt
+bisenetv2 convert-labels yolo/ -o own
+bisenetv2 convert-labels colours/ --classes labelmap.txt -o own
+bisenetv2 convert-labels own/masks --to coco -o shared
+"""
 
 from __future__ import annotations
 
@@ -7,16 +16,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
-
-EXAMPLES = """\
-  bisenetv2 convert-labels labelme/ -o own
-  bisenetv2 convert-labels instances_train.json --images train/ --split train -o own
-  bisenetv2 convert-labels instances_val.json --images val/ --split val -o own \\
-      --classes own/classes.txt
-  bisenetv2 convert-labels yolo/ -o own
-  bisenetv2 convert-labels colours/ --classes labelmap.txt -o own
-  bisenetv2 convert-labels own/masks --to coco -o shared
-"""
 
 
 def convert_labels(

@@ -1,4 +1,8 @@
-"""`bisenetv2 cooldown`: bring a trunk's rate down to nothing and ship what comes of it."""
+"""`bisenetv2 cooldown`: bring a trunk's rate down to nothing and ship what comes of it.
+
+bisenetv2 cooldown runs/x
+bisenetv2 cooldown runs/x --iterations 2000 --run runs/shipped
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,6 @@ from typing import Annotated
 from tyro.conf import Positional
 
 from bisenetv2.errors import UserError
-
-EXAMPLES = """\
-  bisenetv2 cooldown runs/x
-  bisenetv2 cooldown runs/x --iterations 2000 --run runs/shipped
-"""
 
 
 def cooldown(

@@ -1,4 +1,13 @@
-"""`bisenetv2 evaluate`: score a model on a split of a dataset."""
+"""`bisenetv2 evaluate`: score a model on a split of a dataset.
+
+bisenetv2 evaluate --data ../shared/camvid
+bisenetv2 evaluate --data ../shared/camvid --split val --html report.html --csv images.csv
+bisenetv2 evaluate runs/camvid/best.safetensors --data ../shared/camvid --split val --json
+bisenetv2 evaluate city.safetensors --data cityscapes --split val --protocol full
+bisenetv2 evaluate city.safetensors --data cityscapes --split test --submit predictions
+bisenetv2 evaluate other.onnx --data ../shared/camvid --map by-name truck=Car rider=nothing
+torchrun --nproc-per-node 4 -m bisenetv2 evaluate city.safetensors --data cityscapes --split val
+"""
 
 from __future__ import annotations
 
@@ -20,16 +29,6 @@ if TYPE_CHECKING:
     from bisenetv2.training.world import World
 
 T = TypeVar("T")
-
-EXAMPLES = """\
-  bisenetv2 evaluate --data ../shared/camvid
-  bisenetv2 evaluate --data ../shared/camvid --split val --html report.html --csv images.csv
-  bisenetv2 evaluate runs/camvid/best.safetensors --data ../shared/camvid --split val --json
-  bisenetv2 evaluate city.safetensors --data cityscapes --split val --protocol full
-  bisenetv2 evaluate city.safetensors --data cityscapes --split test --submit predictions
-  bisenetv2 evaluate other.onnx --data ../shared/camvid --map by-name truck=Car rider=nothing
-  torchrun --nproc-per-node 4 -m bisenetv2 evaluate city.safetensors --data cityscapes --split val
-"""
 
 
 def evaluate(

@@ -1,4 +1,11 @@
-"""`bisenetv2 export`: checkpoint to model file, FP32 or INT8, with proof of what it is worth."""
+"""`bisenetv2 export`: checkpoint to model file, FP32 or INT8, with proof of what it is worth.
+
+bisenetv2 export runs/camvid/best.safetensors -o model.onnx
+bisenetv2 export runs/camvid/best.safetensors --data ../shared/camvid --score-split test
+bisenetv2 export runs/camvid/best.safetensors --input-scale 1.5
+bisenetv2 export runs/camvid/best.safetensors -o int8.onnx --int8 --calibrate ../shared/camvid
+bisenetv2 export model.onnx -o int8.onnx --int8 --calibrate ../shared/camvid --max-drop 0.2
+"""
 
 from __future__ import annotations
 
@@ -13,14 +20,6 @@ from bisenetv2.errors import UserError
 
 if TYPE_CHECKING:
     from bisenetv2.export.int8_file import Int8Export
-
-EXAMPLES = """\
-  bisenetv2 export runs/camvid/best.safetensors -o model.onnx
-  bisenetv2 export runs/camvid/best.safetensors --data ../shared/camvid --score-split test
-  bisenetv2 export runs/camvid/best.safetensors --input-scale 1.5
-  bisenetv2 export runs/camvid/best.safetensors -o int8.onnx --int8 --calibrate ../shared/camvid
-  bisenetv2 export model.onnx -o int8.onnx --int8 --calibrate ../shared/camvid --max-drop 0.2
-"""
 
 
 def export(

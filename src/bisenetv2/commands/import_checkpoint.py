@@ -1,4 +1,11 @@
-"""`bisenetv2 import`: bring in a checkpoint of another project."""
+"""`bisenetv2 import`: bring in a checkpoint of another project.
+
+bisenetv2 import model_final_v2_city.pth -o city.safetensors
+bisenetv2 import model.pdparams -o city.safetensors --labels cityscapes
+bisenetv2 import mine.pth -o mine.safetensors --labels labels.json --mean 127.5 127.5 127.5
+bisenetv2 import mine.pth -o mine.safetensors --entry state_dict_ema
+bisenetv2 import backbone_v2.pth -o trunk.safetensors
+"""
 
 from __future__ import annotations
 
@@ -13,14 +20,6 @@ from bisenetv2.errors import UserError
 if TYPE_CHECKING:
     from bisenetv2.importing.convert import Conversion
     from bisenetv2.importing.foreign_file import ForeignFile
-
-EXAMPLES = """\
-  bisenetv2 import model_final_v2_city.pth -o city.safetensors
-  bisenetv2 import model.pdparams -o city.safetensors --labels cityscapes
-  bisenetv2 import mine.pth -o mine.safetensors --labels labels.json --mean 127.5 127.5 127.5
-  bisenetv2 import mine.pth -o mine.safetensors --entry state_dict_ema
-  bisenetv2 import backbone_v2.pth -o trunk.safetensors
-"""
 
 
 def import_checkpoint(

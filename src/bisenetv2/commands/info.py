@@ -1,4 +1,9 @@
-"""`bisenetv2 info`: what a model file says of itself."""
+"""`bisenetv2 info`: what a model file says of itself.
+
+bisenetv2 info
+bisenetv2 info runs/camvid/best.safetensors
+bisenetv2 info model.onnx --json
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
-
-EXAMPLES = """\
-  bisenetv2 info
-  bisenetv2 info runs/camvid/best.safetensors
-  bisenetv2 info model.onnx --json
-"""
 
 
 def info(

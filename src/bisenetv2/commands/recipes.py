@@ -1,4 +1,9 @@
-"""`bisenetv2 recipes`: what can be trained by name, and what each recipe reproduces."""
+"""`bisenetv2 recipes`: what can be trained by name, and what each recipe reproduces.
+
+bisenetv2 recipes
+bisenetv2 recipes cityscapes
+bisenetv2 recipes --json
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,6 @@ from typing import Annotated
 from tyro.conf import Positional
 
 from bisenetv2.training.recipes import CATALOGUE, NamedRecipe, find_recipe
-
-EXAMPLES = """\
-  bisenetv2 recipes
-  bisenetv2 recipes cityscapes
-  bisenetv2 recipes --json
-"""
 
 
 def recipes(name: Annotated[str, Positional] = "", *, json: bool = False) -> int:

@@ -1,4 +1,9 @@
-"""`bisenetv2 runs`: list run folders and compare what their recipes differ in."""
+"""`bisenetv2 runs`: list run folders and compare what their recipes differ in.
+
+bisenetv2 runs
+bisenetv2 runs runs/a runs/b
+bisenetv2 runs --json
+"""
 
 from __future__ import annotations
 
@@ -12,12 +17,6 @@ from typing import Annotated, Any
 from tyro.conf import Positional
 
 from bisenetv2.errors import UserError
-
-EXAMPLES = """\
-  bisenetv2 runs
-  bisenetv2 runs runs/a runs/b
-  bisenetv2 runs --json
-"""
 
 
 def runs(folders: Annotated[tuple[Path, ...], Positional] = (), *, json: bool = False) -> int:

@@ -1,4 +1,14 @@
-"""`bisenetv2 train`: train a recipe on a dataset."""
+"""`bisenetv2 train`: train a recipe on a dataset.
+
+bisenetv2 train folder --data DIR
+bisenetv2 train camvid --data ../shared/camvid
+bisenetv2 train camvid --data ../shared/camvid --init city.safetensors --rate 0.01
+bisenetv2 train streets --iterations 200 --run runs/trial
+bisenetv2 train runs/trial --resume
+bisenetv2 train runs/trial/config.yaml --run runs/again
+torchrun --nproc-per-node 2 -m bisenetv2 train streets --sync-bn
+torchrun --nproc-per-node 2 -m -- bisenetv2 train streets --run runs/two   (-- keeps --run ours)
+"""
 
 from __future__ import annotations
 
@@ -21,17 +31,6 @@ if TYPE_CHECKING:
     from bisenetv2.data.check.finding import Finding
     from bisenetv2.data.dataset import Dataset
     from bisenetv2.training.world import World
-
-EXAMPLES = """\
-  bisenetv2 train folder --data DIR
-  bisenetv2 train camvid --data ../shared/camvid
-  bisenetv2 train camvid --data ../shared/camvid --init city.safetensors --rate 0.01
-  bisenetv2 train streets --iterations 200 --run runs/trial
-  bisenetv2 train runs/trial --resume
-  bisenetv2 train runs/trial/config.yaml --run runs/again
-  torchrun --nproc-per-node 2 -m bisenetv2 train streets --sync-bn
-  torchrun --nproc-per-node 2 -m -- bisenetv2 train streets --run runs/two   (-- keeps --run ours)
-"""
 
 
 def train(
