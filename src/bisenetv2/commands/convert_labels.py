@@ -17,17 +17,15 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+Format = Literal["index", "colour", "labelme", "coco", "yolo"]
+
 
 def convert_labels(
     source: Annotated[Positional[Path], arg(metavar="SOURCE")],
     *,
     output: Annotated[Path, arg(aliases=["-o"])],
-    source_format: Annotated[
-        Literal["index", "colour", "labelme", "coco", "yolo"] | None, arg(name="from")
-    ] = None,
-    target_format: Annotated[
-        Literal["index", "colour", "labelme", "coco", "yolo"] | None, arg(name="to")
-    ] = None,
+    source_format: Annotated[Format | None, arg(name="from")] = None,
+    target_format: Annotated[Format | None, arg(name="to")] = None,
     classes: str | None = None,
     background: str | None = None,
     images: Path | None = None,

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
+from rich.console import Console
 from tyro.conf import Positional, arg
 
 from bisenetv2.errors import UserError
@@ -123,17 +124,18 @@ def export(
 
 def _print_int8(result: Int8Export, target: Path) -> None:
     """Sets FP32 and INT8 side by side."""
-    scores = [result.fp32, *result.int8.values()]
-    heads = ["FP32", *(f"INT8 {name}" for name in result.int8)]
-    print(f"{'':16s} " + " ".join(f"{head:>16s}" for head in heads))
-    rows = [*result.fp32.labels.names, f"mIoU, %, {result.fp32.data}"]
-    columns = [[*score.matrix.iou, score.matrix.mean_iou] for score in scores]
-    for row, *values in zip(rows, *columns, strict=True):
-        print(f"{row:16s} " + " ".join(f"{100 * value:16.2f}" for value in values))
-    print("{:16s} {:16.1f} {:16.1f}".format("network, ms", *result.milliseconds))
+    from bisenetv2.evaluation.report import percent, print_table
+
+    scores = {"FP32": result.fp32, **{f"INT8 {name}": each for name, each in result.int8.items()}}
+    columns = {
+        heading: [*map(percent, each.matrix.iou), percent(each.matrix.mean_iou)]
+        for heading, each in scores.items()
+    }
+    title = f"IoU, %, {result.fp32.data}"
+    print_table(title, result.fp32.labels, columns, Console())
+    print("network: {:.1f} ms in FP32, {:.1f} in INT8".format(*result.milliseconds))
     print(
         f"{target}: {target.stat().st_size / 1e6:.1f} MB, {result.drop:.2f} points of mIoU lost, "
         f"{100 * result.agreement:.2f} % of pixels as in FP32"
     )
-    floating = ", ".join(result.floating) or "none"
-    print(f"left in floating point: {floating}")
+    print(f"left in floating point: {', '.join(result.floating) or 'none'}")

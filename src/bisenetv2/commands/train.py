@@ -71,7 +71,8 @@ def train(
     if recipe.dataset == "streets":
         data = data or "streets"
     elif data is None:
-        raise UserError(f"this recipe trains on {_meant(recipe)}: name its folder with --data")
+        meant = "your data" if recipe.dataset == "any" else recipe.dataset
+        raise UserError(f"this recipe trains on {meant}: name its folder with --data")
     if repeats < 1:
         raise UserError(f"repeats {repeats}: expected 1 or more")
     with joined(device) as world:
@@ -178,10 +179,6 @@ def _spread(scores: Sequence[float]) -> str:
         f"best validation {100 * mean(scores):.2f} ± {100 * stdev(scores):.2f} % mIoU "
         f"(mean ± standard deviation of {len(scores)} runs: {each})"
     )
-
-
-def _meant(recipe: Recipe) -> str:
-    return "your data" if recipe.dataset == "any" else recipe.dataset
 
 
 def _described(named: NamedRecipe) -> str:

@@ -188,27 +188,19 @@ def _speed(evaluation: Evaluation, circumstances: Circumstances) -> str:
 def card_section(heading: str, circumstances: Circumstances) -> str:
     """Returns what is known of a model, as a part of a page."""
     known = {"model": circumstances.model, **card_facts(circumstances.card)}
-    return page.section(heading, page.facts(known.items()))
+    return page.section(heading, page.facts(known))
 
 
 def _definitions(evaluation: Evaluation) -> str:
-    pairs = [
-        (
-            "IoU",
-            "correct pixels over the union of true and predicted ones, counted over all images; "
-            "ignored pixels count nowhere, a class without a true pixel is in no mean",
-        ),
-        (
-            "95 % interval",
-            "images drawn anew with replacement, 1000 times; frames of one video are much alike, "
-            "so on them the truth may lie further off",
-        ),
-        ("Dice", "twice the correct pixels over the sum of true and predicted ones (F1)"),
-    ]
+    told = {
+        "IoU": "correct pixels over the union of true and predicted ones, counted over all images; "
+        "ignored pixels count nowhere, a class without a true pixel is in no mean",
+        "95 % interval": "images drawn anew with replacement, 1000 times; frames of one video are "
+        "much alike, so on them the truth may lie further off",
+        "Dice": "twice the correct pixels over the sum of true and predicted ones (F1)",
+    }
     if evaluation.boundary is not None:
         near = f"pixels within {evaluation.boundary.distance} of"
-        pairs += [
-            ("boundary IoU", f"IoU of the {near} their class's outlines (Cheng et al., CVPR 2021)"),
-            ("trimap IoU", f"IoU on {near} true outlines"),
-        ]
-    return page.section("How it is counted", page.facts(pairs))
+        told["boundary IoU"] = f"IoU of the {near} their class's outlines (Cheng et al., CVPR 2021)"
+        told["trimap IoU"] = f"IoU on {near} true outlines"
+    return page.section("How it is counted", page.facts(told))

@@ -168,9 +168,9 @@ def bar_around(value: float, low: float, high: float, reach: float) -> str:
     return f'<span class="bar around">{inside}</span>'
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> str:
+def facts(texts: Mapping[str, str]) -> str:
     """Returns a list of names and texts (plain)."""
-    items = (f"<dt>{esc(name)}</dt><dd>{esc(text)}</dd>" for name, text in pairs)
+    items = (f"<dt>{esc(name)}</dt><dd>{esc(text)}</dd>" for name, text in texts.items())
     return f"<dl>{''.join(items)}</dl>"
 
 
