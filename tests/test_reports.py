@@ -381,21 +381,6 @@ def test_a_class_in_one_image_is_said_to_leave_no_interval(tmp_path):
     assert evaluate(Errs(0.1), Blobs(4)).rarity == ""
 
 
-def test_two_models_take_turns_in_being_first():
-    asked = []
-
-    class Notes(Errs):
-        def answer(self, frame, confidence):
-            asked.append(self)
-            return super().answer(frame, confidence)
-
-    first, second = Notes(0.3, 1), Notes(0.1, 2)
-    result = compare(first, second, Blobs(4))
-    assert asked == [first, second, second, first] * 2
-    alone = compare(Errs(0.3, 1), Errs(0.1, 2), Blobs(4))
-    assert (result.pairs == alone.pairs).all()
-
-
 def test_who_is_right_is_told_by_colour():
     truth = np.array([[0, 0, 0, 0, IGNORE_INDEX]], np.uint8)
     answers = tuple(

@@ -48,9 +48,6 @@ class Comparison:
 
     evaluations: tuple[Evaluation, Evaluation]
 
-    milliseconds: tuple[float, float]
-    """Median time of a frame to its mask, the one first on one frame, the other on the next."""
-
     pairs: npt.NDArray[np.int64]
     """C×C labelled pixels by the first model's class and the second's."""
 
@@ -110,7 +107,6 @@ class Comparison:
             "miou": [each.matrix.mean_iou for each in self.evaluations],
             "miou_difference": self.miou.to_json_object(),
             "agreement": self.agreement,
-            "milliseconds": self.milliseconds,
             "confusion": [each.matrix.counts for each in self.evaluations],
             "per_class": {
                 name: {
@@ -147,7 +143,6 @@ def compare(
     classes = len(labels)
     pairs = np.zeros((classes, classes), np.int64)
     right = np.zeros((4, classes), np.int64)
-    seconds: list[tuple[float, ...]] = []
 
     def add(frame: Answered) -> None:
         for evaluation, answer in zip(evaluations, frame.answers, strict=True):
@@ -160,14 +155,6 @@ def compare(
         case = (a != truth) * np.intp(2) + (b != truth)
         right[...] += np.bincount(case * classes + truth, minlength=4 * classes).reshape(4, classes)
         gallery.add(frame, float(np.mean(a == b)) if a.size else float("nan"))
-        seconds.append(frame.seconds)
 
     walk((first, second), dataset, add, progress)
-    medians = 1000 * np.median(seconds, axis=0)
-    return Comparison(
-        evaluations=evaluations,
-        milliseconds=(float(medians[0]), float(medians[1])),
-        pairs=pairs,
-        right=right,
-        gallery=gallery,
-    )
+    return Comparison(evaluations, pairs, right, gallery)

@@ -62,10 +62,8 @@ def class_columns(comparison: Comparison) -> dict[str, Sequence[str]]:
 def summary(comparison: Comparison, names: tuple[str, str]) -> list[str]:
     """Returns what is to be said beside the table, in lines."""
     lines = [
-        f"{letter}: {name}, {evaluation.protocol}; {milliseconds:.1f} ms from frame to mask"
-        for letter, name, evaluation, milliseconds in zip(
-            "AB", names, comparison.evaluations, comparison.milliseconds, strict=True
-        )
+        f"{letter}: {name}, {evaluation.protocol}"
+        for letter, name, evaluation in zip("AB", names, comparison.evaluations, strict=True)
     ]
     return [
         *lines,
@@ -96,8 +94,6 @@ def write_comparison(
         ("mIoU of B", f"{percent(second.matrix.mean_iou)} %", protocols[1]),
         ("points, B - A", _points(comparison.miou.value), _verdict(comparison.miou)),
         ("agreement", f"{percent(comparison.agreement)} %", "of the labelled pixels"),
-        ("A, frame to mask", f"{comparison.milliseconds[0]:.1f} ms", circumstances[0].engine),
-        ("B, frame to mask", f"{comparison.milliseconds[1]:.1f} ms", circumstances[1].engine),
     ]
     parts = [
         page.tiles(figures),
@@ -108,7 +104,7 @@ def write_comparison(
         card_section("Model B", circumstances[1]),
     ]
     subtitle = " ".join(
-        f"{letter}: {known.model}, {each.protocol}."
+        f"{letter}: {known.model} ({known.engine}), {each.protocol}."
         for letter, known, each in zip("AB", circumstances, comparison.evaluations, strict=True)
     )
     page.write_page(path, f"Comparison on {first.data}", f"{subtitle} {first.extent}.", parts)

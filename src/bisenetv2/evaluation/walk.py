@@ -23,7 +23,6 @@ class Answered(NamedTuple):
     image: Image  # H, W, 3
     truth: Mask  # H, W
     answers: tuple[Answer, ...]
-    seconds: tuple[float, ...] = ()  # that each network took
 
 
 @dataclass
@@ -103,30 +102,14 @@ def walk(
                 sample = upcoming.result()
             if index + 1 < count:
                 upcoming = reader.submit(dataset.__getitem__, index + 1)
-            answers, seconds = _asked(protocols, sample.image, confidence, index % 2 == 1)
-            clock.network += sum(seconds)
+            with clock.running("network"):
+                answers = tuple(each.answer(sample.image, confidence) for each in protocols)
             with clock.running("scoring"):
                 scored.result()
-            answered = Answered(dataset.sample_name(index), *sample, answers, seconds)
+            answered = Answered(dataset.sample_name(index), *sample, answers)
             scored = scorer.submit(add, answered)
             if progress is not None:
                 progress(index + 1)
         with clock.running("scoring"):
             scored.result()
     return clock
-
-
-def _asked(
-    protocols: Sequence[Answering], image: Image, confidence: bool, last_first: bool
-) -> tuple[tuple[Answer, ...], tuple[float, ...]]:
-    """Returns each network's answer and its seconds, in the networks' own order.
-
-    The one asked first shares the cores with reading and scoring, so they take turns.
-    """
-    found = {}
-    for place in sorted(range(len(protocols)), reverse=last_first):
-        start = time.perf_counter()
-        answer = protocols[place].answer(image, confidence)
-        found[place] = answer, time.perf_counter() - start
-    answers, seconds = zip(*(found[place] for place in range(len(protocols))), strict=True)
-    return answers, seconds
