@@ -28,14 +28,15 @@ from bisenetv2.evaluation.evaluate import Evaluation, evaluate  # noqa: E402
 from bisenetv2.evaluation.protocols import FrameProtocol  # noqa: E402
 from bisenetv2.export import int8_file  # noqa: E402
 from bisenetv2.export.depthwise import is_depthwise, repeat_inputs  # noqa: E402
-from bisenetv2.export.fit import correct_biases, tighten  # noqa: E402
 from bisenetv2.export.int8_file import export_int8  # noqa: E402
 from bisenetv2.export.onnx_file import to_onnx  # noqa: E402
 from bisenetv2.export.quantize import (  # noqa: E402
     by_sensitivity,
+    correct_biases,
     layer_names,
     quantize,
     release,
+    tighten,
 )
 from bisenetv2.inference.engines import open_engine  # noqa: E402
 from bisenetv2.inference.model_file import find_model, read_card  # noqa: E402

@@ -18,9 +18,8 @@ from bisenetv2.errors import UserError
 from bisenetv2.evaluation.evaluate import Evaluation, evaluate
 from bisenetv2.evaluation.protocols import FrameProtocol
 from bisenetv2.export.depthwise import repeat_inputs
-from bisenetv2.export.fit import fit
 from bisenetv2.export.onnx_file import agreement, write_card
-from bisenetv2.export.quantize import by_sensitivity, quantize, release
+from bisenetv2.export.quantize import by_sensitivity, fit, quantize, release
 from bisenetv2.files import atomic_path, writing
 from bisenetv2.inference.benchmark import NETWORK, interleave, time_stages
 from bisenetv2.inference.engines import EngineName, Frames
