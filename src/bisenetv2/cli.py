@@ -50,12 +50,8 @@ MODULES = {"import": "import_checkpoint", "convert-labels": "convert_labels"}
 """Modules of verbs that are no names in Python; the others are called like their verb."""
 
 EXTRA_OF_PACKAGE = {
-    "torch": "train",
-    "safetensors": "train",
-    "onnx": "train",
-    "onnxscript": "train",
+    **dict.fromkeys(("torch", "safetensors", "onnx", "onnxscript", "matplotlib"), "train"),
     "onnxruntime": "onnxruntime",
-    "matplotlib": "train",
     "av": "video",
 }
 """Which extra brings an optional package."""

@@ -169,14 +169,12 @@ class Evaluation:
         return resample(self.sums)
 
     @property
-    def miou_interval(self) -> Interval:
-        """Where the mIoU would lie on other such images; `nan` if only one of them has a class."""
-        return interval(self.resampled.mean)
+    def intervals(self) -> list[Interval]:
+        """Where IoU by class and, last, mIoU would lie on other such images.
 
-    @property
-    def iou_intervals(self) -> list[Interval]:
-        """The same for the IoU of each class."""
-        return list(map(interval, self.resampled.iou.T))
+        `nan` where a single image tells of a class, and then of the mean too.
+        """
+        return [*map(interval, self.resampled.iou.T), interval(self.resampled.mean)]
 
     @property
     def categories(self) -> ConfusionMatrix | None:
@@ -194,10 +192,10 @@ class Evaluation:
         and every score if no pixel is labelled. `confusion` has a row of pixel counts for each true
         class, a column for each that was predicted.
         """
-        matrix = self.matrix
+        matrix, intervals = self.matrix, self.intervals
         columns: dict[str, Any] = {
             "iou": matrix.iou,
-            "iou_interval": self.iou_intervals,
+            "iou_interval": intervals,
             "accuracy": matrix.accuracy,
             "dice": matrix.dice,
             "share": matrix.share,
@@ -212,7 +210,7 @@ class Evaluation:
             "images": self.images,
             "labelled_pixels": matrix.pixels,
             "miou": matrix.mean_iou,
-            "miou_interval": self.miou_interval,
+            "miou_interval": intervals[-1],
             "pixel_accuracy": matrix.pixel_accuracy,
             "mean_accuracy": matrix.mean_accuracy,
             "frequency_weighted_iou": matrix.frequency_weighted_iou,

@@ -76,7 +76,7 @@ def _key_figures(evaluation: Evaluation) -> str:
     matrix, boundary, protocol = evaluation.matrix, evaluation.boundary, evaluation.protocol
     short = protocol.partition(":")[0]
     figures = [
-        ("mIoU", matrix.mean_iou, f"95 % interval {span(evaluation.miou_interval)}"),
+        ("mIoU", matrix.mean_iou, f"95 % interval {span(evaluation.intervals[-1])}"),
         ("pixel accuracy", matrix.pixel_accuracy, "of all labelled pixels"),
         ("mean accuracy", matrix.mean_accuracy, "mean over classes"),
         ("frequency-weighted IoU", matrix.frequency_weighted_iou, "weighted by pixels"),
@@ -101,11 +101,10 @@ def _key_figures(evaluation: Evaluation) -> str:
 def _classes(evaluation: Evaluation) -> str:
     matrix, boundary = evaluation.matrix, evaluation.boundary
     ious = [*matrix.iou, matrix.mean_iou]
-    intervals = [*evaluation.iou_intervals, evaluation.miou_interval]
     outlines = [np.nan] * len(ious) if boundary is None else [*boundary.iou, np.nan]
     bars = [
         page.bar(iou, *bounds, mark=outline)
-        for iou, bounds, outline in zip(ious, intervals, outlines, strict=True)
+        for iou, bounds, outline in zip(ious, evaluation.intervals, outlines, strict=True)
     ]
     columns = {"IoU, 0 to 100 %": bars, **class_columns(evaluation)}
     caption = f"Protocol: {evaluation.protocol}. Bar: IoU; dark line: its 95 % interval"

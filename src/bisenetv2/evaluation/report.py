@@ -63,7 +63,7 @@ def class_columns(evaluation: Evaluation) -> dict[str, list[str]]:
     matrix, boundary = evaluation.matrix, evaluation.boundary
     columns = {
         "IoU %": [*map(percent, matrix.iou), percent(matrix.mean_iou)],
-        "95 % interval": [*map(span, evaluation.iou_intervals), span(evaluation.miou_interval)],
+        "95 % interval": [*map(span, evaluation.intervals)],
         "Dice %": [*map(percent, matrix.dice), percent(matrix.mean_dice)],
         "accuracy %": [*map(percent, matrix.accuracy), percent(matrix.mean_accuracy)],
         "pixels %": [*map(percent, matrix.share), ""],
