@@ -127,9 +127,9 @@ def _opened(recipe: Recipe, data: str) -> tuple[Dataset, Dataset | None]:
     """Opens what a recipe trains on and, if there is any, what it validates on."""
     from bisenetv2.data.catalogue import open_dataset
 
+    dataset = open_dataset(data, recipe.split)
     validates = recipe.val_split and not recipe.overfit
-    val_dataset = open_dataset(data, recipe.val_split) if validates else None
-    return open_dataset(data, recipe.split), val_dataset
+    return dataset, open_dataset(data, recipe.val_split) if validates else None
 
 
 def train_once(
@@ -183,40 +183,35 @@ def _spread(scores: Sequence[float]) -> str:
 
 def _described(named: NamedRecipe) -> str:
     """What `--help` says above the options."""
-    lines = [f"Train {named.about}. Every field of the recipe is an option."]
-    if named.printed:
-        lines.append(f"The paper prints {named.printed}.")
-    if named.doubts:
-        lines.append(f"Uncertain: {named.doubts}")
-    return "\n\n".join(lines)
+    told = f"Train {named.about}. Every field of the recipe is an option."
+    printed = f"The paper prints {named.printed}." if named.printed else ""
+    doubts = f"Uncertain: {named.doubts}" if named.doubts else ""
+    return "\n\n".join(filter(None, (told, printed, doubts)))
 
 
 def main(arguments: Sequence[str]) -> int:
     """Reads the recipe's name, or the configuration of a run, then the options over its values."""
     names = ", ".join(name for name in CATALOGUE if not name.startswith("ablation-"))
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: bisenetv2 train RECIPE [options]\n")
-        print(f"recipes: {names}, and the paper's ablations: see `bisenetv2 recipes`\n")
-        print("options of a recipe: bisenetv2 train RECIPE --help")
+        print(
+            "usage: bisenetv2 train RECIPE [options]\n\n"
+            f"recipes: {names}, and the paper's ablations: see `bisenetv2 recipes`\n\n"
+            "options of a recipe: bisenetv2 train RECIPE --help"
+        )
         return 0
     name, *rest = arguments
     # Bound arguments become the defaults of the options.
     if name not in CATALOGUE and ("/" in name or Path(name).exists()):
         from bisenetv2.training.run_folder import RunConfig
 
-        config = RunConfig.read(Path(name))
-        folder = Path(name) if Path(name).is_dir() else Path(name).parent
+        description, like = None, Path(name)
+        config = RunConfig.read(like)
+        run = like if like.is_dir() else like.parent
         command = partial(
-            train,
-            recipe=config.recipe,
-            data=config.data,
-            init=config.init,
-            run=folder,
-            like=Path(name),
+            train, recipe=config.recipe, data=config.data, init=config.init, run=run, like=like
         )
-        return tyro.cli(command, prog=f"bisenetv2 train {name}", args=rest)
-    named = find_recipe(name)
-    command = partial(train, recipe=named.recipe, run=Path("runs") / name)
-    return tyro.cli(
-        command, prog=f"bisenetv2 train {name}", description=_described(named), args=rest
-    )
+    else:
+        named = find_recipe(name)
+        command = partial(train, recipe=named.recipe, run=Path("runs") / name)
+        description = _described(named)
+    return tyro.cli(command, prog=f"bisenetv2 train {name}", description=description, args=rest)
