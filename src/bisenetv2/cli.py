@@ -1,26 +1,4 @@
-"""The command `bisenetv2`: a verb a module of `commands`, imported when it runs.
-
-Its function, which is called like the module, declares the options; the module's docstring has
-examples.
-"""
-
-from __future__ import annotations
-
-import difflib
-import io
-import os
-import re
-import sys
-import warnings
-from collections.abc import Sequence
-from importlib import import_module
-from textwrap import indent
-
-from bisenetv2 import __version__
-from bisenetv2.errors import StoppedError, UserError, require
-
-HELP = """\
-bisenetv2: real-time semantic segmentation with BiSeNet V2
+"""bisenetv2: real-time semantic segmentation with BiSeNet V2.
 
   bisenetv2 demo                                        segment a rendered street: no data needed
   bisenetv2 predict street.jpg -o out                   segment an image, a folder or a glob
@@ -44,7 +22,29 @@ Options of a verb: bisenetv2 VERB --help. Any verb takes --debug, which shows tr
 Exit codes: 0 done, 1 done in part, 2 a mistake in what was given, 130 and 143 stopped by a signal.
 """
 
-VERBS = tuple(dict.fromkeys(re.findall(r"^  bisenetv2 (\S+)", HELP, re.MULTILINE)))
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from textwrap import indent
+
+from bisenetv2 import __version__
+from bisenetv2.errors import StoppedError, UserError, require
+
+# A verb is a module of `commands`, imported when it runs. Its function, which is called like the
+# module, declares the options; the module's docstring has examples.
+
+HELP = __doc__ or ""
+
+VERBS = (
+    "demo", "predict", "serve", "info", "evaluate", "compare", "check", "train", "recipes",
+    "cooldown", "runs", "export", "import", "convert-labels", "benchmark",
+)  # fmt: skip
 
 MODULES = {"import": "import_checkpoint", "convert-labels": "convert_labels"}
 """Modules of verbs that are no names in Python; the others are called like their verb."""
