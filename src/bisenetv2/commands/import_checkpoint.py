@@ -120,10 +120,8 @@ def _tell_tensors(file: ForeignFile, conversion: Conversion) -> None:
 
 def _group(name: str) -> str:
     """Name of the head or branch a tensor belongs to, or for counters their common ending."""
-    first, _, rest = name.partition(".")
-    if rest.endswith("num_batches_tracked"):
-        return "*.num_batches_tracked"
-    return f"{first}.*"
+    counter = "num_batches_tracked"
+    return f"*.{counter}" if name.endswith(f".{counter}") else f"{name.partition('.')[0]}.*"
 
 
 def _triple(values: tuple[float, ...]) -> str:

@@ -59,11 +59,7 @@ class Calibration:
     @property
     def curve(self) -> list[tuple[float, float, float]]:
         """Mean confidence, share of correct pixels and share of all pixels of each bin in use."""
-        total = int(self.pixels.sum())
-        return [
-            (float(sure / pixels), float(right / pixels), float(pixels / total))
-            for sure, right, pixels in zip(
-                self.confidence, self.correct.astype(np.float64), self.pixels, strict=True
-            )
-            if pixels
-        ]
+        used = self.pixels > 0
+        pixels = self.pixels[used]
+        shares = self.confidence[used] / pixels, self.correct[used] / pixels, pixels / pixels.sum()
+        return list(zip(*(share.tolist() for share in shares), strict=True))

@@ -83,10 +83,7 @@ def chip(labels: Labels, index: int) -> str:
 
 
 def table(
-    caption: str,
-    headings: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    foot: Sequence[str] = (),
+    caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]], foot: Sequence[str] = ()
 ) -> str:
     """Returns a table that scrolls on a narrow screen.
 
