@@ -166,9 +166,3 @@ def test_masks_of_another_type_or_rank_are_refused() -> None:
         matrix.update(good, good.astype(np.int64))
     with pytest.raises(UserError, match=r"truth is uint8 of shape \(1, 2, 3\)"):
         matrix.update(good[None], good[None])
-
-
-@pytest.mark.parametrize(("classes", "ignore"), [(0, 255), (256, 255), (3, 2), (3, 256)])
-def test_class_count_and_ignore_index_must_fit_together(classes: int, ignore: int) -> None:
-    with pytest.raises(UserError):
-        ConfusionMatrix(classes, ignore)

@@ -28,19 +28,10 @@ class ConfusionMatrix:
 
     Args:
         num_classes: Number of classes C, 1 to 255.
-        ignore_index: Truth value of pixels that do not count; not a class index.
-
-    Raises:
-        UserError: If the two do not fit together.
+        ignore_index: Truth value of pixels that do not count; not a class index, as in `Labels`.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = IGNORE_INDEX) -> None:
-        if not 1 <= num_classes <= 255:
-            raise UserError(f"{num_classes} classes: a mask holds 1 to 255 of them")
-        if not num_classes <= ignore_index <= 255:
-            raise UserError(
-                f"ignore index {ignore_index}: take one of {num_classes}-255, not a class index"
-            )
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.counts: npt.NDArray[np.int64] = np.zeros((num_classes, num_classes), np.int64)
