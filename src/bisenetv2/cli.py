@@ -110,8 +110,8 @@ def _run(verb: str, words: list[str]) -> int:
     name = MODULES.get(verb, verb)
     command = import_module(f"bisenetv2.commands.{name}")
     if "-h" in words or "--help" in words:
-        examples = (command.__doc__ or "").partition("\n\n")[2]
-        print(getattr(command, "EXAMPLES", indent(examples, "  ")))
+        _, _, examples = (command.__doc__ or "").partition("\n\n")
+        print(indent(examples, "  "))
     if hasattr(command, "main"):  # reads its arguments itself
         code: int = command.main(words)
     else:

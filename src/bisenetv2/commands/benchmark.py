@@ -1,4 +1,11 @@
-"""`bisenetv2 benchmark`: how fast, stage by stage, on this machine."""
+"""`bisenetv2 benchmark`: how fast, stage by stage, on this machine.
+
+bisenetv2 benchmark
+bisenetv2 benchmark model.onnx --preset cityscapes --against plain
+bisenetv2 benchmark --engines all
+bisenetv2 benchmark --frame 720 1280 --profile
+bisenetv2 benchmark --size large --preset camvid
+"""
 
 from __future__ import annotations
 
@@ -14,14 +21,6 @@ from tyro.conf import Positional, arg
 from bisenetv2 import __version__
 from bisenetv2.errors import UserError
 from bisenetv2.network.config import Reading, Size
-
-EXAMPLES = """\
-  bisenetv2 benchmark
-  bisenetv2 benchmark model.onnx --preset cityscapes --against plain
-  bisenetv2 benchmark --engines all
-  bisenetv2 benchmark --frame 720 1280 --profile
-  bisenetv2 benchmark --size large --preset camvid
-"""
 
 
 def benchmark(

@@ -1,4 +1,8 @@
-"""`bisenetv2 demo`: the whole road on a rendered street, no data needed."""
+"""`bisenetv2 demo`: the whole road on a rendered street, no data needed.
+
+bisenetv2 demo
+bisenetv2 demo --seed 7 --size 720 1280 -o street
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,6 @@ from typing import Annotated
 from tyro.conf import arg
 
 from bisenetv2.inference.engines import EngineName
-
-EXAMPLES = """\
-  bisenetv2 demo
-  bisenetv2 demo --seed 7 --size 720 1280 -o street
-"""
 
 
 def demo(

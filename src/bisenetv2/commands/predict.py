@@ -1,4 +1,14 @@
-"""`bisenetv2 predict`: segment images, videos, cameras and streams."""
+"""`bisenetv2 predict`: segment images, videos, cameras and streams.
+
+bisenetv2 predict street.jpg
+bisenetv2 predict 'photos/*.png' -m runs/camvid/best.onnx -o masks
+bisenetv2 predict photos --no-overlay --json > shares.jsonl
+bisenetv2 predict clip.mp4 -o segmented.mp4
+bisenetv2 predict clip.mp4 --no-overlay --masks ffv1
+bisenetv2 predict frames/%05d.png --fps 30 -o segmented.mp4
+bisenetv2 predict camera:0 --seconds 60
+bisenetv2 predict rtsp://192.168.1.20/stream
+"""
 
 from __future__ import annotations
 
@@ -28,18 +38,6 @@ from bisenetv2.inference.video.sources import (
     short_name,
     without_file_scheme,
 )
-
-EXAMPLES = """\
-  bisenetv2 predict street.jpg
-  bisenetv2 predict 'photos/*.png' -m runs/camvid/best.onnx -o masks
-  bisenetv2 predict photos --no-overlay --json > shares.jsonl
-  bisenetv2 predict clip.mp4 -o segmented.mp4
-  bisenetv2 predict clip.mp4 --no-overlay --masks ffv1
-  bisenetv2 predict frames/%05d.png --fps 30 -o segmented.mp4
-  bisenetv2 predict camera:0 --seconds 60
-  bisenetv2 predict rtsp://192.168.1.20/stream
-"""
-
 
 USUAL = Options()
 

@@ -1,4 +1,11 @@
-"""`bisenetv2 serve`: segmentation over HTTP."""
+"""`bisenetv2 serve`: segmentation over HTTP.
+
+bisenetv2 serve
+bisenetv2 serve -m runs/camvid/best.onnx --host 0.0.0.0 --port 80
+curl --data-binary @street.jpg http://127.0.0.1:8080/mask -o mask.png
+curl --data-binary @street.jpg http://127.0.0.1:8080/overlay -o overlay.jpg
+curl --data-binary @street.jpg http://127.0.0.1:8080/shares
+"""
 
 from __future__ import annotations
 
@@ -9,14 +16,6 @@ from typing import Annotated
 from tyro.conf import arg
 
 from bisenetv2.inference.engines import EngineName
-
-EXAMPLES = """\
-  bisenetv2 serve
-  bisenetv2 serve -m runs/camvid/best.onnx --host 0.0.0.0 --port 80
-  curl --data-binary @street.jpg http://127.0.0.1:8080/mask -o mask.png
-  curl --data-binary @street.jpg http://127.0.0.1:8080/overlay -o overlay.jpg
-  curl --data-binary @street.jpg http://127.0.0.1:8080/shares
-"""
 
 
 def serve(
