@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,6 +23,9 @@ SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLI
     len(CAMVID)
 )
 """The classes of `CAMVID` by name."""
+
+Outline = npt.NDArray[np.int32]
+"""Column and row of each corner in OpenCV's fixed point: K, 2."""
 
 _NEAR = 0.3  # metres: nothing closer to the lens is drawn
 _SHIFT = 4  # OpenCV draws at 1/16 of a pixel
@@ -72,7 +75,7 @@ class Canvas:
         """Projects camera coordinates (..., 3) in front of the lens to column and row (..., 2)."""
         return self.focal * view[..., :2] / view[..., 2:] + self.centre
 
-    def outlines(self, points: Points) -> tuple[list[npt.NDArray[np.int32]], float]:
+    def outlines(self, points: Points) -> tuple[list[Outline], float]:
         """Projects polygons to OpenCV's fixed-point outlines, cut off at the lens.
 
         Args:
@@ -83,18 +86,16 @@ class Canvas:
         """
         view = self.camera.view(points)
         if (view[..., 2] >= _NEAR).all() and len(view):
-            return list(_fixed_point(self.pixels(view))), float(view[..., 2].mean())
+            return list(fixed_point(self.pixels(view))), float(view[..., 2].mean())
         loops = [loop for loop in map(_cut_at_lens, view) if len(loop) >= 3]
         distance = float(np.mean([loop[:, 2].mean() for loop in loops])) if loops else 0.0
-        return [_fixed_point(self.pixels(loop)) for loop in loops], distance
+        return [fixed_point(self.pixels(loop)) for loop in loops], distance
 
     def fill(self, points: Points, color: Tint, label: int, normal: Vector = FACING) -> None:
         """Fills one polygon (K, 3) or several that do not overlap (N, K, 3)."""
         outlines, distance = self.outlines(points if points.ndim == 3 else points[None])
         if outlines:
-            shaded = self.light.shade(color, normal, distance)
-            cv2.fillPoly(self.image, outlines, shaded, cv2.LINE_8, _SHIFT)
-            cv2.fillPoly(self.mask, outlines, label, cv2.LINE_8, _SHIFT)
+            self.paint(outlines, self.light.shade(color, normal, distance), label)
 
     def fill_all(self, points: Points, patches: Sequence[Patch], label: int) -> None:
         """Fills many polygons with a single projection.
@@ -106,19 +107,22 @@ class Canvas:
         """
         view = self.camera.view(points)
         cut = bool(view[:, 2].min() < _NEAR)
-        fixed = _fixed_point(self.pixels(view)) if not cut else None
+        places: npt.NDArray[Any] = points if cut else fixed_point(self.pixels(view))
         first = 0
         for polygons, corners, color, normal in patches:
             last = first + polygons * corners
-            if fixed is None:
-                shape = points[first:last].reshape(polygons, corners, 3)
-                self.fill(shape, color, label, normal)
+            loops = places[first:last].reshape(polygons, corners, places.shape[1])
+            if cut:
+                self.fill(loops, color, label, normal)
             elif polygons:
-                loops = list(fixed[first:last].reshape(polygons, corners, 2))
                 shaded = self.light.shade(color, normal, float(view[first, 2]))
-                cv2.fillPoly(self.image, loops, shaded, cv2.LINE_8, _SHIFT)
-                cv2.fillPoly(self.mask, loops, label, cv2.LINE_8, _SHIFT)
+                self.paint(list(loops), shaded, label)
             first = last
+
+    def paint(self, outlines: Sequence[Outline], color: Tint, label: int) -> None:
+        """Fills outlines in the image and in the mask."""
+        cv2.fillPoly(self.image, outlines, color, cv2.LINE_8, _SHIFT)
+        cv2.fillPoly(self.mask, outlines, label, cv2.LINE_8, _SHIFT)
 
     def limbs(self, limbs: Sequence[Limb], label: int) -> None:
         """Fills round limbs, one over the other."""
@@ -128,7 +132,7 @@ class Canvas:
             return
         reach = self.focal * np.array([limb.radii for limb in limbs]) / view[..., 2]  # N, 2
         rims = self.pixels(view)[:, :, None] + reach[..., None, None] * _CIRCLE  # N, 2, 12, 2
-        for limb, rim, distance in zip(limbs, _fixed_point(rims), view[:, 0, 2], strict=True):
+        for limb, rim, distance in zip(limbs, fixed_point(rims), view[:, 0, 2], strict=True):
             hull = cv2.convexHull(rim.reshape(-1, 2))
             shaded = self.light.shade(limb.color, FACING, float(distance))
             cv2.fillConvexPoly(self.image, hull, shaded, cv2.LINE_8, _SHIFT)
@@ -143,7 +147,7 @@ class Canvas:
         view = self.camera.view(points)
         if view[..., 2].min() < _NEAR:
             return
-        lines = list(_fixed_point(self.pixels(view)))
+        lines = list(fixed_point(self.pixels(view)))
         distance = float(view[..., 2].mean())
         thickness = max(1, round(self.focal * width / distance))
         shaded = self.light.shade(color, FACING, distance)
@@ -175,7 +179,7 @@ class Canvas:
             tile, to_pixels, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
         )  # h, w
         stencil = np.zeros((height, width), np.uint8)
-        cv2.fillConvexPoly(stencil, _fixed_point(quad), 255, cv2.LINE_8, _SHIFT)
+        cv2.fillConvexPoly(stencil, fixed_point(quad), 255, cv2.LINE_8, _SHIFT)
         cv2.convertScaleAbs(texture, texture, strength, 128 * (1 - strength))
         grained = cv2.multiply(patch, cv2.merge([texture] * 3), scale=1 / 128)
         cv2.copyTo(grained, stencil, patch)
@@ -200,14 +204,16 @@ class Canvas:
         if window is None:
             return
         rows, columns = window
-        size = (columns.stop - columns.start, rows.stop - rows.start)
         x = _steps(columns, middle[0], reach[0])
         y = _steps(rows, middle[1], reach[1])[:, None]
-        # Two looks at one tile: coarse for the boughs, fine for the leaves.
-        boughs, leaves = (
-            _look(leaf_tile(), (x[0], y[0, 0]), size, reach, radii, texels, seed)
-            for texels in (9.0, 38.0)
-        )  # h, w
+        looks = []
+        for texels in (9.0, 38.0):  # at one tile: coarse for the boughs, fine for the leaves
+            scale = texels * np.array(radii)  # texels a radius is long, across and down
+            corner = np.array(seed) + scale * np.array((x[0], y[0, 0]))
+            to_tile = np.column_stack([np.diag(scale / reach), corner])  # 2, 3
+            flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (len(x), len(y))
+            looks.append(cv2.warpAffine(leaf_tile(), to_tile, size, None, flags, cv2.BORDER_WRAP))
+        boughs, leaves = looks  # h, w
         outside = np.square(x) + np.square(y)  # h, w
         stencil = cv2.addWeighted(boughs, 1.3, leaves, 0.6, -115) > 128 * outside
         tones = cv2.addWeighted(leaves, 0.55, boughs, 0.35, 12)
@@ -246,7 +252,7 @@ class Canvas:
         return slice(top, bottom), slice(left, right)
 
 
-def _fixed_point(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+def fixed_point(pixels: npt.NDArray[np.float64]) -> Outline:
     """Rounds pixels to 1/16; far outside they are clamped to keep OpenCV's integers whole."""
     rounded = np.rint(pixels.clip(-1e6, 1e6) * (1 << _SHIFT))
     return np.asarray(rounded, np.int32)
@@ -267,32 +273,3 @@ def _cut_at_lens(loop: Points) -> Points:
 def _steps(pixels: slice, middle: float, reach: float) -> npt.NDArray[np.float32]:
     """Where rows or columns lie in units of `reach` around `middle`."""
     return ((np.arange(pixels.start, pixels.stop) - middle) / reach).astype(np.float32)
-
-
-def _look(
-    tile: Tile,
-    first: tuple[float, float],
-    size: tuple[int, int],
-    reach: npt.NDArray[np.float64],
-    radii: tuple[float, float],
-    texels: float,
-    seed: tuple[float, float],
-) -> Tile:
-    """Looks at a repeating tile through a window of `size` (width, height) pixels: h, w.
-
-    Args:
-        tile: The tile.
-        first: Place of the window's first pixel, in units of `reach`.
-        size: Width and height of the window.
-        reach: Pixels a radius is long, across and down.
-        radii: Metres a radius is long, across and down.
-        texels: Of the tile, per metre.
-        seed: Place in the tile where the middle looks.
-    """
-    scale = texels * np.array(radii)
-    to_tile = np.zeros((2, 3))
-    to_tile[[0, 1], [0, 1]] = scale / reach
-    to_tile[:, 2] = np.array(seed) + scale * np.array(first)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    seen = cv2.warpAffine(tile, to_tile, size, flags=flags, borderMode=cv2.BORDER_WRAP)
-    return np.asarray(seen, np.uint8)

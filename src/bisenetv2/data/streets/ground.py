@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -20,80 +19,69 @@ _WHITE: Tint = (188, 188, 182)
 _YELLOW: Tint = (172, 150, 70)
 
 
-@dataclass(frozen=True)
-class Ground:
-    """The road with its pavements and side streets."""
+def paint_ground(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    half: float,
+    mouths: Iterable[tuple[float, float, float]],
+    zebra: float | None,
+    shadows: Iterable[Points],
+) -> None:
+    """Fills everything under the horizon: the road with its pavements and side streets.
 
-    half: float
-    """Half the road's width, metres."""
+    Args:
+        canvas: Where to.
+        rng: Draws tones, markings and patches of newer asphalt.
+        half: Half the road's width, metres.
+        mouths: Side (-1 or 1) and the metres ahead between which a side street leaves.
+        zebra: Metres ahead of a zebra crossing.
+        shadows: Outlines (K, 3) on the ground that the sun does not reach.
+    """
+    grey, warmth = rng.uniform(78, 104), rng.uniform(-3, 3)
+    road: Tint = (grey + warmth, grey, grey + 3 - warmth)
+    paved = rng.uniform(92, 128)
+    count = int(rng.integers(2, 9))
+    places = ((-half, half - 1), (3, 40), (0.4, 2.2), (0.6, 9))  # x, z, and extent in both
+    stains = np.stack([rng.uniform(low, high, count) for low, high in places], axis=-1)
+    double_yellow = rng.random() < 0.4
+    first_dash = rng.uniform(1.5, 7)
 
-    road: Tint
-    pavement: Tint
+    top = min(max(round(canvas.centre[1] + 0.5), 0), len(canvas.mask))
+    canvas.image[top:] = np.array(canvas.light.shade(road, UP, 0)).astype(np.uint8)
+    canvas.mask[top:] = ROAD
+    for x, z, wide, long in stains:
+        tone = scaled(road, 0.88 if wide * 7 % 1 < 0.6 else 1.1)
+        canvas.fill(strip(x, x + wide, z, z + long), tone, ROAD, UP)
+    _pave(canvas, half, (paved + 3, paved, paved - 4))
+    for side, near, far in mouths:
+        canvas.fill(strip(side * (half - 0.05), side * 90, near, far), road, ROAD, UP)
 
-    side_streets: tuple[tuple[float, float, float], ...]
-    """Side (-1 or 1) and the metres ahead between which a side street leaves."""
+    dashes = [strip(-0.06, 0.06, z, z + 2.5, samples=2) for z in np.arange(first_dash, 120, 6)]
+    # One call a stretch, so that near and far dashes fade with their own distance.
+    for stretch in np.array_split(np.stack(dashes), 5):
+        canvas.fill(stretch, _WHITE, ROAD, UP)
+    if double_yellow:
+        for x in (side * (half - inset) for side in (-1, 1) for inset in (0.25, 0.45)):
+            canvas.fill(strip(x - 0.04, x + 0.04, 0.4, 120), _YELLOW, ROAD, UP)
+    if zebra is not None:
+        left = np.arange(-half + 0.4, half - 0.5, 1.2)
+        bars = [strip(x, x + 0.6, zebra, zebra + 2.8, samples=2) for x in left]
+        canvas.fill(np.stack(bars), _WHITE, ROAD, UP)
+    _wear(canvas, top)
+    _cast(canvas, shadows)
+    _fade(canvas, top)
 
-    zebra: float | None
-    """Metres ahead of a zebra crossing."""
 
-    yellow_lines: bool
-    """Double yellow lines along the kerbs."""
-
-    dashes: float
-    """Metres ahead of the first dash of the middle line."""
-
-    stains: Points
-    """N, 4: x, z, and extent in x and z of patches of newer asphalt; metres."""
-
-    def paint(self, canvas: Canvas, shadows: Iterable[Points]) -> None:
-        """Fills everything under the horizon.
-
-        Args:
-            canvas: Where to.
-            shadows: Outlines (K, 3) on the ground that the sun does not reach.
-        """
-        top = min(max(round(canvas.centre[1] + 0.5), 0), len(canvas.mask))
-        canvas.image[top:] = np.array(canvas.light.shade(self.road, UP, 0)).astype(np.uint8)
-        canvas.mask[top:] = ROAD
-        for x, z, wide, long in self.stains:
-            tone = scaled(self.road, 0.88 if wide * 7 % 1 < 0.6 else 1.1)
-            canvas.fill(strip(x, x + wide, z, z + long), tone, ROAD, UP)
-        self._paint_pavements(canvas)
-        self._paint_markings(canvas)
-        _wear(canvas, top)
-        _cast(canvas, shadows)
-        _fade(canvas, top)
-
-    def _paint_pavements(self, canvas: Canvas) -> None:
-        for side in (-1.0, 1.0):
-            kerb = side * self.half
-            canvas.fill(strip(kerb, side * 90, 0.4, _FAR, KERB), self.pavement, PAVEMENT, UP)
-            stone = scaled(self.pavement, 1.12)
-            canvas.fill(strip(kerb, kerb + 0.18 * side, 0.4, _FAR, KERB), stone, PAVEMENT, UP)
-            face = strip(kerb, kerb, 0.4, _FAR, KERB)
-            face[: len(face) // 2, 1] = 0  # its lower edge meets the road
-            canvas.fill(face, scaled(self.pavement, 0.8), PAVEMENT, (-side, 0, 0))
-        for side, near, far in self.side_streets:
-            mouth = strip(side * (self.half - 0.05), side * 90, near, far)
-            canvas.fill(mouth, self.road, ROAD, UP)
-
-    def _paint_markings(self, canvas: Canvas) -> None:
-        far = np.arange(self.dashes, 120.0, 6.0)
-        dashes = np.stack([strip(-0.06, 0.06, z, z + 2.5, samples=2) for z in far])
-        # One call a stretch, so that near and far dashes fade with their own distance.
-        for stretch in np.array_split(dashes, 5):
-            canvas.fill(stretch, _WHITE, ROAD, UP)
-        if self.yellow_lines:
-            for side in (-1.0, 1.0):
-                for inset in (0.25, 0.45):
-                    x = side * (self.half - inset)
-                    canvas.fill(strip(x - 0.04, x + 0.04, 0.4, 120), _YELLOW, ROAD, UP)
-        if self.zebra is not None:
-            left = np.arange(-self.half + 0.4, self.half - 0.5, 1.2)
-            bars = np.stack(
-                [strip(x, x + 0.6, self.zebra, self.zebra + 2.8, samples=2) for x in left]
-            )
-            canvas.fill(bars, _WHITE, ROAD, UP)
+def _pave(canvas: Canvas, half: float, pavement: Tint) -> None:
+    """Pavements on both sides, with their kerbs."""
+    for side in (-1.0, 1.0):
+        kerb = side * half
+        canvas.fill(strip(kerb, side * 90, 0.4, _FAR, KERB), pavement, PAVEMENT, UP)
+        stone = strip(kerb, kerb + 0.18 * side, 0.4, _FAR, KERB)
+        canvas.fill(stone, scaled(pavement, 1.12), PAVEMENT, UP)
+        face = strip(kerb, kerb, 0.4, _FAR, KERB)
+        face[: len(face) // 2, 1] = 0  # its lower edge meets the road
+        canvas.fill(face, scaled(pavement, 0.8), PAVEMENT, (-side, 0, 0))
 
 
 def strip(
@@ -153,8 +141,8 @@ def _cast(canvas: Canvas, shadows: Iterable[Points]) -> None:
     stencil = np.full(canvas.mask.shape, 255, np.uint8)
     lit = light.ambient / (light.ambient + light.direct * max(0.0, light.sun[1]))
     for outline in shadows:
-        for loop in canvas.outlines(outline[None])[0]:
-            cv2.fillPoly(stencil, [loop], 255 * lit, cv2.LINE_8, 4)
+        loops, _ = canvas.outlines(outline[None])
+        cv2.fillPoly(stencil, loops, 255 * lit, cv2.LINE_8, 4)
     if stencil.min() < 255:
         side = 2 * round(canvas.focal / 400) + 1
         soft = cv2.blur(stencil, (side, side))

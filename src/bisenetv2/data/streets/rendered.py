@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from bisenetv2.data.dataset import Sample
-from bisenetv2.data.streets.canvas import SKY, Canvas
-from bisenetv2.data.streets.ground import shadow
-from bisenetv2.data.streets.scene import Lens, Scene, Sky, draw_scene
-from bisenetv2.data.streets.tiles import cloud_tile
+from bisenetv2.data.streets.canvas import Canvas
+from bisenetv2.data.streets.ground import paint_ground, shadow
+from bisenetv2.data.streets.lens import draw_lens, expose, paint_bonnet
+from bisenetv2.data.streets.street import Street
+from bisenetv2.data.streets.view import Camera
+from bisenetv2.data.streets.weather import draw_weather, paint_sky
 from bisenetv2.errors import UserError
-from bisenetv2.images import Image
-from bisenetv2.labels import CAMVID, IGNORE_INDEX
+from bisenetv2.labels import CAMVID
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,30 @@ def render_street(seed: int, index: int, size: tuple[int, int] = (360, 480)) -> 
     if index < 0:
         raise UserError(f"rendered street {index}: streets are numbered from 0")
     rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
-    scene = draw_scene(rng)
-    canvas = Canvas(scene.camera, scene.light, size)
-    _paint_sky(canvas, scene.sky)
-    _paint_street(canvas, scene)
-    if scene.lens.bonnet is not None:
-        _paint_bonnet(canvas, scene.lens.bonnet)
-    return Sample(_expose(canvas.image, scene.lens, rng), canvas.mask)
+    # What is drawn by chance is drawn in this order whatever the size: the scene stays the same.
+    half = rng.uniform(3.4, 5.2)  # of the road's width, metres
+    camera = Camera(
+        eye=(rng.uniform(-0.62, -0.42) * half, rng.uniform(1.2, 1.65), 0.0),
+        horizon=rng.uniform(0.4, 0.52),
+        focal=rng.uniform(0.85, 1.15),
+        yaw=rng.normal(0.03, 0.05),
+        bend=rng.normal(0, 0.0006),
+        mirror=bool(rng.random() < 0.5),
+    )
+    light, sky = draw_weather(rng)
+    lens = draw_lens(rng)
+    street = Street(rng, half)
+    canvas = Canvas(camera, light, size)
+    paint_sky(canvas, sky)
+    # Under an overcast sky, and far away, no shadow has an edge to be seen.
+    casting = [thing for thing in street.things if thing.depth < 50 and light.direct > 0.3]
+    shadows = [shadow(thing.solid(), light.sun) for thing in casting]
+    paint_ground(canvas, rng, half, street.mouths, street.zebra, shadows)
+    for thing in sorted(street.things, key=lambda thing: -thing.depth):  # from far to near
+        thing.paint(canvas)
+    if lens.bonnet:
+        paint_bonnet(canvas, lens.bonnet)
+    return Sample(expose(canvas.image, lens, rng), canvas.mask)
 
 
 def _check(seed: int, size: tuple[int, int]) -> None:
@@ -94,83 +110,3 @@ def _check(seed: int, size: tuple[int, int]) -> None:
         raise UserError(f"seed {seed} of rendered streets: use 0 or above")
     if min(size) < 1:
         raise UserError(f"size {size[0]}x{size[1]} of rendered streets: sides are at least 1 pixel")
-
-
-def _paint_sky(canvas: Canvas, sky: Sky) -> None:
-    """Fills the image with a gradient and clouds that gather towards the horizon."""
-    canvas.mask[:] = SKY
-    height, width = canvas.mask.shape
-    # Clouds are soft: a small picture, enlarged, is as good and much cheaper.
-    rows, columns = 160, 240
-    below = np.linspace(0, 1, rows, dtype=np.float32)[:, None] / canvas.camera.horizon
-    height_above = np.clip(1 - below, 0, 1)  # 1 at the top, 0 at the horizon
-    flat = 1 / (height_above + 0.12)  # clouds seen ever flatter towards the horizon
-    across = np.linspace(-1, 1, columns, dtype=np.float32)[None]
-    column = (sky.seed[0] + 50 * across * flat) % 512
-    row = (sky.seed[1] + 60 * flat + 0 * across) % 512
-    seen = cv2.remap(
-        cloud_tile(),
-        column.astype(np.float32),
-        row.astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
-    ).astype(np.float32)
-    amount = np.clip((seen - 128 - 110 * (0.5 - sky.cover)) / 70, 0, 1)[..., None]
-    fade = height_above[..., None] ** 0.7
-    clear = fade * np.array(sky.zenith) + (1 - fade) * np.array(sky.horizon)
-    relief = 0.92 + 0.08 * np.clip(seen / 128, 0, 1.4)[..., None]
-    small = (clear + amount * (relief * np.array(sky.cloud) - clear)).clip(0, 255)
-    canvas.image[:] = cv2.resize(
-        small.astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR
-    )
-
-
-def _paint_street(canvas: Canvas, scene: Scene) -> None:
-    """Ground with shadows, then everything on it from far to near."""
-    light = scene.light
-    # Under an overcast sky, and far away, no shadow has an edge to be seen.
-    casting = [thing for thing in scene.things if thing.depth < 50 and light.direct > 0.3]
-    scene.ground.paint(canvas, [shadow(thing.solid(), light.sun) for thing in casting])
-    for thing in scene.things:
-        thing.paint(canvas)
-
-
-def _paint_bonnet(canvas: Canvas, share: float) -> None:
-    """The own car's bonnet: no class of its own, hence ignored."""
-    height, width = canvas.mask.shape
-    x = np.linspace(-0.05, 1.05, 24)
-    y = 1 - share * (1 - (1.6 * (x - 0.5)) ** 4)
-    edge = np.stack([x * width - 0.5, y * height - 0.5], axis=-1)
-    outline = np.concatenate([edge, [(1.1 * width, 1.1 * height), (-0.1 * width, 1.1 * height)]])
-    fixed = [np.rint(outline * 16).astype(np.int32)]
-    cv2.fillPoly(canvas.image, fixed, (30, 32, 36), cv2.LINE_8, 4)
-    cv2.fillPoly(canvas.mask, fixed, IGNORE_INDEX, cv2.LINE_8, 4)
-    lower = edge[::-1] + np.array([0, 0.006 * height])
-    glint = [np.rint(np.concatenate([edge, lower]) * 16).astype(np.int32)]
-    cv2.fillPoly(canvas.image, glint, (150, 158, 168), cv2.LINE_8, 4)
-
-
-def _expose(image: Image, lens: Lens, rng: np.random.Generator) -> Image:
-    """Blur, vignette, colour and noise of the camera: RGB `uint8` H×W×3."""
-    height, width = image.shape[:2]
-    sigma = lens.blur * max(1.0, (height * width / (360 * 480)) ** 0.25)
-    image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
-    y = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
-    x = np.linspace(-1, 1, 64, dtype=np.float32)[None]
-    corner = (255 * (1 - lens.vignette * ((x * x + y * y) / 2) ** 1.5)).astype(np.uint8)
-    falloff = cv2.resize(corner, (width, height), interpolation=cv2.INTER_LINEAR)
-    image = np.asarray(cv2.multiply(image, cv2.merge([falloff] * 3), scale=1 / 255), np.uint8)
-    ramp = 255 * (np.arange(256)[:, None] / 255) ** lens.gamma * np.array(lens.cast)  # 256, 3
-    image = np.asarray(cv2.LUT(image, ramp.clip(0, 255).astype(np.uint8)[None]), np.uint8)
-    chance = rng.integers(0, 256, (height, width, 3), np.uint8)
-    grain = cv2.LUT(chance, _gaussian_levels(lens.noise))
-    exposed: Image = np.ascontiguousarray(cv2.add(image, grain, dtype=cv2.CV_8U))
-    return exposed
-
-
-def _gaussian_levels(deviation: float) -> npt.NDArray[np.int16]:
-    """For each value of a random byte the noise of that quantile, in grey levels: 256, 1."""
-    quantiles = (np.arange(256) + 0.5) / 256
-    # Logistic stand-in for the normal quantile function: same spread, no dependency.
-    normal = np.log(quantiles / (1 - quantiles)) * (np.sqrt(3) / np.pi)
-    return np.asarray(np.rint(deviation * normal), np.int16)

@@ -9,7 +9,7 @@ import numpy as np
 from bisenetv2.data.streets.buildings import Building, Style, Wall
 from bisenetv2.data.streets.cars import BUS, HATCHBACK, SALOON, VAN, Body, Car
 from bisenetv2.data.streets.greenery import Fence, Tree
-from bisenetv2.data.streets.ground import KERB, Ground
+from bisenetv2.data.streets.ground import KERB
 from bisenetv2.data.streets.objects import (
     Cyclist,
     Figure,
@@ -59,7 +59,7 @@ class Street:
         self.leaf: Tint = (rng.uniform(58, 92), rng.uniform(78, 100), rng.uniform(40, 58))
         self.mouths: list[tuple[float, float, float]] = []
         self.zebra = rng.uniform(9, 24) if rng.random() < 0.25 else None
-        self._things: list[Thing] = []
+        self.things: list[Thing] = []
         self._taken: list[tuple[float, float, float, float]] = []  # left, right, near, far
         for side in (-1.0, 1.0):
             self._line(side)
@@ -68,36 +68,6 @@ class Street:
         self._drive()
         self._walk()
         self._cycle()
-
-    def things(self) -> tuple[Thing, ...]:
-        """Everything on and beside the road, from far to near."""
-        return tuple(sorted(self._things, key=lambda thing: -thing.depth))
-
-    def ground(self) -> Ground:
-        """Road and pavements."""
-        rng = self.rng
-        grey, warmth = rng.uniform(78, 104), rng.uniform(-3, 3)
-        paved = rng.uniform(92, 128)
-        count = int(rng.integers(2, 9))
-        stains = np.stack(
-            [
-                rng.uniform(-self.half, self.half - 1, count),
-                rng.uniform(3, 40, count),
-                rng.uniform(0.4, 2.2, count),
-                rng.uniform(0.6, 9, count),
-            ],
-            axis=-1,
-        )
-        return Ground(
-            half=self.half,
-            road=(grey + warmth, grey, grey + 3 - warmth),
-            pavement=(paved + 3, paved, paved - 4),
-            side_streets=tuple(self.mouths),
-            zebra=self.zebra,
-            yellow_lines=bool(rng.random() < 0.4),
-            dashes=rng.uniform(1.5, 7),
-            stains=stains,
-        )
 
     def _pick(self, choices: tuple[Tint, ...], spread: float = 0.12) -> Tint:
         """One of some colours, a little brighter or darker."""
@@ -129,7 +99,7 @@ class Street:
 
     def _build(self, side: float, x: float, z: float, width: float, height: float) -> None:
         wall = Wall((side * x, 0.0, z), (0.0, 1.0), (-side, 0.0), width, height)
-        self._things.append(Building(wall, self._style(), self.rng.random(40)))
+        self.things.append(Building(wall, self._style(), self.rng.random(40)))
 
     def _style(self) -> Style:
         rng = self.rng
@@ -161,7 +131,7 @@ class Street:
         while near < far:
             length = min(max(5.0, 0.25 * near), far - near)
             wall = Wall((side * x, KERB, near), (0.0, 1.0), (-side, 0.0), length, height)
-            self._things.append(Fence(wall, color, boards))
+            self.things.append(Fence(wall, color, boards))
             near += length
             ends.append(near)
         return ends
@@ -176,7 +146,7 @@ class Street:
                 self._tree(side * (x + back), z, height, depth=end + 0.2)
                 self._tree(side * (x + 1.6), z - 0.5, rng.uniform(1.8, 3.0), end + 0.1, bush=True)
         back_wall = Wall((side * (x + 12), 0.0, near), (0.0, 1.0), (-side, 0.0), far - near, 5.0)
-        self._things.append(Building(back_wall, self._style(), rng.random(40)))
+        self.things.append(Building(back_wall, self._style(), rng.random(40)))
 
     def _tree(
         self, x: float, z: float, height: float, depth: float | None = None, bush: bool = False
@@ -187,7 +157,7 @@ class Street:
         clumps = np.concatenate([rng.uniform(-1, 1, (count, 3)), rng.random((count, 2))], axis=1)
         clumps = clumps[np.argsort(-clumps[:, 2])]
         bark = rng.uniform(44, 76)
-        self._things.append(
+        self.things.append(
             Tree(
                 x=x,
                 z=z,
@@ -211,14 +181,14 @@ class Street:
         tall = rng.uniform(5.5, 8.5)
         for z in np.arange(rng.uniform(6, 26), 130, rng.uniform(22, 32)):
             lamp = Lamp(kerb, float(z), tall, reach, (tone, tone, tone + 2))
-            self._things.append(lamp)
+            self.things.append(lamp)
         for _ in range(int(rng.integers(1, 4))):
             kind = ("disc", "order", "triangle", "board")[int(rng.integers(4))]
             sign = RoadSign(kerb, rng.uniform(7, 40), rng.uniform(2.0, 2.7), kind)
-            self._things.append(sign)
+            self.things.append(sign)
         if self.zebra is not None or rng.random() < 0.3:
             z = (self.zebra or rng.uniform(12, 30)) - 0.6
-            self._things.append(TrafficLight(kerb, z, int(rng.integers(3))))
+            self.things.append(TrafficLight(kerb, z, int(rng.integers(3))))
         if rng.random() < 0.6 - 0.3 * self.town and self.paving[side] > 2.2:
             height = rng.uniform(5, 9)
             for z in np.arange(rng.uniform(8, 20), 90, rng.uniform(10, 16)):
@@ -229,7 +199,7 @@ class Street:
                 wall = Wall(
                     (side * (self.half + 0.3), KERB, float(z)), (0.0, 1.0), (-side, 0.0), 4.0, 1.05
                 )
-                self._things.append(Fence(wall, (110, 112, 112), False))
+                self.things.append(Fence(wall, (110, 112, 112), False))
 
     def _close(self) -> None:
         """Houses and trees across the far end, where the street turns away."""
@@ -239,7 +209,7 @@ class Street:
             width, height = rng.uniform(10, 20), rng.uniform(5, 13)
             far = _END + rng.uniform(20, 35)
             wall = Wall((x, 0.0, far), (1.0, 0.0), (0.0, -1.0), width, height)
-            self._things.append(Building(wall, self._style(), rng.random(40)))
+            self.things.append(Building(wall, self._style(), rng.random(40)))
             self._tree(x, _END + 15, rng.uniform(6, 12))
             x += width
 
@@ -265,7 +235,7 @@ class Street:
 
     def _car(self, x: float, z: float, body: Body, oncoming: bool) -> None:
         if self._claim(x, z, body.width, body.length):
-            self._things.append(Car(x, z, body, self._pick(_PAINTS), oncoming))
+            self.things.append(Car(x, z, body, self._pick(_PAINTS), oncoming))
 
     def _claim(self, x: float, z: float, width: float, length: float) -> bool:
         """Takes a piece of the road from z on, unless somebody is there already."""
@@ -304,13 +274,13 @@ class Street:
             heading = rng.normal(0, 0.2) + (pi if rng.random() < 0.5 else 0)
             z = 6 * (60 / 6) ** rng.random()
             stride = rng.uniform(-0.35, 0.35)
-            self._things.append(Pedestrian(x, z, self._figure(heading), stride, KERB))
+            self.things.append(Pedestrian(x, z, self._figure(heading), stride, KERB))
         if rng.random() < 0.3:
             z = self.zebra + 1.2 if self.zebra is not None else rng.uniform(12, 40)
             x = rng.uniform(-self.half, self.half)
             figure = self._figure(self._crossing())
             if self._claim(x, z - 0.3, 0.8, 0.6):
-                self._things.append(Pedestrian(x, z, figure, 0.3, 0.0))
+                self.things.append(Pedestrian(x, z, figure, 0.3, 0.0))
 
     def _cycle(self) -> None:
         """Cyclists near either kerb, one crossing the road now and then."""
@@ -327,7 +297,7 @@ class Street:
     def _cyclist(self, x: float, z: float, heading: float) -> None:
         rider = Cyclist(x, z, self._figure(heading), self.rng.uniform(0, 2 * pi))
         if self._claim(x, z - 0.9, 0.7, 1.8):
-            self._things.append(rider)
+            self.things.append(rider)
 
     def _crossing(self) -> float:
         """Heading of one who crosses the road, to the right or to the left."""
