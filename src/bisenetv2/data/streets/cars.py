@@ -117,12 +117,13 @@ class Car:
 
     def paint(self, canvas: Canvas) -> None:
         """Draws shadow, tyres, shell and, where it can be seen, a flank."""
-        half, length = self.body.width / 2, self.body.length
-        x, z = self.x, self.z
-        left, right, near, far = x - half - 0.08, x + half + 0.08, z - 0.3, z + length + 0.1
+        x, z, half = self.x, self.z, self.body.width / 2
+        left, right = x - half - 0.08, x + half + 0.08
+        near, far = z - 0.3, z + self.body.length + 0.1
         footprint = [(left, 0, near), (right, 0, near), (right, 0, far), (left, 0, far)]
         canvas.darken(np.array(footprint), 0.42)
-        panels = self._tyres()
+        tyre = 0.24 / self.body.width
+        panels = [self._end(s, 0.0, s - 2 * tyre, 0.5, BLACK) for s in (-0.95 + 2 * tyre, 0.95)]
         edges = range(len(self.body.profile) - 1)
         for first in edges if self.oncoming else reversed(edges):
             panels += self._edge(first)
@@ -140,11 +141,6 @@ class Car:
         end = 1.0 if self.oncoming else 0.0
         shell = [(left, low, end), (right, low, end), (right, high, end), (left, high, end)]
         return shell, color, FACING
-
-    def _tyres(self) -> list[_Panel]:
-        """What shows of the tyres under the bumper."""
-        wide = 0.24 / self.body.width
-        return [self._end(s, 0.0, s - 2 * wide, 0.5, BLACK) for s in (-0.95 + 2 * wide, 0.95)]
 
     def _edge(self, first: int) -> list[_Panel]:
         """One strip of the shell from side to side, with its pane where it is glass."""

@@ -92,23 +92,20 @@ class Street:
                 self._plant(side, front, z, z + width)
             else:
                 height = max(4.5, rng.normal(3.1 * storeys, 2.0))
-                self._build(side, front + garden, z, width, height)
+                self._house(_beside(side, front + garden, 0.0, z, width, height))
                 if garden:
                     self._enclose(side, front, z, z + width)
             z += width
 
-    def _build(self, side: float, x: float, z: float, width: float, height: float) -> None:
-        wall = Wall((side * x, 0.0, z), (0.0, 1.0), (-side, 0.0), width, height)
-        self.things.append(Building(wall, self._style(), self.rng.random(40)))
-
-    def _style(self) -> Style:
+    def _house(self, front: Wall) -> None:
+        """A building of any style behind its front."""
         rng = self.rng
         color, brick = _WALLS[int(rng.integers(len(_WALLS)))]
         wall = scaled(color, rng.normal(1, 0.1))
         bright = rng.uniform(120, 200)
         slate = rng.uniform(52, 84)
         pitched = rng.random() > 0.6 * self.town
-        return Style(
+        style = Style(
             wall=wall,
             trim=(bright, bright, 0.96 * bright),
             roof=(slate * rng.uniform(1, 1.35), slate, slate * rng.uniform(0.88, 1)),
@@ -120,6 +117,7 @@ class Street:
             shop=self._pick(_SHOPS) if rng.random() < self.town else None,
             chimney=bool(pitched and rng.random() < 0.7),
         )
+        self.things.append(Building(front, style, rng.random(40)))
 
     def _enclose(self, side: float, x: float, near: float, far: float) -> list[float]:
         """A fence, in lengths short enough to be sorted by distance; returns where they end."""
@@ -130,7 +128,7 @@ class Street:
         ends = []
         while near < far:
             length = min(max(5.0, 0.25 * near), far - near)
-            wall = Wall((side * x, KERB, near), (0.0, 1.0), (-side, 0.0), length, height)
+            wall = _beside(side, x, KERB, near, length, height)
             self.things.append(Fence(wall, color, boards))
             near += length
             ends.append(near)
@@ -145,8 +143,7 @@ class Street:
                 height, back = rng.uniform(5, 10), rng.uniform(2, 5)
                 self._tree(side * (x + back), z, height, depth=end + 0.2)
                 self._tree(side * (x + 1.6), z - 0.5, rng.uniform(1.8, 3.0), end + 0.1, bush=True)
-        back_wall = Wall((side * (x + 12), 0.0, near), (0.0, 1.0), (-side, 0.0), far - near, 5.0)
-        self.things.append(Building(back_wall, self._style(), rng.random(40)))
+        self._house(_beside(side, x + 12, 0.0, near, far - near, 5.0))
 
     def _tree(
         self, x: float, z: float, height: float, depth: float | None = None, bush: bool = False
@@ -180,12 +177,10 @@ class Street:
         reach = -side * rng.uniform(0.8, 2.2)
         tall = rng.uniform(5.5, 8.5)
         for z in np.arange(rng.uniform(6, 26), 130, rng.uniform(22, 32)):
-            lamp = Lamp(kerb, float(z), tall, reach, (tone, tone, tone + 2))
-            self.things.append(lamp)
+            self.things.append(Lamp(kerb, float(z), tall, reach, (tone, tone, tone + 2)))
         for _ in range(int(rng.integers(1, 4))):
             kind = ("disc", "order", "triangle", "board")[int(rng.integers(4))]
-            sign = RoadSign(kerb, rng.uniform(7, 40), rng.uniform(2.0, 2.7), kind)
-            self.things.append(sign)
+            self.things.append(RoadSign(kerb, rng.uniform(7, 40), rng.uniform(2.0, 2.7), kind))
         if self.zebra is not None or rng.random() < 0.3:
             z = (self.zebra or rng.uniform(12, 30)) - 0.6
             self.things.append(TrafficLight(kerb, z, int(rng.integers(3))))
@@ -196,9 +191,7 @@ class Street:
         if rng.random() < 0.35:
             start, length = rng.uniform(6, 25), rng.uniform(8, 20)
             for z in np.arange(start, start + length, 4.0):
-                wall = Wall(
-                    (side * (self.half + 0.3), KERB, float(z)), (0.0, 1.0), (-side, 0.0), 4.0, 1.05
-                )
+                wall = _beside(side, self.half + 0.3, KERB, float(z), 4.0, 1.05)
                 self.things.append(Fence(wall, (110, 112, 112), False))
 
     def _close(self) -> None:
@@ -208,8 +201,7 @@ class Street:
         while x < 60:
             width, height = rng.uniform(10, 20), rng.uniform(5, 13)
             far = _END + rng.uniform(20, 35)
-            wall = Wall((x, 0.0, far), (1.0, 0.0), (0.0, -1.0), width, height)
-            self.things.append(Building(wall, self._style(), rng.random(40)))
+            self._house(Wall((x, 0.0, far), (1.0, 0.0), (0.0, -1.0), width, height))
             self._tree(x, _END + 15, rng.uniform(6, 12))
             x += width
 
@@ -239,14 +231,11 @@ class Street:
 
     def _claim(self, x: float, z: float, width: float, length: float) -> bool:
         """Takes a piece of the road from z on, unless somebody is there already."""
-        spot = (x - width / 2, x + width / 2, z - 0.4, z + length + 0.4)
-        if any(
-            spot[0] < right and left < spot[1] and spot[2] < far and near < spot[3]
-            for left, right, near, far in self._taken
-        ):
-            return False
-        self._taken.append(spot)
-        return True
+        left, right, near, far = x - width / 2, x + width / 2, z - 0.4, z + length + 0.4
+        free = all(right <= a or b <= left or far <= c or d <= near for a, b, c, d in self._taken)
+        if free:
+            self._taken.append((left, right, near, far))
+        return free
 
     def _may_park(self, side: float, z: float) -> bool:
         """Whether a car may be parked there: not across a side street or a zebra crossing."""
@@ -302,3 +291,8 @@ class Street:
     def _crossing(self) -> float:
         """Heading of one who crosses the road, to the right or to the left."""
         return pi / 2 if self.rng.random() < 0.5 else -pi / 2
+
+
+def _beside(side: float, x: float, y: float, z: float, width: float, height: float) -> Wall:
+    """A wall along the street that faces it, `x` metres off the road's middle, from z on."""
+    return Wall((side * x, y, z), (0.0, 1.0), (-side, 0.0), width, height)
