@@ -169,11 +169,10 @@ def _translate(
 
 def _compiled(rows: Rows) -> list[tuple[re.Pattern[str], str]]:
     compiled = []
-    for theirs, ours in rows:
+    for theirs, target in rows:
+        for group in range(1, target.count("*") + 1):
+            target = target.replace("*", f"\\{group}", 1)
         pattern = re.escape(theirs).replace(r"\*", r"([^.]+)")
-        pieces = ours.split("*")
-        groups = [f"\\{number}" for number in range(1, len(pieces))]
-        target = "".join(a + b for a, b in zip(pieces, [*groups, ""], strict=True))
         compiled.append((re.compile(pattern), target))
     return compiled
 

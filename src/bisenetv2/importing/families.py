@@ -10,7 +10,7 @@ PaddlePaddle/PaddleSeg (Apache-2.0); only names and shapes are taken from there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bisenetv2.network.config import Reading
@@ -48,14 +48,36 @@ class Family:
 
     project: Project
     head: Rows
-    classifier: str
-    """Name of the weight of the main head's classifier."""
+    """The main head's convolution and classifier, then those of booster heads."""
 
     when: str
     """When the project's code was of this layout."""
 
     input_scale: float = 1.0
     """Side of the network's input over the frame's in the project's own evaluation."""
+
+    @property
+    def classifier(self) -> str:
+        """Name of the weight of the main head's classifier."""
+        return f"{self.head[1][0]}.weight"
+
+
+def _conv_bn(theirs: str, ours: str) -> Rows:
+    """Rows of a convolution and its BatchNorm, which the project only numbers."""
+    return (f"{theirs}.0", f"{ours}.conv"), (f"{theirs}.1", f"{ours}.bn")
+
+
+def _heads(conv: str, classifier: str, boosters: Iterable[str] = (), main: str = "head") -> Rows:
+    """Rows of the main head and of the booster heads behind S2, S3, S4 and S5."""
+    ours = ("head", "boosters.S2", "boosters.S3", "boosters.S4", "boosters.S5")
+    return tuple(
+        row
+        for their, our in zip((main, *boosters), ours, strict=False)
+        for row in (
+            (f"{their}.{conv}.*", f"{our}.conv.*"),
+            (f"{their}.{classifier}", f"{our}.classifier"),
+        )
+    )
 
 
 LEFT_OUT: Rows = (
@@ -75,33 +97,23 @@ _COINCHEUNG = Project(
         ("segment.S2.left.*.*", "semantic.S2.left.*.*"),
         ("segment.S2.fuse.*", "semantic.S2.fuse.*"),
         ("segment.*.*.conv1.*", "semantic.*.*.gather.*"),
-        ("segment.*.*.dwconv.0", "semantic.*.*.depthwise.0.conv"),
-        ("segment.*.*.dwconv.1", "semantic.*.*.depthwise.0.bn"),
-        ("segment.*.*.dwconv1.0", "semantic.*.*.depthwise.0.conv"),
-        ("segment.*.*.dwconv1.1", "semantic.*.*.depthwise.0.bn"),
-        ("segment.*.*.dwconv2.0", "semantic.*.*.depthwise.1.conv"),
-        ("segment.*.*.dwconv2.1", "semantic.*.*.depthwise.1.bn"),
-        ("segment.*.*.conv2.0", "semantic.*.*.project.conv"),
-        ("segment.*.*.conv2.1", "semantic.*.*.project.bn"),
-        ("segment.*.*.shortcut.0", "semantic.*.*.shortcut.0.conv"),
-        ("segment.*.*.shortcut.1", "semantic.*.*.shortcut.0.bn"),
+        *_conv_bn("segment.*.*.dwconv", "semantic.*.*.depthwise.0"),
+        *_conv_bn("segment.*.*.dwconv1", "semantic.*.*.depthwise.0"),
+        *_conv_bn("segment.*.*.dwconv2", "semantic.*.*.depthwise.1"),
+        *_conv_bn("segment.*.*.conv2", "semantic.*.*.project"),
+        *_conv_bn("segment.*.*.shortcut", "semantic.*.*.shortcut.0"),
         ("segment.*.*.shortcut.2", "semantic.*.*.shortcut.1.conv"),
         ("segment.*.*.shortcut.3", "semantic.*.*.shortcut.1.bn"),
         ("segment.CE.bn", "semantic.CE.bn"),
         ("segment.CE.conv_gap.*", "semantic.CE.embed.*"),
         ("segment.CE.conv_last.*", "semantic.CE.mix.*"),
-        ("bga.left1.0", "aggregation.detail_keep.0.conv"),
-        ("bga.left1.1", "aggregation.detail_keep.0.bn"),
+        *_conv_bn("bga.left1", "aggregation.detail_keep.0"),
         ("bga.left1.2", "aggregation.detail_keep.1"),
-        ("bga.left2.0", "aggregation.detail_down.0.conv"),
-        ("bga.left2.1", "aggregation.detail_down.0.bn"),
-        ("bga.right1.0", "aggregation.semantic_up.conv"),
-        ("bga.right1.1", "aggregation.semantic_up.bn"),
-        ("bga.right2.0", "aggregation.semantic_keep.0.conv"),
-        ("bga.right2.1", "aggregation.semantic_keep.0.bn"),
+        *_conv_bn("bga.left2", "aggregation.detail_down.0"),
+        *_conv_bn("bga.right1", "aggregation.semantic_up"),
+        *_conv_bn("bga.right2", "aggregation.semantic_keep.0"),
         ("bga.right2.2", "aggregation.semantic_keep.1"),
-        ("bga.conv.0", "aggregation.fuse.conv"),
-        ("bga.conv.1", "aggregation.fuse.bn"),
+        *_conv_bn("bga.conv", "aggregation.fuse"),
     ),
     statistics={
         "": ((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115)),
@@ -189,75 +201,44 @@ _PADDLESEG = Project(
     statistics={"": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))},
 )
 
-_COINCHEUNG_2020_05: Rows = (
-    ("head.conv.*", "head.conv.*"),
-    ("head.conv_out", "head.classifier"),
-    ("aux2.conv.*", "boosters.S2.conv.*"),
-    ("aux2.conv_out", "boosters.S2.classifier"),
-    ("aux3.conv.*", "boosters.S3.conv.*"),
-    ("aux3.conv_out", "boosters.S3.classifier"),
-    ("aux4.conv.*", "boosters.S4.conv.*"),
-    ("aux4.conv_out", "boosters.S4.classifier"),
-    ("aux5_4.conv.*", "boosters.S5.conv.*"),
-    ("aux5_4.conv_out", "boosters.S5.classifier"),
-)
+_COINCHEUNG_2020_05 = _heads("conv", "conv_out", ("aux2", "aux3", "aux4", "aux5_4"))
 
 FAMILIES: tuple[Family, ...] = (
     Family(
         reading="coincheung-2021-07",
         project=_COINCHEUNG,
-        head=(("head.conv.*", "head.conv.*"), ("head.conv_out.1", "head.classifier")),
-        classifier="head.conv_out.1.weight",
+        head=_heads("conv", "conv_out.1"),
         when="since July 2021",
     ),
     Family(
         reading="coincheung-2020-09",
         project=_COINCHEUNG,
-        head=(("head.conv.*", "head.conv.*"), ("head.conv_out.0", "head.classifier")),
-        classifier="head.conv_out.0.weight",
+        head=_heads("conv", "conv_out.0"),
         when="September 2020 to June 2021, pixel-shuffle heads",
     ),
     Family(
         reading="coincheung-2020-05",
         project=_COINCHEUNG,
         head=_COINCHEUNG_2020_05,
-        classifier="head.conv_out.weight",
         when="29 May to September 2020",
     ),
     Family(
         reading="coincheung-first",
         project=_COINCHEUNG,
         head=_COINCHEUNG_2020_05,
-        classifier="head.conv_out.weight",
         when="until 28 May 2020",
         input_scale=0.5,
     ),
     Family(
         reading="mmseg",
         project=_MMSEG,
-        head=(
-            ("decode_head.convs.0.*", "head.conv.*"),
-            ("decode_head.conv_seg", "head.classifier"),
-        ),
-        classifier="decode_head.conv_seg.weight",
+        head=_heads("convs.0", "conv_seg", main="decode_head"),
         when="since September 2021",
     ),
     Family(
         reading="paddleseg",
         project=_PADDLESEG,
-        head=(
-            ("head.conv_3x3.0.*", "head.conv.*"),
-            ("head.conv_1x1", "head.classifier"),
-            ("aux_head1.conv_3x3.0.*", "boosters.S2.conv.*"),
-            ("aux_head1.conv_1x1", "boosters.S2.classifier"),
-            ("aux_head2.conv_3x3.0.*", "boosters.S3.conv.*"),
-            ("aux_head2.conv_1x1", "boosters.S3.classifier"),
-            ("aux_head3.conv_3x3.0.*", "boosters.S4.conv.*"),
-            ("aux_head3.conv_1x1", "boosters.S4.classifier"),
-            ("aux_head4.conv_3x3.0.*", "boosters.S5.conv.*"),
-            ("aux_head4.conv_1x1", "boosters.S5.classifier"),
-        ),
-        classifier="head.conv_1x1.weight",
+        head=_heads("conv_3x3.0", "conv_1x1", [f"aux_head{n}" for n in (1, 2, 3, 4)]),
         when="since December 2020",
     ),
 )
