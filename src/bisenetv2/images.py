@@ -38,8 +38,8 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")
 """Pillow's names of these formats; whatever else it could open is not even tried."""
 
 
-_ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
-"""Pillow's modes of a single channel of whole numbers."""
+_ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "F")
+"""Pillow's modes of a single channel of numbers; in the last they may be fractions."""
 
 _ORIENTATION = 0x0112
 """EXIF's tag of the orientation."""
@@ -221,9 +221,8 @@ def decode_mask(
     """
     with _opened(name, BytesIO(data), _formats(name)) as file:
         if file.mode in _ID_MODES and not (as_colors and file.mode in ("1", "P")):
-            return _ids(file)
-        if file.mode == "F":
-            return whole_numbers(name, np.asarray(file))
+            file.load()
+            return whole_numbers(name, np.asarray(file))  # H, W
         if file.mode not in ("1", "P", "RGB", "RGBA", "RGBa", "RGBX", "LA", "La", "PA"):
             raise UserError(f"{name}: {file.mode} pixels are no mask; save it as an 8-bit PNG")
         if file.mode in ("RGB", "P", "1"):
@@ -231,12 +230,6 @@ def decode_mask(
         colors = np.array(file.convert("RGBA"))
         colors[colors[..., 3] == 0] = 0
         return np.ascontiguousarray(colors[..., :3])
-
-
-def _ids(file: PillowImage.Image) -> npt.NDArray[np.integer]:
-    file.load()
-    ids = np.asarray(file)  # H, W
-    return ids.astype(np.uint8) if ids.dtype == np.bool_ else ids
 
 
 def _formats(path: str | Path) -> tuple[str, ...]:
