@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -15,8 +15,8 @@ PLAIN_INTERVAL = 30.0
 """Seconds between two lines where stderr is no terminal, so that a log stays short."""
 
 
-class ProgressBar(Protocol):
-    """What a long-running loop tells about its work."""
+class ProgressBar:
+    """What a long-running loop tells about its work; this one shows nothing."""
 
     def advance(self, steps: int = 1, text: str | None = None) -> None:
         """Reports items done since the last call; `text` replaces the free text of the bar."""
@@ -39,7 +39,7 @@ def progress_bar(
         enabled: Whether to show anything at all.
     """
     if not enabled:
-        yield _Silent()
+        yield ProgressBar()
     elif not sys.stderr.isatty():
         yield _PlainLines(description, total)
     else:
@@ -52,15 +52,7 @@ def progress_bar(
                 progress.stop()
 
 
-class _Silent:
-    def advance(self, steps: int = 1, text: str | None = None) -> None:
-        pass
-
-    def start_at(self, steps: int) -> None:
-        pass
-
-
-class _PlainLines:
+class _PlainLines(ProgressBar):
     """Writes a line when `PLAIN_INTERVAL` has passed; short work writes none."""
 
     def __init__(self, description: str, total: int | None) -> None:
@@ -88,7 +80,7 @@ class _PlainLines:
             print("  ".join([*parts, self._text]).rstrip(), file=sys.stderr, flush=True)
 
 
-class _RichBar:
+class _RichBar(ProgressBar):
     def __init__(self, progress: Progress, description: str, total: int | None) -> None:
         self._progress, self._text = progress, ""
         self._task = progress.add_task(description, total=total, rate="", text="")
