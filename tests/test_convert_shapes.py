@@ -87,7 +87,7 @@ def test_broken_shapes_of_all_files_are_told_at_once_or_left_out(capsys, tmp_pat
     assert (code, len(told.splitlines())) == (2, 1)
     assert f"{root}: 4 shapes cannot be drawn: {root}/labels/a.txt: line 2: a box, not a" in told
     assert f"{root}/labels/b.txt: line 1: a box" in told
-    assert told.endswith("; and 1 more; leave them all out with --skip-broken\n")
+    assert told.endswith("; and 1 more; leave them out with --skip-broken\n")
     assert not (tmp_path / "out").exists()
     code, told = convert(capsys, root, "--skip-broken", "-o", tmp_path / "out")
     assert (code, f"{root}: broken shapes left out: 4 (such as {root}/labels/a" in told) == (
@@ -127,7 +127,7 @@ def test_one_broken_shape_is_told_with_its_remedy(capsys, tmp_path):
     code, told = convert(capsys, tmp_path / "in", "-o", tmp_path / "out")
     assert code == 2
     assert "a.json: shape 1 ('car'): shape_type 'line': draw a polygon" in told
-    assert told.endswith(", or leave it out with --skip-broken\n")
+    assert told.endswith("; leave them out with --skip-broken\n")
 
 
 @pytest.mark.parametrize("words", [(), ("--skip-broken",)])

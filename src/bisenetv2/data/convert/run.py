@@ -128,8 +128,8 @@ def convert(
     list_stays = bool(road.classes and not replace_list) and _list_stays(
         output / road.classes, found.labels, wanted
     )
-    if wanted == "index":
-        _check_description(output / dataset_yaml.NAME, found.labels)
+    if wanted == "index":  # a description there is read before class lists, and stays
+        _list_stays(output / dataset_yaml.NAME, found.labels, wanted)
     pixels = ignored = 0
     broken: list[str] = []
     painted = False
@@ -150,7 +150,12 @@ def convert(
         if list_stays:
             (stage / road.classes).unlink()
         if broken and not (skip_broken and painted):
-            raise _refusal(source, broken, painted)
+            more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
+            end = "leave them out with --skip-broken" if painted else "nothing else is drawn"
+            raise UserError(
+                f"{source}: {len(broken)} shapes cannot be drawn: {'; '.join(broken[:3])}{more}; "
+                f"{end}"
+            )
     for note in found.notes:
         tell(f"{source}: {note}")
     if broken:
@@ -189,8 +194,11 @@ def _list_stays(path: Path, labels: Labels, wanted: Format) -> bool:
             f"{path}: exists and numbers its classes otherwise than 0, 1, 2, …; give another "
             "--output"
         )
-    given = zip(old.given_colors, labels.palette, strict=False)
-    if old.labels.names != labels.names or any(a not in (None, b) for a, b in given):
+    recolored = old.encoding is None and any(
+        given not in (None, color)
+        for given, color in zip(old.given_colors, labels.palette, strict=False)
+    )
+    if old.labels.names != labels.names or recolored:
         raise UserError(
             f"{path}: exists and lists other classes or colours than "
             f"{', '.join(labels.names[:8])}; give --classes {path} to keep to it, or another "
@@ -205,34 +213,6 @@ def _list_stays(path: Path, labels: Labels, wanted: Format) -> bool:
                     "or give another --output"
                 )
     return True
-
-
-def _check_description(path: Path, labels: Labels) -> None:
-    """Checks that a description in the output, which is read before class lists, fits new masks.
-
-    Raises:
-        UserError: If it describes other classes, or masks of another kind.
-    """
-    if not path.is_file():
-        return
-    old = read_class_list(str(path))
-    if not old.in_order or old.labels.names != labels.names:
-        raise UserError(
-            f"{path}: exists and describes other masks than those of classes "
-            f"{', '.join(labels.names[:8])}, numbered 0, 1, 2, …; remove it, or give another "
-            "--output"
-        )
-
-
-def _refusal(source: Path, broken: Sequence[str], painted: bool) -> UserError:
-    """Names the first of the shapes that cannot be drawn; perhaps the others paint something."""
-    first = "; ".join(broken[:3])
-    if len(broken) == 1:
-        end = ", or leave it out with --skip-broken" if painted else "; nothing else is drawn"
-        return UserError(f"{first}{end}")
-    more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
-    end = "leave them all out with --skip-broken" if painted else "nothing else is drawn"
-    return UserError(f"{source}: {len(broken)} shapes cannot be drawn: {first}{more}; {end}")
 
 
 @contextmanager
