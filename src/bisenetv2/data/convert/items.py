@@ -153,6 +153,15 @@ def read_json(path: Path) -> object:
     return content
 
 
+def beginning(path: Path) -> str:
+    """Returns the first 4 KB of a text; nothing of a file that cannot be read, as reading tells."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4096).decode("utf-8-sig", "replace")
+    except OSError:
+        return ""
+
+
 def records(content: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
     """Returns the list of objects that a JSON object holds under a key.
 
@@ -204,6 +213,21 @@ _FARTHEST = 1e6
 """Largest coordinate, in pixels, of a polygon that may be cut off."""
 
 
+def as_points(points: object, where: str) -> Polygon:
+    """Returns points (x, y) as N×2.
+
+    Raises:
+        UserError: If they are none.
+    """
+    try:
+        found = np.array(points, np.float64)
+    except (ValueError, TypeError, OverflowError):
+        found = np.empty(1)
+    if found.size and (found.ndim != 2 or found.shape[1] != 2):
+        raise UserError(f"{where}: its points are no pairs of numbers; draw it anew")
+    return found
+
+
 def polygon(points: object, size: Size, where: str, *, clip: bool) -> Polygon:
     """Checks the corners of a polygon.
 
@@ -216,12 +240,7 @@ def polygon(points: object, size: Size, where: str, *, clip: bool) -> Polygon:
     Raises:
         UserError: If there are fewer than 3 points, or one is no point or outside the image.
     """
-    try:
-        corners = np.array(points, np.float64)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(f"{where}: its points are no pairs of numbers; draw it anew") from error
-    if corners.size and (corners.ndim != 2 or corners.shape[1] != 2):
-        raise UserError(f"{where}: its points are no pairs of numbers; draw it anew")
+    corners = as_points(points, where)
     if len(corners) < 3:
         raise UserError(f"{where}: {len(corners)} points; a polygon has 3 or more: remove it")
     low, high = np.zeros(2) - _SLACK, np.array(size[::-1]) + _SLACK

@@ -21,6 +21,7 @@ from bisenetv2.data.convert.items import (
     Item,
     LabelledImages,
     Size,
+    as_points,
     left_out,
     load_json,
     polygon,
@@ -121,11 +122,8 @@ def _bitmap(
 
 def _pair(points: object, kind: object, where: str) -> npt.NDArray[np.float64]:
     """Returns the two points of a shape that has no more."""
-    try:
-        pair = np.array(points, np.float64)
-    except (ValueError, TypeError, OverflowError):
-        pair = np.empty(0)
-    if pair.shape != (2, 2):
+    pair = as_points(points, where)
+    if len(pair) != 2:
         raise UserError(f"{where}: a {kind} has 2 points; draw it anew")
     return pair
 

@@ -9,15 +9,21 @@ from pathlib import Path
 from typing import Literal
 
 from bisenetv2.data.convert import masks, yolo
-from bisenetv2.data.convert.items import read_json
+from bisenetv2.data.convert.items import beginning, read_json
 from bisenetv2.data.convert.mask_files import mask_files
 from bisenetv2.data.folder.matching import files_of
 from bisenetv2.errors import UserError
 
 Format = Literal["index", "colour", "labelme", "coco", "yolo"]
 
-_RUN_LENGTHS = re.compile(r"encoded_?pixels|(^|[^a-z])rle([^a-z]|$)")
-"""Headings of tables as Kaggle's."""
+_UNREAD = (
+    (".xml", "<annotations", "CVAT's XML", True),
+    (".xml", "<annotation", "Pascal VOC's XML", False),
+    # Headings of tables as Kaggle's.
+    (".csv", r"\A.*(encoded_?pixels|(?<![a-z])rle(?![a-z]))", "a table of run lengths", True),
+)
+"""Ending of a file, what its beginning in lower case matches, what it holds then, and whether that
+is certain to be labels."""
 
 _FEW = 16
 """Files of one kind in one folder that are looked at: what these are, the others are."""
@@ -88,32 +94,28 @@ def _format(path: Path) -> Format | None:
     Raises:
         UserError: If it is broken or of a format that is not read.
     """
-    kind, certain = None, True
-    if path.suffix.lower() == ".json":
+    suffix = path.suffix.lower()
+    if suffix == ".json":
         content = read_json(path)
         if isinstance(content, dict) and "shapes" in content:
             return "labelme"
         if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
             return "coco"
-        kind = _kind_of_json(content)
-        certain = kind is not None
-        kind = kind or "JSON of this kind"
-    elif path.suffix.lower() == ".xml":
-        head = _head(path)
-        if "<annotation" in head:
-            certain = "<annotations" in head
-            kind = "CVAT's XML" if certain else "Pascal VOC's XML"
-    elif path.suffix.lower() == ".csv" and _RUN_LENGTHS.search(_head(path).partition("\n")[0]):
-        kind = "a table of run lengths"
-    if kind is None:
-        return None
+        tool = _tool_of_json(content)
+        kind, certain = tool or "JSON of this kind", tool is not None
+    else:
+        head = beginning(path).lower() if suffix in (".xml", ".csv") else ""
+        fitting = (row[2:] for row in _UNREAD if row[0] == suffix and re.search(row[1], head))
+        kind, certain = next(fitting, ("", False))
+        if not kind:
+            return None
     raise (_OtherLabelsError if certain else UserError)(
         f"{path}: {kind} is not read, but labelme and COCO JSON, YOLO and masks are; export the "
         "labels as one of these, name a folder that holds masks alone, or insist with --from"
     )
 
 
-def _kind_of_json(content: object) -> str | None:
+def _tool_of_json(content: object) -> str | None:
     if isinstance(content, dict):
         keys = content.keys()
         if {"objects", "size"} <= keys or {"classes", "tags"} <= keys:
@@ -121,12 +123,3 @@ def _kind_of_json(content: object) -> str | None:
     if isinstance(content, list) and any(isinstance(c, dict) and "data" in c for c in content):
         return "Label Studio's JSON"
     return None
-
-
-def _head(path: Path) -> str:
-    """Returns the beginning of a text in lower case."""
-    try:
-        with path.open("rb") as file:
-            return file.read(4096).decode("utf-8-sig", "replace").lower()
-    except OSError:
-        return ""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bisenetv2.data.convert.classes import ClassList, Lookup, Options, yolo_names
-from bisenetv2.data.convert.items import Broken, Drawn, Item, LabelledImages, polygon
+from bisenetv2.data.convert.items import Broken, Drawn, Item, LabelledImages, beginning, polygon
 from bisenetv2.data.convert.regions import fill, outlines
 from bisenetv2.data.folder.class_files import CLASS_FILES, find_classes
 from bisenetv2.data.folder.matching import composed, files_below, walk
@@ -81,12 +81,7 @@ def holds_labels(source: Path) -> bool:
 
 def _first_line(path: Path) -> str:
     """Returns the first line that is not blank, as far as it matters."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(4096).decode("utf-8-sig", "replace")
-    except OSError:
-        return ""  # reading it will tell
-    return text.strip().partition("\n")[0].strip()
+    return beginning(path).strip().partition("\n")[0].strip()
 
 
 def _name(path: Path, root: Path) -> str:
