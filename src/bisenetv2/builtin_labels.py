@@ -10,9 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 
 from bisenetv2.labels import CAMVID, IGNORE_INDEX, Color, Labels
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(" ".join(name.split()) for name in text.split(","))
+
+
+def _color(code: str) -> Color:
+    red, green, blue = bytes.fromhex(code)
+    return red, green, blue
+
 
 _CITYSCAPES_CLASSES: tuple[tuple[int, str, Color], ...] = (
     (7, "road", (128, 64, 128)),
@@ -37,18 +46,16 @@ _CITYSCAPES_CLASSES: tuple[tuple[int, str, Color], ...] = (
 )
 """Id in `*_labelIds.png`, name and colour of every class that is evaluated, by train id."""
 
-
-def _cityscapes() -> Labels:
-    raw_ids = dict.fromkeys(range(34), IGNORE_INDEX)
-    raw_ids.update({raw: index for index, (raw, _, _) in enumerate(_CITYSCAPES_CLASSES)})
-    return Labels(
-        names=tuple(name for _, name, _ in _CITYSCAPES_CLASSES),
-        palette=tuple(color for _, _, color in _CITYSCAPES_CLASSES),
-        raw_ids=tuple(raw_ids.items()),
-    )
-
-
-CITYSCAPES = _cityscapes()
+CITYSCAPES = Labels(
+    names=tuple(name for _, name, _ in _CITYSCAPES_CLASSES),
+    palette=tuple(color for _, _, color in _CITYSCAPES_CLASSES),
+    raw_ids=tuple(
+        {
+            **dict.fromkeys(range(34), IGNORE_INDEX),
+            **{raw: index for index, (raw, _, _) in enumerate(_CITYSCAPES_CLASSES)},
+        }.items()
+    ),
+)
 """The 19 classes of Cityscapes by train id, in the official colours.
 
 Raw ids are the 34 of `*_labelIds.png`; those outside the evaluation map to the ignore index.
@@ -59,15 +66,11 @@ CITYSCAPES_TRAIN_IDS = replace(
 )
 """The same classes where the files hold train ids (`*_labelTrainIds.png`)."""
 
+_CITYSCAPES_VOID = "000000 6f4a00 510051 faaaa0 e6968c b4a5b4 966464 96785a 00005a 00006e"
+
 CITYSCAPES_COLORS: tuple[tuple[Color, int], ...] = (
     *((color, index) for index, color in enumerate(CITYSCAPES.palette)),
-    *(
-        (color, IGNORE_INDEX)
-        for color in (
-            *((0, 0, 0), (111, 74, 0), (81, 0, 81), (250, 170, 160), (230, 150, 140)),
-            *((180, 165, 180), (150, 100, 100), (150, 120, 90), (0, 0, 90), (0, 0, 110)),
-        )
-    ),
+    *((_color(code), IGNORE_INDEX) for code in _CITYSCAPES_VOID.split()),
 )
 """Colours of `*_color.png` and their train ids; those outside the evaluation are ignored.
 
@@ -76,27 +79,16 @@ differ a little from those on ids.
 """
 
 
-CITYSCAPES_CATEGORIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "flat": ("road", "sidewalk"),
-        "construction": ("building", "wall", "fence"),
-        "object": ("pole", "traffic light", "traffic sign"),
-        "nature": ("vegetation", "terrain"),
-        "sky": ("sky",),
-        "human": ("person", "rider"),
-        "vehicle": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),
-    }
-)
+CITYSCAPES_CATEGORIES: Mapping[str, tuple[str, ...]] = {
+    "flat": ("road", "sidewalk"),
+    "construction": ("building", "wall", "fence"),
+    "object": ("pole", "traffic light", "traffic sign"),
+    "nature": ("vegetation", "terrain"),
+    "sky": ("sky",),
+    "human": ("person", "rider"),
+    "vehicle": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),
+}
 """The 7 categories that the Cityscapes benchmark scores beside the classes."""
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(" ".join(name.split()) for name in text.split(","))
-
-
-def _color(code: str) -> Color:
-    red, green, blue = bytes.fromhex(code)
-    return red, green, blue
 
 
 _COCO_THINGS = _names(
@@ -137,24 +129,16 @@ def _spread_color(index: int) -> Color:
     return 51 * (code // 36), 51 * (code // 6 % 6), 51 * (code % 6)
 
 
-def _coco_stuff() -> Labels:
-    names = _COCO_THINGS + _COCO_STUFFS
-    raw_ids: list[tuple[int, int]] = []
-    classes = 0
-    for coco_id in range(1, 183):
-        if coco_id in _COCO_UNUSED:
-            raw_ids.append((coco_id - 1, IGNORE_INDEX))
-        else:
-            raw_ids.append((coco_id - 1, classes))
-            classes += 1
-    return Labels(
-        names=names,
-        palette=tuple(_spread_color(index) for index in range(len(names))),
-        raw_ids=tuple(raw_ids),
-    )
+_COCO_INDEX = {
+    coco_id: index
+    for index, coco_id in enumerate(i for i in range(1, 183) if i not in _COCO_UNUSED)
+}
 
-
-COCO_STUFF = _coco_stuff()
+COCO_STUFF = Labels(
+    names=_COCO_THINGS + _COCO_STUFFS,
+    palette=tuple(map(_spread_color, range(171))),
+    raw_ids=tuple((i - 1, _COCO_INDEX.get(i, IGNORE_INDEX)) for i in range(1, 183)),
+)
 """The 171 classes of COCO-Stuff: 80 things, then 91 kinds of stuff, in the order of their ids.
 
 Raw ids are those of the `stuffthingmaps` PNGs: COCO's ids 1-182 less one, 255 where unlabelled. The
@@ -226,8 +210,8 @@ def voc_color(index: int) -> Color:
 
 VOC = Labels(
     names=_VOC_CLASSES,
-    palette=tuple(map(voc_color, range(len(_VOC_CLASSES)))),
-    raw_ids=tuple((index, index) for index in range(len(_VOC_CLASSES))),
+    palette=tuple(map(voc_color, range(21))),
+    raw_ids=tuple((index, index) for index in range(21)),
 )
 """The 20 classes of Pascal VOC and the background; its files mark outlines with 255."""
 
@@ -255,27 +239,20 @@ CAMVID_COLORS: tuple[tuple[Color, int], ...] = (
 )
 """The 32 colours of CamVid's own labels and their class of 11; black, void, is ignored."""
 
-BUILTIN: Mapping[str, Labels] = MappingProxyType(
-    {
-        "camvid": CAMVID,
-        "cityscapes": CITYSCAPES,
-        "coco-stuff": COCO_STUFF,
-        "ade20k": ADE20K,
-        "voc": VOC,
-    }
-)
+BUILTIN: Mapping[str, Labels] = {
+    "camvid": CAMVID,
+    "cityscapes": CITYSCAPES,
+    "coco-stuff": COCO_STUFF,
+    "ade20k": ADE20K,
+    "voc": VOC,
+}
 """The built-in labels by name."""
 
-TERMS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "camvid": ("CamVid", "research use (Brostow et al., ECCV 2008 and PRL 2009)"),
-        "cityscapes": ("Cityscapes", "see https://www.cityscapes-dataset.com/license/"),
-        "coco-stuff": ("COCO-Stuff", "see https://cocodataset.org/#termsofuse"),
-        "ade20k": (
-            "ADE20K",
-            "see https://groups.csail.mit.edu/vision/datasets/ADE20K/terms/",
-        ),
-        "voc": ("Pascal VOC", "see http://host.robots.ox.ac.uk/pascal/VOC/"),
-    }
-)
+TERMS: Mapping[str, tuple[str, str]] = {
+    "camvid": ("CamVid", "research use (Brostow et al., ECCV 2008 and PRL 2009)"),
+    "cityscapes": ("Cityscapes", "see https://www.cityscapes-dataset.com/license/"),
+    "coco-stuff": ("COCO-Stuff", "see https://cocodataset.org/#termsofuse"),
+    "ade20k": ("ADE20K", "see https://groups.csail.mit.edu/vision/datasets/ADE20K/terms/"),
+    "voc": ("Pascal VOC", "see http://host.robots.ox.ac.uk/pascal/VOC/"),
+}
 """Title of each of these data sets, and its terms or where they stand."""
