@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bisenetv2.data.check.files import Listing, all_pairs
-from bisenetv2.data.encodings import Encoding, pack_colors, single_channel
+from bisenetv2.data.encodings import pack_colors, single_channel
+from bisenetv2.data.folder.survey import count_values
 from bisenetv2.errors import UserError
 from bisenetv2.images import Header, read_header, read_image, read_mask
-from bisenetv2.labels import Labels
 
 THUMBNAIL = 32
 """Side in pixels of the grey picture that stands for an image in the search for duplicates."""
@@ -25,8 +26,6 @@ THUMBNAIL = 32
 _LEAST_REDUCED = 256
 """Images whose shorter side has fewer pixels are decoded in full: colours need no more than that
 many, and thumbnails far fewer."""
-
-_FEW_IDS = 1 << 16
 
 _MOST_STRANGE = 16
 """Values without a meaning that are kept of a mask, the most frequent ones."""
@@ -149,53 +148,28 @@ def _look_at_image(path: Path, header: Header) -> ImageFacts:
 
 
 def _look_at_mask(path: Path, listing: Listing) -> tuple[tuple[int, int], MaskFacts | None]:
-    colors = listing.encoding.kind == "colors"
-    pixels = read_mask(path, as_colors=colors)
+    encoding, labels = listing.encoding, listing.labels
+    in_colors = encoding.kind == "colors"
+    pixels = read_mask(path, as_colors=in_colors)
     size = pixels.shape[0], pixels.shape[1]
-    if listing.labels is None:
+    if labels is None:
         return size, None
-    if colors:
-        return size, _count_colors(pixels, listing.encoding, listing.labels)
-    ids = single_channel(pixels)
-    if ids is None:
+    values = pack_colors(pixels) if in_colors else single_channel(pixels)
+    if values is None:
         raise UserError(f"{path}: holds colours where the other masks hold class ids; convert it")
-    return size, _count_ids(ids, listing.encoding, listing.labels)
-
-
-def _count_colors(pixels: npt.NDArray[np.integer], encoding: Encoding, labels: Labels) -> MaskFacts:
-    codes = pack_colors(pixels)
-    classes = encoding.classify(codes)  # H, W; -1 where a colour means nothing
-    counts = np.bincount(classes.ravel() + 1, minlength=257)
-    strange: dict[int, int] = {}
-    if counts[0]:
-        values, numbers = np.unique(codes[classes < 0], return_counts=True)
-        most = np.argsort(-numbers)[:_MOST_STRANGE]
-        strange = dict(zip(values[most].tolist(), numbers[most].tolist(), strict=True))
-    return MaskFacts(
-        counts[1 : 1 + len(labels)], int(counts[1 + labels.ignore_index]), strange, int(counts[0])
-    )
-
-
-def _count_ids(ids: npt.NDArray[np.integer], encoding: Encoding, labels: Labels) -> MaskFacts:
-    if ids.size and ids.min() >= 0 and ids.max() < _FEW_IDS:  # much faster than sorting
-        counts = np.bincount(ids.ravel())
-        values = np.flatnonzero(counts)
-        numbers = counts[values]
+    counts = count_values(values.ravel())
+    if in_colors:
+        indices = encoding.classify(np.array(list(counts), np.int32))
+    elif encoding.kind == "instances":
+        listed = dict(labels.raw_ids or ())
+        indices = np.array([listed.get(value, value != 0) for value in counts], np.int16)
     else:
-        values, numbers = np.unique(ids, return_counts=True)
-    pairs = labels.raw_ids or tuple((index, index) for index in range(len(labels)))
-    meaning = {labels.ignore_index: labels.ignore_index, **dict(pairs)}
-    classes, strange, ignored = np.zeros(len(labels), np.int64), {}, 0
-    for value, number in zip(values.tolist(), numbers.tolist(), strict=True):
-        index = meaning.get(value)
-        if encoding.kind == "instances" and value not in dict(labels.raw_ids or ()):
-            index = int(value != 0)
-        if index is None:
-            strange[value] = number
-        elif index == labels.ignore_index:
-            ignored += number
-        else:
-            classes[index] += number
-    most = sorted(strange, key=lambda value: -strange[value])[:_MOST_STRANGE]
-    kept = {value: strange[value] for value in most}
-    return MaskFacts(classes, ignored, kept, sum(strange.values()))
+        same = ((index, index) for index in (*range(len(labels)), labels.ignore_index))
+        listed = {labels.ignore_index: labels.ignore_index, **dict(labels.raw_ids or same)}
+        indices = np.array([listed.get(value, -1) for value in counts], np.int16)
+    table = np.zeros(257, np.int64)  # -1 where a value means nothing, then the classes
+    np.add.at(table, indices + 1, np.array(list(counts.values()), np.int64))
+    strange = Counter({v: counts[v] for v, i in zip(counts, indices, strict=True) if i < 0})
+    most = dict(strange.most_common(_MOST_STRANGE))
+    ignored = int(table[1 + labels.ignore_index])
+    return size, MaskFacts(table[1 : 1 + len(labels)], ignored, most, int(table[0]))

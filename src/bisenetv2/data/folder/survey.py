@@ -219,17 +219,16 @@ def _look(path: Path) -> _File:
     if height > 0 and width > 0:
         for top, left in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)):
             solid &= values[top : top + height, left : left + width] == core
-    group = Group(_count(values.ravel()), _count(core[solid]), path)
+    group = Group(count_values(values.ravel()), count_values(core[solid]), path)
     channels = 1 if pixels.ndim == 2 else (3 if ids is None else 2)
     return _File(channels, group, read_palette(path))
 
 
-def _count(values: npt.NDArray[np.integer]) -> Counter[int]:
-    """Counts values that mostly repeat: runs are short to sort, pixels are not."""
+def count_values(values: npt.NDArray[np.integer]) -> Counter[int]:
+    """Counts values (N) that mostly repeat: runs are short to sort, pixels are not."""
     if not values.size:
         return Counter()
-    starts = np.flatnonzero(np.diff(values, prepend=values[:1]) != 0)
-    starts = np.concatenate([[0], starts])
+    starts = np.concatenate([[0], 1 + np.flatnonzero(values[1:] != values[:-1])])
     lengths = np.diff(starts, append=values.size)
     unique, place = np.unique(values[starts], return_inverse=True)
     counts = np.bincount(place, weights=lengths).astype(np.int64)
