@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bisenetv2.data.check.facts import MaskFacts, PairFacts
 from bisenetv2.data.check.files import Listing
-from bisenetv2.data.check.finding import Finding, counted
+from bisenetv2.data.check.finding import Finding, Severity, counted
 from bisenetv2.data.folder.class_files import VOID
 from bisenetv2.labels import IGNORE_INDEX, Labels
 
@@ -75,39 +75,35 @@ def unreadable(facts: Facts) -> Iterator[Finding]:
         yield Finding.of_files("error", "unreadable", what, paths, remedy)
 
 
+_BY_TAG = (
+    "mask{s} {is} not turned as an EXIF tag turns the image",
+    "if the masks fit the stored pixels remove the tag (`exiftool -Orientation= IMAGES`), "
+    "else turn the masks",
+)
+_TURNED = "mask{s} {is} turned by 90° against the image", "turn one of the two"
+_UNEQUAL = "mask{s} {is} of another size than the image", "export them at the image's size"
+"""What is wrong with a mask's size, and the remedy."""
+
+
 def sizes(facts: Facts) -> Iterator[Finding]:
     """Masks of another size than their image, EXIF rotation told apart."""
     hidden: list[Path] = []
-    by_tag: list[tuple[Path, str]] = []
-    turned: list[tuple[Path, str]] = []
-    unequal: list[tuple[Path, str]] = []
+    wrong: dict[tuple[str, str], list[tuple[Path, str]]] = {}
     for fact in facts:
         if fact.header is None or fact.mask_size is None:
             continue
         stored, upright = fact.header.size, fact.header.upright
-        if fact.mask_size == upright:
-            if fact.header.orientation > 1 and upright == stored:
-                hidden.append(fact.image_path)
-            continue
-        (height, width), (rows, columns) = fact.mask_size, upright
-        item = fact.mask_path, f"({width}×{height}, the image {columns}×{rows})"
-        if fact.mask_size == stored:
-            by_tag.append(item)
-        else:
-            (turned if fact.mask_size == upright[::-1] else unequal).append(item)
-    for group, what, remedy in (
-        (
-            by_tag,
-            "mask{s} {is} not turned as an EXIF tag turns the image",
-            "if the masks fit the stored pixels remove the tag (`exiftool -Orientation= IMAGES`), "
-            "else turn the masks",
-        ),
-        (turned, "mask{s} {is} turned by 90° against the image", "turn one of the two"),
-        (unequal, "mask{s} {is} of another size than the image", "export them at the image's size"),
-    ):
-        if group:
-            paths = [path for path, _ in group]
-            yield Finding.of_files("error", "size", f"{what} {group[0][1]}", paths, remedy)
+        if fact.mask_size != upright:
+            other = _TURNED if fact.mask_size == upright[::-1] else _UNEQUAL
+            (height, width), (rows, columns) = fact.mask_size, upright
+            told = f"({width}×{height}, the image {columns}×{rows})"
+            group = wrong.setdefault(_BY_TAG if fact.mask_size == stored else other, [])
+            group.append((fact.mask_path, told))
+        elif fact.header.orientation > 1 and upright == stored:
+            hidden.append(fact.image_path)
+    for (what, remedy), found in wrong.items():
+        paths = [path for path, _ in found]
+        yield Finding.of_files("error", "size", f"{what} {found[0][1]}", paths, remedy)
     if hidden:
         what = "image{s} {is} turned or mirrored by an EXIF tag that leaves the size as it is"
         remedy = "see in the contact sheet whether the masks are turned too"
@@ -230,16 +226,13 @@ def classes(facts: Facts, listing: Listing) -> Iterator[Finding]:
         yield Finding.of_files("warning", "class", what, [path], remedy)
     for split, counts in zip(splits, table, strict=True):
         if absent := _classes(labels, (counts == 0) & (total > 0) & ~single):
-            learnt = split != "train"
-            told = f"what is absent is not {'scored' if learnt else 'learnt'}: split the data anew"
+            severity: Severity = "error" if split == "train" else "warning"
+            what = "learnt" if split == "train" else "scored"
+            remedy = f"what is absent is not {what}: split the data anew"
             if listing.held_out:  # so that it lies in both parts where enough images show it
-                told = f"{'scores' if learnt else 'training'} need more images of it"
-            yield Finding(
-                "warning" if learnt else "error",
-                "class",
-                f"{absent} absent from {split}, present elsewhere",
-                told,
-            )
+                remedy = f"to be {what} it needs more images"
+            told = f"{absent} absent from {split}, present elsewhere"
+            yield Finding(severity, "class", told, remedy)
 
 
 def _classes(labels: Labels, chosen: npt.NDArray[np.bool_]) -> str:

@@ -49,21 +49,21 @@ def duplicates(facts: Sequence[PairFacts], held_out: bool = False) -> Iterator[F
         facts: What is known of the images.
         held_out: Whether `val` was drawn from train, image by image.
     """
-    shared, repeated = [], []
-    for group in _same_files(facts):
-        first: dict[str, int] = {}
-        for place in group:
-            if place != first.setdefault(facts[place].split, place):
-                repeated.append(place)
-        shared += [(b, a) for a, b in combinations(first.values(), 2)]
+    firsts: dict[bytes, dict[str, int]] = {}  # of files equal to the byte, the first of each split
+    repeated = []
+    for place, fact in enumerate(facts):
+        if fact.image is not None:
+            first = firsts.setdefault(fact.image.digest, {})
+            if place != first.setdefault(fact.split, place):
+                repeated.append(fact.image_path)
+    shared = [(b, a) for first in firsts.values() for a, b in combinations(first.values(), 2)]
     yield from _leaks(shared, facts, "error", "the same file as", held_out)
     alike = [(second, first) for first, second in _alike_across_splits(facts)]
     yield from _leaks(alike, facts, "warning", "to the eye the same as", held_out)
     if repeated:
-        paths = [facts[place].image_path for place in repeated]
         remedy = "keep one of each: repeats weigh more"
         what = "image{s} {is} repeated within a split"
-        yield Finding.of_files("warning", "duplicate", what, paths, remedy)
+        yield Finding.of_files("warning", "duplicate", what, repeated, remedy)
 
 
 def _leaks(
@@ -88,15 +88,6 @@ def _leaks(
         paths = tuple(str(facts[place].image_path) for place, _ in found)
         told = f"{counted(len(found), f'image{{s}} of {split} {{is}}')} {how} one of {other}"
         yield Finding(severity, "duplicate", f"{told}, such as {new} and {old}", remedy, paths)
-
-
-def _same_files(facts: Sequence[PairFacts]) -> list[list[int]]:
-    """Groups the places of images whose files are equal to the byte."""
-    groups: dict[bytes, list[int]] = {}
-    for place, fact in enumerate(facts):
-        if fact.image is not None:
-            groups.setdefault(fact.image.digest, []).append(place)
-    return [group for group in groups.values() if len(group) > 1]
 
 
 def _alike_across_splits(facts: Sequence[PairFacts]) -> Iterator[tuple[int, int]]:
