@@ -242,9 +242,7 @@ def _named_ids(
         return [(f"class_{index}", raw, None) for index, raw in enumerate(present)], []
     if any(item.id is not None for item in named):
         listed = {item.id: item for item in named if item.id is not None}
-    elif present[-1] < len(named):
-        listed = dict(enumerate(named))
-    elif len(present) == len(named):
+    elif len(present) == len(named) <= present[-1]:
         listed = dict(zip(present, named, strict=True))
     else:
         listed = dict(enumerate(named))

@@ -53,12 +53,20 @@ def find_splits(root: Path) -> dict[str, Source]:
         UserError: If nothing looks like images with masks, names do not pair, or a split is there
             twice.
     """
-    found = _by_split_folders(root) or _by_lists(root) or _flat(root)
+    found = _by_split_folders(root) or _by_lists(root)
+    if not found:
+        whole = _images_and_masks(root, root)
+        if whole is None and _ending_of_neighbours(root):
+            whole = Source(".", ".")
+        found = {} if whole is None else {"train": whole}
     if not found:
         holds = ", ".join(sorted(_entries(root))[:8]) or "nothing"
+        hint = "; if its JSON files hold polygons, draw masks by `bisenetv2 convert-labels` first"
+        if not any(path.suffix.lower() == ".json" for path in walk(root)):
+            hint = ""
         raise UserError(
             f"{root}: no images with masks in it (it holds {holds}); put images in images/train "
-            f"and masks of the same names in masks/train, or list pairs in pairs.csv{_hint(root)}"
+            f"and masks of the same names in masks/train, or list pairs in pairs.csv{hint}"
         )
     if "test" in found and len(found) > 1 and not _has_masks(root, found["test"]):
         found["test"] = Source(found["test"].images)
@@ -67,13 +75,6 @@ def find_splits(root: Path) -> dict[str, Source]:
         for split in SPLIT_FOLDERS
         if split in found
     }
-
-
-def _hint(root: Path) -> str:
-    """What to add where labels may lie as polygons."""
-    if not any(path.suffix.lower() == ".json" for path in walk(root)):
-        return ""
-    return "; if its JSON files hold polygons, draw masks by `bisenetv2 convert-labels` first"
 
 
 def find_in_list(root: Path, path: Path) -> dict[str, Source]:
@@ -289,13 +290,6 @@ def _has_masks(root: Path, source: Source) -> bool:
     masks = root / source.masks
     holds = bool(source.masks) and masks.is_dir() and bool(files_below(masks, MASK_SUFFIXES))
     return bool(source.list) or holds
-
-
-def _flat(root: Path) -> dict[str, Source]:
-    source = _images_and_masks(root, root)
-    if source is None and _ending_of_neighbours(root):
-        source = Source(".", ".")
-    return {} if source is None else {"train": source}
 
 
 def _ending_of_neighbours(folder: Path) -> tuple[str, str] | None:
