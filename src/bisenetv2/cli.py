@@ -14,6 +14,7 @@
   bisenetv2 recipes                                     what can be trained by name, by the paper
   bisenetv2 cooldown runs/x                             ship from a trunk (train --schedule trunk)
   bisenetv2 runs                                        list and compare what was trained
+  bisenetv2 average a.safetensors b.safetensors -o c.safetensors   mean of two runs' weights
   bisenetv2 export runs/camvid/best.safetensors         write a model file and prove it agrees
   bisenetv2 import model_final_v2_city.pth              bring in a checkpoint of another project
   bisenetv2 benchmark --against plain                   time every stage on this machine
@@ -43,7 +44,7 @@ HELP = __doc__ or ""
 
 VERBS = (
     "demo", "predict", "serve", "info", "evaluate", "compare", "check", "train", "recipes",
-    "cooldown", "runs", "export", "import", "convert-labels", "benchmark",
+    "cooldown", "runs", "average", "export", "import", "convert-labels", "benchmark",
 )  # fmt: skip
 
 MODULES = {"import": "import_checkpoint", "convert-labels": "convert_labels"}
