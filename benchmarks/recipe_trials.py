@@ -75,6 +75,16 @@ TRIALS = {
         {**SHORT, "progressive_share": 0.45},
         {"without": {"lovasz": 0.0}, "at factor 1, the recipe's": {"lovasz": 1.0}},
     ),
+    "heads": Trial(
+        "channels between the two convolutions of the main head (C_t); 0.75 of the steps on small "
+        "frames",
+        {**SHORT, "progressive_share": 0.75, "lovasz": 1.0},
+        {
+            "64": {"network": replace(V2, head_width=64)},
+            "128, the recipe's": {},
+            "256": {"network": replace(V2, head_width=256)},
+        },
+    ),
     "networks": Trial(
         "networks of the paper, of equal pixels, not time; 0.75 of the steps on small frames",
         {**SHORT, "progressive_share": 0.75, "lovasz": 1.0},
@@ -89,7 +99,7 @@ TRIALS = {
 
 
 def main(
-    trial: Positional[Literal["losses", "progressive", "lovasz", "networks"]],
+    trial: Positional[Literal["losses", "progressive", "lovasz", "heads", "networks"]],
     *,
     data: str = "../shared/camvid",
     budget: int = 200,
