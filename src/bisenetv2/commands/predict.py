@@ -124,9 +124,8 @@ def find_jobs(
             overwritten.
     """
     sources = [without_file_scheme(source) for source in sources]
-    found: list[
-        tuple[str, Path, bool]
-    ] = []  # what to open, a path to name outputs by, whether it moves
+    # What to open, a path to name its outputs by, and whether it moves.
+    found: list[tuple[str, Path, bool]] = []
     passed_over: list[str] = []
     for source in sources:
         if is_moving(source):
@@ -170,8 +169,9 @@ def refuse_sources(outputs: Iterable[Path], sources: Iterable[str]) -> None:
     places = [Path(source) for source in sources]
     # Numbered images are in their folder.
     known = {_identity(path) for path in {p for place in places for p in (place, place.parent)}}
+    known.discard(None)
     for path in outputs:
-        if _identity(path) in known - {None}:
+        if _identity(path) in known:
             raise UserError(f"{path}: is a source, or the folder of one; choose another --output")
 
 
