@@ -566,7 +566,7 @@ class TestNothingToRead:
 
     def test_empty_file(self, tmp_path):
         (tmp_path / "in.mp4").touch()
-        assert "empty" in self.refused(tmp_path / "in.mp4")
+        assert "in.mp4: an empty file; replace" in self.refused(tmp_path / "in.mp4")
 
     def test_missing_file(self, tmp_path):
         assert "no such file" in self.refused(tmp_path / "in.mp4")

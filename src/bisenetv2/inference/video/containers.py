@@ -245,6 +245,8 @@ def _open(address: str, name: str) -> InputContainer:
             raise UserError(f"{name}: is a folder; name its images, such as {name}/%05d.png")
         if not path.is_file():
             raise UserError(f"{name}: no such file; check the path")
+        if not path.stat().st_size:
+            raise UserError(f"{name}: an empty file; replace or remove it")
         address = str(path.absolute())  # libav takes `12:` in `12:30.mp4` for a protocol
     options = {"rtsp_transport": "tcp"} if address.lower().startswith("rtsp") else {}
     timeout = (OPEN_TIMEOUT, READ_TIMEOUT) if remote else None
