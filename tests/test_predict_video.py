@@ -474,16 +474,20 @@ def test_no_recording_replaces_an_earlier_one(capsys, tmp_path, monkeypatch):
     assert len(list(folder.glob("*.mp4"))) == 4
 
 
-def test_an_interruption_before_the_first_frame_leaves_nothing(capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_before_the_first_frame_leaves_nothing(
+    capsys, tmp_path, monkeypatch, number
+):
     clip = write_clip(tmp_path / "clip.mp4", 2)
 
     def interrupted(*_, stop, **__):
+        stop.number = number
         stop.set()
         return Tally()
 
     monkeypatch.setattr("bisenetv2.commands.predict_video.convert", interrupted)
     code, _, err = run(capsys, clip, "-o", tmp_path / "out")
-    assert code == 130
+    assert code == 128 + number
     assert "interrupted" in err
     assert not list((tmp_path / "out").iterdir())
 

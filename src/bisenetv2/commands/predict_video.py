@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from json import dumps
 from pathlib import Path
-from threading import Event
+from signal import SIGINT
 
 from bisenetv2.commands.predict_images import Options
-from bisenetv2.errors import UserError
+from bisenetv2.commands.signals import Stop
+from bisenetv2.errors import StoppedError, UserError
 from bisenetv2.inference.segmenter import Segmenter
 from bisenetv2.inference.video.frames import Source
 from bisenetv2.inference.video.pipeline import Tally, convert
@@ -23,7 +24,7 @@ INTERRUPTED = 128
 
 
 def predict_video(
-    source: str | Sequence[Path], segmenter: Segmenter, stem: Path, options: Options, stop: Event
+    source: str | Sequence[Path], segmenter: Segmenter, stem: Path, options: Options, stop: Stop
 ) -> int:
     """Segments one source of moving pictures.
 
@@ -40,6 +41,7 @@ def predict_video(
 
     Raises:
         UserError: If the source or a value cannot be used.
+        StoppedError: If it ended before its first frame.
     """
     from bisenetv2.inference.video import writers  # which need PyAV
 
@@ -80,7 +82,7 @@ def predict_video(
                 opened, segmenter, taking, seconds=options.seconds, stop=stop, report=report
             )
             if not tally.frames:  # what the writers began is thrown away
-                raise KeyboardInterrupt
+                raise StoppedError("interrupted", stop.number or SIGINT)
     finally:
         opened.stop()
     return say_what_was_done(opened, tally, outputs, stop.is_set(), options.json)
