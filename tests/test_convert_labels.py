@@ -507,7 +507,7 @@ def test_a_list_that_numbers_its_classes_otherwise_is_no_list_of_new_masks(
     (out / "classes.txt").write_text(listed)
     words = ("--classes", out / "classes.txt", "--background", "background")
     line = refused(capsys, out, tmp_path / "in", *words)
-    assert f"{out}/classes.txt: exists and numbers its classes otherwise than 0, 1, 2" in line
+    assert f"{out}/classes.txt: exists and gives its classes other values than 0, 1, 2" in line
     assert "--classes" not in line
     (out / "classes.txt").write_text("background\ncar\nvoid\n")  # 2 is in no new mask
     done(capsys, tmp_path / "in", *words, "-o", out)
@@ -551,7 +551,7 @@ def test_a_description_that_stays_fits_the_new_masks(capsys, tmp_path, other):
     (out / "dataset.yaml").write_text(DESCRIBED[other] + splits)
     labelme(tmp_path / "in/a.json", [square("car", 0, 0, 3, 3)])
     line = refused(capsys, out, tmp_path / "in", "--overwrite")
-    how = "lists other classes" if other == "other classes" else "numbers its classes otherwise"
+    how = "lists other classes" if other == "other classes" else "gives its classes other values"
     assert f"{out}/dataset.yaml: exists and {how}" in line
     assert "another --output" in line
     (out / "dataset.yaml").write_text("classes: [background, car]" + splits)
@@ -596,6 +596,12 @@ LABELME_MISTAKES = {
     "points in depth": ([{"label": "car", "points": [[[1, 2]]] * 3}], {}, "no pairs of numbers"),
     "a line": (
         [{"label": "car", "points": [[0, 0]], "shape_type": "line"}], {}, "shape_type 'line'",
+    ),
+    "points of no number": (
+        [{"label": "car", "points": [[], [], []]}], {}, "no pairs of numbers",
+    ),
+    "a rectangle of no number": (
+        [{"label": "car", "points": [[], []], "shape_type": "rectangle"}], {}, "no pairs of",
     ),
     "half a rectangle": (
         [{"label": "car", "points": [[0, 0]], "shape_type": "rectangle"}], {}, "has 2 points",

@@ -126,8 +126,9 @@ def test_one_broken_shape_is_told_with_its_remedy(capsys, tmp_path):
     labelme(tmp_path / "in/a.json", line, {"label": "car", "points": HALF})
     code, told = convert(capsys, tmp_path / "in", "-o", tmp_path / "out")
     assert code == 2
+    assert "in: 1 shape cannot be drawn: " in told
     assert "a.json: shape 1 ('car'): shape_type 'line': draw a polygon" in told
-    assert told.endswith("; leave them out with --skip-broken\n")
+    assert told.endswith("; leave it out with --skip-broken\n")
 
 
 @pytest.mark.parametrize("words", [(), ("--skip-broken",)])

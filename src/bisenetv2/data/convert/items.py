@@ -223,7 +223,7 @@ def as_points(points: object, where: str) -> Polygon:
         found = np.array(points, np.float64)
     except (ValueError, TypeError, OverflowError):
         found = np.empty(1)
-    if found.size and (found.ndim != 2 or found.shape[1] != 2):
+    if found.shape != (0,) and found.shape[1:] != (2,):
         raise UserError(f"{where}: its points are no pairs of numbers; draw it anew")
     return found
 

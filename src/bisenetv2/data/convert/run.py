@@ -151,10 +151,10 @@ def convert(
             (stage / road.classes).unlink()
         if broken and not (skip_broken and painted):
             more = f"; and {len(broken) - 3} more" if len(broken) > 3 else ""
-            end = "leave them out with --skip-broken" if painted else "nothing else is drawn"
+            what, them = (f"{len(broken)} shapes", "them") if broken[1:] else ("1 shape", "it")
+            end = f"leave {them} out with --skip-broken" if painted else "nothing else is drawn"
             raise UserError(
-                f"{source}: {len(broken)} shapes cannot be drawn: {'; '.join(broken[:3])}{more}; "
-                f"{end}"
+                f"{source}: {what} cannot be drawn: {'; '.join(broken[:3])}{more}; {end}"
             )
     for note in found.notes:
         tell(f"{source}: {note}")
@@ -191,7 +191,7 @@ def _list_stays(path: Path, labels: Labels, wanted: Format) -> bool:
     old = read_class_list(str(path))
     if wanted == "index" and not old.in_order:
         raise UserError(
-            f"{path}: exists and numbers its classes otherwise than 0, 1, 2, …; give another "
+            f"{path}: exists and gives its classes other values than 0, 1, 2, …; give another "
             "--output"
         )
     recolored = old.encoding is None and any(
