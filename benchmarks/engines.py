@@ -30,11 +30,9 @@ def main(*, model: Path | None = None, runs: int = 50, large_runs: int = 10) -> 
     large = ["--size", "large", "--warmup", "2", "--runs", str(large_runs)]
     for preset in PRESETS:
         for network, options in (("V2", base), ("V2-Large", large)):
-            title, words = (
-                f"{network}, {preset}",
-                [*options, "--preset", preset, "--engines", "all"],
-            )
-            print(f"### {title}\n\n    bisenetv2 benchmark {' '.join(words)}\n", flush=True)
+            words = [*options, "--preset", preset, "--engines", "all"]
+            command = " ".join(["bisenetv2", "benchmark", *words])
+            print(f"### {network}, {preset}\n\n    {command}\n", flush=True)
             code = bisenetv2(["benchmark", *words])
             if code:
                 return code
