@@ -307,6 +307,18 @@ class TestCommand:
         assert "% of peak" in out
         assert "detail.S1.1.conv" in out
 
+    def test_kinds_of_layers_are_told_by_the_time_they_take(self, capsys):
+        pytest.importorskip("openvino")
+        _, out, _ = run(capsys, "benchmark", *SMALL, "--profile", "--json")
+        result = json.loads(out)
+        kinds = {"quick": 0.011, "slow": 0.014}
+        result["layers"] = [
+            {**result["layers"][0], "kind": kind, "milliseconds": time}
+            for kind, time in kinds.items()
+        ]
+        told = report(result)
+        assert 0 < told.index("1 × slow") < told.index("1 × quick")
+
     def test_profile_without_openvino_in_front_is_refused(self, capsys):
         pytest.importorskip("onnxruntime")
         code, _, err = run(capsys, "benchmark", *SMALL, "--engines", "onnxruntime", "--profile")

@@ -137,8 +137,8 @@ def _layers(result: Mapping[str, Any]) -> list[str]:
         time = f"{milliseconds:.2f}", f"{100 * milliseconds / whole:.1f}"
         return name, kernel, *time, gmac, share
 
-    kinds = [row(f"{len(m)} × {kind}", kernel, m) for (kind, kernel), m in groups.items()]
-    kinds.sort(key=lambda cells: float(cells[2]), reverse=True)
+    slowest = sorted(groups.items(), key=lambda group: -sum(x["milliseconds"] for x in group[1]))
+    kinds = [row(f"{len(m)} × {kind}", kernel, m) for (kind, kernel), m in slowest]
     heading = "kernel", "ms", "% of time", "GMAC", "% of peak"
     text = (
         f"Layer by layer, the clocks included, the network takes {whole:.1f} ms; by kind, then the "
