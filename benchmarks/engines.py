@@ -18,19 +18,27 @@ from bisenetv2.cli import main as bisenetv2
 from bisenetv2.inference.benchmark import PRESETS
 
 
-def main(*, model: Path | None = None, runs: int = 50, large_runs: int = 10) -> int:
+def main(
+    *,
+    model: Path | None = None,
+    threads: int | None = None,
+    runs: int = 50,
+    large_runs: int = 10,
+) -> int:
     """Prints the tables of every row; ends with the first exit code that is not 0.
 
     Args:
         model: V2; the embedded model if left out.
+        threads: CPU threads of every engine.
         runs: Frames of V2 to time.
         large_runs: Frames of V2-Large to time.
     """
     base = [*([str(model)] if model else []), "--runs", str(runs)]
     large = ["--size", "large", "--warmup", "2", "--runs", str(large_runs)]
+    common = ["--engines", "all", *(["--threads", str(threads)] if threads else [])]
     for preset in PRESETS:
         for network, options in (("V2", base), ("V2-Large", large)):
-            words = [*options, "--preset", preset, "--engines", "all"]
+            words = [*options, "--preset", preset, *common]
             command = " ".join(["bisenetv2", "benchmark", *words])
             print(f"### {network}, {preset}\n\n    {command}\n", flush=True)
             code = bisenetv2(["benchmark", *words])
