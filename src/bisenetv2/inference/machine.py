@@ -73,8 +73,7 @@ def describe_machine() -> Machine:
 
 def available_cores() -> int:
     """Counts the logical processors this process may use, at least 1."""
-    linux = sys.platform == "linux"
-    cores = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     limit = _cgroup_limit()
     return max(1, cores if limit is None else min(cores, int(limit)))
 
