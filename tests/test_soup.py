@@ -79,6 +79,10 @@ def test_the_command_writes_the_mean_whole_or_not_at_all(
     assert main(["average", str(a), "-o", str(output)]) == 2
     assert "two checkpoints" in capsys.readouterr().err
     assert not output.exists()
+    before = b.read_bytes()
+    assert main(["average", str(a), str(b), "-o", str(b)]) == 2
+    assert f"{b}: is there, among what is read" in capsys.readouterr().err
+    assert b.read_bytes() == before
     assert main(["average", str(a), str(b), "-o", str(output)]) == 0
     expected, written = mean_of([a, b])[0], load_checkpoint(output)[0]
     for name, tensor in written.network.state_dict().items():

@@ -26,9 +26,11 @@ def average(
         models: Checkpoints of one network and the same classes, two or more.
         output: Checkpoint to write.
     """
+    from bisenetv2.files import check_writable
     from bisenetv2.network.checkpoint import save_checkpoint
     from bisenetv2.training.soup import mean_of
 
+    check_writable(output, models)
     save_checkpoint(output, *mean_of(models))
     print(output)
     return 0
