@@ -356,6 +356,8 @@ def test_a_comparison_names_the_classes_that_the_data_lack(tmp_path):
         assert f"B: absent from this data and left out of the means: {absent}" in text
         assert f"B: absent from this data and left out of the means: {absent} (" not in text
     assert result.to_json_object()["absent_classes"] == [absent]
+    unknown = json.dumps(result.per_class[2].to_json_object(), allow_nan=False)
+    assert json.loads(unknown) == {"value": None, "interval": None, "clear": False}
 
 
 def test_a_class_in_one_image_is_said_to_leave_no_interval(tmp_path):

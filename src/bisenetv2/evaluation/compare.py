@@ -38,8 +38,9 @@ class Difference:
         return self.bounds.low > 0 or self.bounds.high < 0
 
     def to_json_object(self) -> dict[str, Any]:
-        """Returns value, interval and verdict."""
-        return {"value": self.value, "interval": self.bounds, "clear": self.clear}
+        """Returns value, interval and verdict, ready for `json.dumps(..., allow_nan=False)`."""
+        content = {"value": self.value, "interval": self.bounds, "clear": self.clear}
+        return {key: for_json(value) for key, value in content.items()}
 
 
 @dataclass(frozen=True)
