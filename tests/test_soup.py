@@ -60,7 +60,7 @@ def test_what_is_of_another_kind_is_named(tmp_path: Path) -> None:
     a = write(tmp_path / "a.safetensors", 0)
     others = {
         "network": write(tmp_path / "network.safetensors", 0, width=0.5),
-        "classes": write(
+        "list of classes": write(
             tmp_path / "classes.safetensors", 0,
             replace(CARD, labels=replace(CAMVID, names=tuple(map(str, range(11))))),
         ),

@@ -40,7 +40,7 @@ def mean_of(paths: Sequence[Path]) -> tuple[FrameNetwork, ModelCard]:
     for path, (other, theirs) in zip(paths, loaded, strict=True):
         for what, same in (
             ("network", describe(other) == describe(model)),
-            ("classes", theirs.labels == card.labels),
+            ("list of classes", theirs.labels == card.labels),
             ("input scale", theirs.input_scale == card.input_scale),
         ):
             if not same:
