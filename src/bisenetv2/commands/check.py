@@ -112,8 +112,7 @@ def _print_classes(report: Report) -> None:
     for index, name in enumerate(labels.names if labels is not None else ()):
         shares = [100 * row[index] / max(1, sum(row)) for row in s.pixels.values()]
         # `Text`: a name such as "[road]" is printed, not read as markup.
-        numbers = [f"{x:.2f}" for x in (*shares, s.weights[index])]
-        numbers.insert(-1, f"{s.images[index]:,}")
+        numbers = (*(f"{x:.2f}" for x in shares), f"{s.images[index]:,}", f"{s.weights[index]:.2f}")
         table.add_row(Text(name), *numbers)
     Console().print(table)
 

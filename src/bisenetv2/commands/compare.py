@@ -76,7 +76,8 @@ def compare(
     if html is not None:
         check_writable(html, (data, first, second))
     dataset = open_dataset(data, split)
-    facts, looking = [], list[Answering]()
+    looking: list[Answering] = []
+    facts = []
     for model, runs, name, factor in zip((first, second), engines, protocols, scales, strict=True):
         segmenter = Segmenter(model, runs, threads=threads, scale=factor)
         looking.append(FrameProtocol(segmenter, name))

@@ -197,7 +197,7 @@ def _sizes(sizes: Iterable[tuple[int, int]]) -> str:
 
 
 def _stretches(side: int, window: int) -> list[slice]:
-    """Covers a side with evenly spaced windows, no longer than it, that overlap enough."""
+    """Covers a side with evenly spaced windows, no longer than it, that overlap by `OVERLAP`."""
     count = 1 + int(np.ceil((side - window) / (window * (1 - OVERLAP))))
     starts = np.linspace(0, side - window, count).round().astype(int)
     return [slice(start, start + window) for start in starts.tolist()]

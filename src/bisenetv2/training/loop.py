@@ -126,7 +126,8 @@ def train(
         lines = differences(known, config, state, run)
     else:
         lines = [start.summary, *_seen_otherwise(config, start.card)]
-        lines += [] if like is None else unlike(like, config)
+        if like is not None:
+            lines += unlike(like, config)
     if not state.finished(recipe):
         lines += _never_at_peak(recipe)
     if validation is not None:
