@@ -199,7 +199,7 @@ def test_another_ending_is_refused_before_anything_is_read(name: str, tmp_path: 
         ("a.pth", "bisenetv2 import"),
         ("camvid-fp32", "--int8"),
         ("run", "best.safetensors"),
-        ("lost.onnx", "is no .safetensors"),
+        ("lost.onnx", "no such file; name a .safetensors"),
     ],
 )
 def test_what_is_no_checkpoint_is_told_its_road(

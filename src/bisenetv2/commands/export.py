@@ -58,6 +58,8 @@ def export(
         drop_split: INT8: split on which mIoU may drop (val).
         max_drop: INT8: most points of mIoU that any installed engine may lose there (0.5).
     """
+    from bisenetv2.inference.model_file import EMBEDDED_MODELS
+
     if int8 != (calibrate is not None):
         raise UserError(
             "--int8 and --calibrate DATA go together: INT8 needs frames to calibrate on"
@@ -76,10 +78,11 @@ def export(
             "exported from"
         )
     if not int8 and not is_checkpoint:
+        there = model.exists() or str(model) in EMBEDDED_MODELS
         raise UserError(
-            f"{model}: is no .safetensors that training wrote, as runs/x/best.safetensors; see "
-            "`bisenetv2 import` for other projects' files; for INT8 of a model file add --int8 "
-            "--calibrate DATA"
+            f"{model}: {'is no' if there else 'no such file; name a'} .safetensors that training "
+            "wrote, as runs/x/best.safetensors; see `bisenetv2 import` for other projects' files; "
+            "for INT8 of a model file add --int8 --calibrate DATA"
         )
     target = output or model.with_suffix(".int8.onnx" if int8 else ".onnx")
     if target.resolve() == model.resolve():
