@@ -27,9 +27,9 @@ def read_array(path: str | Path) -> npt.NDArray[np.integer]:
         raise UserError(f"{path}: several arrays (.npz); save one a file, with numpy.save")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
-    if array.ndim == 2 and array.size and array.dtype.kind in "buif":
+    if array.ndim == 2 and array.dtype.kind in "buif":
         return whole_numbers(path, array)
-    if array.ndim == 3 and array.size and array.shape[2] == 3 and array.dtype == np.uint8:
+    if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     raise UserError(
         f"{path}: an array of {array.dtype} {' × '.join(map(str, array.shape))}; "
