@@ -160,6 +160,7 @@ def complaint(path: Path, encoding: Encoding) -> str:
         ([[float("nan")]], Encoding(), "holds fractions, not class ids"),
         ([[300]], RGB, "holds ids up to 300 where colours are expected"),
         ([0, 1], Encoding(), "an array of int64 2; a mask is height × width"),
+        ([[]], Encoding(), "holds no pixel; export it anew, or remove it with its image"),
         ([["a"]], Encoding(), "an array of <U1 1 × 1; a mask is height × width"),
         ([[None]], Encoding(), "not a NumPy array of numbers"),
     ],

@@ -720,7 +720,7 @@ def test_a_single_colour_is_too_few(folder: Folder) -> None:
 def test_masks_without_a_pixel_are_refused(shape: tuple[int, ...], folder: Folder) -> None:
     folder.add(np.zeros((4, 4), np.uint8), ".npy")
     np.save(folder.root / "masks/000.npy", np.zeros(shape, np.uint8))
-    assert "000.npy: holds no pixel where ids are expected" in folder.complaint()
+    assert "000.npy: holds no pixel; export it anew" in folder.complaint()
 
 
 def test_damaged_masks_are_named(folder: Folder) -> None:

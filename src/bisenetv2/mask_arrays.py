@@ -25,6 +25,8 @@ def read_array(path: str | Path) -> npt.NDArray[np.integer]:
         raise UserError(f"{path}: not a NumPy array of numbers, or a truncated one") from error
     if not isinstance(array, np.ndarray):
         raise UserError(f"{path}: several arrays (.npz); save one a file, with numpy.save")
+    if not array.size:
+        raise UserError(f"{path}: holds no pixel; export it anew, or remove it with its image")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim == 2 and array.dtype.kind in "buif":

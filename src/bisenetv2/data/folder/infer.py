@@ -120,8 +120,7 @@ def _ids(found: Survey, named: Sequence[NamedClass], source: Path | None) -> Des
     values = sorted(ids.pixels)
     own = [item for item in named if not VOID.fullmatch(item.name)]
     if not values:
-        what = "colours" if found.colored.first else "no pixel"
-        raise UserError(f"{found.colored.first or ids.first}: holds {what} where ids are expected")
+        raise UserError(f"{found.colored.first}: holds colours where ids are expected")
     if len(values) > IGNORE_INDEX or values[-1] > _WIDE_IGNORE:
         if values[-1] <= IGNORE_INDEX:
             raise UserError(
