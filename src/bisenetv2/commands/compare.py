@@ -20,6 +20,7 @@ from tyro.conf import Positional, arg
 
 from bisenetv2 import __version__
 from bisenetv2.errors import UserError
+from bisenetv2.inference.engines import EngineName
 
 
 def compare(
@@ -28,7 +29,7 @@ def compare(
     *,
     data: str,
     split: str = "test",
-    engine: tuple[Literal["auto", "openvino", "onnxruntime", "torch"], ...] = ("auto",),
+    engine: tuple[EngineName, ...] = ("auto",),
     protocol: tuple[
         Literal["resized", "full", "sliding", "multiscale", "flip", "multiscale-flip"], ...
     ] = ("resized",),

@@ -23,6 +23,7 @@ from tyro.conf import Positional, arg
 
 from bisenetv2 import __version__
 from bisenetv2.errors import UserError
+from bisenetv2.inference.engines import EngineName
 
 if TYPE_CHECKING:
     from bisenetv2.data.dataset import Dataset
@@ -36,7 +37,7 @@ def evaluate(
     *,
     data: str,
     split: str = "test",
-    engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto",
+    engine: EngineName = "auto",
     threads: int | None = None,
     scale: float | None = None,
     protocol: Literal[
